@@ -1,0 +1,237 @@
+//! A model that scores rows, and the trainer that makes one.
+//!
+//! Models are *data*: a [`ModelFormat`] rebuilds one from a document, and nothing that is loaded
+//! is ever run. The serving side needs a [`Model`] only; a [`Trainer`] can live elsewhere.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::record::{Batch, Dataset, Row};
+use crate::schema::FeatureSchema;
+
+/// How far outside `[0, 1]` a probability may lie to be taken for a rounding error and clamped.
+pub const PROBABILITY_SLACK: f64 = 1e-9;
+
+/// What a model predicts, and so what its score means.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+#[non_exhaustive]
+pub enum Task {
+    /// The score is the probability of the positive class; the label is 1 at or above `threshold`.
+    BinaryClassification {
+        /// in `[0, 1]`
+        threshold: f64,
+    },
+}
+
+impl Task {
+    /// Binary classification with the usual threshold of 0.5.
+    #[must_use]
+    pub fn binary() -> Self {
+        Self::BinaryClassification { threshold: 0.5 }
+    }
+
+    /// The prediction that `score` stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidScore`] for NaN, an infinity, or a probability outside `[0, 1]` by more than
+    /// [`PROBABILITY_SLACK`]; such a score is never logged as a number.
+    ///
+    /// ```
+    /// use pmmds::model::Task;
+    /// let prediction = Task::binary().prediction(0.73)?;
+    /// assert_eq!((prediction.score(), prediction.label()), (0.73, 1));
+    /// assert_eq!(
+    ///     Task::binary().prediction(f64::NAN).unwrap_err().to_string(),
+    ///     "the model answered NaN, expected a probability between 0 and 1",
+    /// );
+    /// # Ok::<(), pmmds::model::InvalidScore>(())
+    /// ```
+    pub fn prediction(self, score: f64) -> Result<Prediction, InvalidScore> {
+        match self {
+            Self::BinaryClassification { threshold } => {
+                if !(-PROBABILITY_SLACK..=1.0 + PROBABILITY_SLACK).contains(&score) {
+                    return Err(InvalidScore { score });
+                }
+                let score = score.clamp(0.0, 1.0);
+                Ok(Prediction { score, label: u8::from(score >= threshold) })
+            }
+        }
+    }
+}
+
+/// What a model answered for one row.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    // finite; a probability in [0, 1] for binary classification
+    score: f64,
+    label: u8,
+}
+
+impl Prediction {
+    /// The score: for binary classification the probability of the positive class.
+    #[must_use]
+    pub fn score(&self) -> f64 {
+        self.score
+    }
+
+    /// The predicted class, 0 or 1.
+    #[must_use]
+    pub fn label(&self) -> u8 {
+        self.label
+    }
+}
+
+/// A model answered what is no prediction.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("the model answered {score}, expected a probability between 0 and 1")]
+pub struct InvalidScore {
+    score: f64,
+}
+
+/// Scores rows of one schema.
+///
+/// # Contract
+///
+/// * Pure: the same row gives the same score, bit for bit, alone or in a batch.
+/// * Total for validated rows: missing values of nullable features and
+///   [`LevelId::OTHER`](crate::schema::LevelId::OTHER) are scored, not refused. What is no
+///   probability is caught by [`Task::prediction`].
+///
+/// # Implementing
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::model::{Model, Task};
+/// use pmmds::record::{Row, Value};
+/// use pmmds::schema::{Feature, FeatureSchema};
+///
+/// /// Churn falls with tenure, and with nothing else.
+/// #[derive(Debug)]
+/// struct ByTenure(Arc<FeatureSchema>);
+///
+/// impl Model for ByTenure {
+///     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+///     fn task(&self) -> Task { Task::binary() }
+///     fn score(&self, row: &Row) -> f64 {
+///         match row.values()[0] {
+///             Value::Number(months) => 1.0 / (1.0 + months),
+///             _ => 0.5,
+///         }
+///     }
+/// }
+///
+/// let schema = Arc::new(FeatureSchema::new([Feature::integer("tenure")])?);
+/// let mut row = Row::missing(&schema);
+/// row.set(schema.id("tenure").unwrap(), Value::Number(3.0));
+/// assert_eq!(ByTenure(schema).score(&row), 0.25);
+/// # Ok::<(), pmmds::schema::SchemaError>(())
+/// ```
+pub trait Model: Debug + Send + Sync {
+    /// The schema of the rows that it scores.
+    fn schema(&self) -> &Arc<FeatureSchema>;
+
+    /// What the score means.
+    fn task(&self) -> Task;
+
+    /// The score of one row. Must not allocate.
+    fn score(&self, row: &Row) -> f64;
+
+    /// The score of every row of `batch`, in order.
+    fn score_batch(&self, batch: &Batch<'_>) -> Vec<f64> {
+        (0..batch.rows()).map(|row| self.score(&batch.row(row))).collect()
+    }
+}
+
+/// Hears how far a long computation is.
+pub trait Progress: Send + Sync {
+    /// `done` of `total` steps of `what` are behind us.
+    fn step(&self, what: &str, done: u64, total: u64);
+}
+
+/// Nobody listens.
+impl Progress for () {
+    fn step(&self, _: &str, _: u64, _: u64) {}
+}
+
+/// A model with the document it can be rebuilt from.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TrainedModel {
+    /// the model, ready to score
+    pub model: Arc<dyn Model>,
+    /// name of the [`ModelFormat`] that reads `document`
+    pub format: String,
+    /// the model as data
+    pub document: Vec<u8>,
+    /// the settings it was trained with, for the record
+    pub params: BTreeMap<String, String>,
+}
+
+impl TrainedModel {
+    /// A trained model without params.
+    pub fn new(model: Arc<dyn Model>, format: impl Into<String>, document: Vec<u8>) -> Self {
+        Self { model, format: format.into(), document, params: BTreeMap::new() }
+    }
+
+    /// The same model with one more setting on record.
+    #[must_use]
+    pub fn param(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+        self.params.insert(name.into(), value.to_string());
+        self
+    }
+}
+
+/// Fits a model to labelled rows.
+///
+/// # Contract
+///
+/// * Deterministic: the same data set gives the same model, bit for bit.
+/// * Data that cannot be learned from (no rows, one class) is an
+///   [`InvalidInput`](crate::ErrorKind::InvalidInput) that says why.
+/// * The document rebuilds the model: scores agree bit for bit.
+pub trait Trainer: Debug + Send + Sync {
+    /// Name of the kind of model, such as `"logistic_regression"`.
+    fn name(&self) -> &str;
+
+    /// Fits a model to `data`.
+    fn fit(&self, data: &Dataset, progress: &dyn Progress) -> Result<TrainedModel, Error>;
+}
+
+/// Rebuilds models from documents of one format.
+///
+/// # Contract
+///
+/// * A document is data from a stranger: anything malformed is
+///   [`Corrupt`](crate::ErrorKind::Corrupt), never a panic, never code that runs.
+pub trait ModelFormat: Debug + Send + Sync {
+    /// Name of the format, such as `"pmmds.linear.v1"`.
+    fn name(&self) -> &str;
+
+    /// Rebuilds the model in `document`, which scores rows of `schema`.
+    fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, Error>;
+}
+
+const _: (Option<&dyn Model>, Option<&dyn Progress>) = (None, None);
+const _: (Option<&dyn Trainer>, Option<&dyn ModelFormat>) = (None, None);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_is_clamped_only_within_rounding() {
+        let task = Task::binary();
+        assert!(task.prediction(1.0 + 1e-10).unwrap().score() <= 1.0);
+        assert!(task.prediction(-1e-10).unwrap().score() >= 0.0);
+        for bad in [1.000_001, -0.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(task.prediction(bad).is_err(), "{bad}");
+        }
+        assert_eq!(task.prediction(0.5).unwrap().label(), 1);
+    }
+}

@@ -1,0 +1,23 @@
+//! Rows and columns: what a request, a file or an array becomes before anything looks at it.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`Row`] | one request, a [`Value`] per feature |
+//! | [`Batch`] | borrowed columns, one per feature, from arrays or from [`Columns`] |
+//! | [`Columns`] | the same, owned |
+//! | [`Table`] | texts under column names, before a schema is known |
+//! | [`Dataset`] | columns with labels and entity ids, what a model is trained on |
+//!
+//! Strings become level ids here, once; nothing behind this module looks at a text again.
+
+mod columns;
+mod dataset;
+mod json;
+mod row;
+mod table;
+
+pub use columns::{Batch, BatchError, Column, Columns};
+pub use dataset::{Dataset, DatasetError};
+pub use json::{DecodeError, Decoder, decode_row};
+pub use row::{Row, Value};
+pub use table::{Table, TableBuilder, TableError, TextColumn};

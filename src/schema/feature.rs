@@ -1,0 +1,351 @@
+//! One feature: its name, kind, and what values it may take.
+
+use serde::{Deserialize, Serialize};
+
+use super::SchemaError;
+
+/// Most levels that a categorical feature can list. With the slots for *other* and *missing*
+/// every code fits in one byte.
+pub const MAX_LEVELS: usize = 253;
+
+/// Longest name of a feature or level, in bytes.
+pub const MAX_NAME_BYTES: usize = 256;
+
+/// Position of a feature in its schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FeatureId(u16);
+
+impl FeatureId {
+    pub(crate) fn new(index: usize) -> Option<Self> {
+        u16::try_from(index).ok().map(Self)
+    }
+
+    /// Position in the schema, from 0.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// A level of a categorical feature by its position in the schema, or one of the two values that
+/// every categorical feature has: [`OTHER`](Self::OTHER) and [`MISSING`](Self::MISSING).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LevelId(u8);
+
+impl LevelId {
+    /// A value outside the schema's levels.
+    pub const OTHER: Self = Self(254);
+    /// No value.
+    pub const MISSING: Self = Self(255);
+
+    /// The level at `index`, or `None` at or above [`MAX_LEVELS`].
+    #[must_use]
+    pub fn new(index: usize) -> Option<Self> {
+        match u8::try_from(index) {
+            Ok(index) if usize::from(index) < MAX_LEVELS => Some(Self(index)),
+            _ => None,
+        }
+    }
+
+    /// Position in the feature's levels, or `None` for other and missing.
+    #[must_use]
+    pub fn index(self) -> Option<usize> {
+        Some(usize::from(self.0)).filter(|index| *index < MAX_LEVELS)
+    }
+}
+
+/// What becomes of a category that the schema does not list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Unlisted {
+    /// It is an error; the request is refused.
+    #[default]
+    Reject,
+    /// It is accepted and counted as *other*.
+    Other,
+}
+
+/// What kind of values a feature takes.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum FeatureKind {
+    /// A real number.
+    Numeric {
+        /// smallest allowed value, inclusive
+        min: Option<f64>,
+        /// largest allowed value, inclusive
+        max: Option<f64>,
+        /// only whole numbers
+        integer: bool,
+    },
+    /// One of a fixed list of texts.
+    Categorical {
+        /// the allowed values, in the order that gives each its [`LevelId`]
+        levels: Vec<String>,
+        /// what becomes of any other value
+        unlisted: Unlisted,
+    },
+}
+
+/// One feature of a [`FeatureSchema`](super::FeatureSchema).
+///
+/// ```
+/// use pmmds::schema::Feature;
+///
+/// let tenure = Feature::integer("tenure").range(0.0, 100.0);
+/// let charges = Feature::numeric("total_charges").range(0.0, 10_000.0).nullable();
+/// let contract = Feature::categorical("contract", ["Month-to-month", "One year", "Two year"]);
+/// assert_eq!(contract.levels().len(), 3);
+/// assert!(charges.is_nullable());
+/// assert_eq!(tenure.name(), "tenure");
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "FeatureFile", into = "FeatureFile")]
+pub struct Feature {
+    // checked by `FeatureSchema::new`: 1 to MAX_NAME_BYTES bytes of visible characters
+    name: String,
+    kind: FeatureKind,
+    nullable: bool,
+    sensitive: bool,
+}
+
+impl Feature {
+    fn new(name: impl Into<String>, kind: FeatureKind) -> Self {
+        Self { name: name.into(), kind, nullable: false, sensitive: false }
+    }
+
+    /// A feature that takes any finite number.
+    pub fn numeric(name: impl Into<String>) -> Self {
+        Self::new(name, FeatureKind::Numeric { min: None, max: None, integer: false })
+    }
+
+    /// A feature that takes whole numbers, up to 2^53 either way.
+    pub fn integer(name: impl Into<String>) -> Self {
+        Self::new(name, FeatureKind::Numeric { min: None, max: None, integer: true })
+    }
+
+    /// A feature that takes one of `levels`; other values are refused.
+    pub fn categorical<L: Into<String>>(
+        name: impl Into<String>,
+        levels: impl IntoIterator<Item = L>,
+    ) -> Self {
+        let levels = levels.into_iter().map(Into::into).collect();
+        Self::new(name, FeatureKind::Categorical { levels, unlisted: Unlisted::Reject })
+    }
+
+    /// Limits a numeric feature to `min..=max`; no effect on a categorical one. Defaults to no
+    /// limits.
+    #[must_use]
+    pub fn range(mut self, lowest: f64, highest: f64) -> Self {
+        if let FeatureKind::Numeric { min, max, .. } = &mut self.kind {
+            (*min, *max) = (Some(lowest), Some(highest));
+        }
+        self
+    }
+
+    /// What becomes of categories outside the levels; no effect on a numeric feature. Defaults to
+    /// [`Unlisted::Reject`].
+    #[must_use]
+    pub fn unlisted(mut self, policy: Unlisted) -> Self {
+        if let FeatureKind::Categorical { unlisted, .. } = &mut self.kind {
+            *unlisted = policy;
+        }
+        self
+    }
+
+    /// Allows the value to be null; the key must still be there. Defaults to not nullable.
+    #[must_use]
+    pub fn nullable(mut self) -> Self {
+        self.nullable = true;
+        self
+    }
+
+    /// Keeps values of this feature out of logs, reports and lists of unseen levels. Defaults to
+    /// not sensitive.
+    #[must_use]
+    pub fn sensitive(mut self) -> Self {
+        self.sensitive = true;
+        self
+    }
+
+    /// The name, as in a request.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What kind of values it takes.
+    #[must_use]
+    pub fn kind(&self) -> &FeatureKind {
+        &self.kind
+    }
+
+    /// Whether null is allowed.
+    #[must_use]
+    pub fn is_nullable(&self) -> bool {
+        self.nullable
+    }
+
+    /// Whether its values are kept out of logs and reports.
+    #[must_use]
+    pub fn is_sensitive(&self) -> bool {
+        self.sensitive
+    }
+
+    /// The levels of a categorical feature; none for a numeric one.
+    #[must_use]
+    pub fn levels(&self) -> &[String] {
+        match &self.kind {
+            FeatureKind::Categorical { levels, .. } => levels,
+            FeatureKind::Numeric { .. } => &[],
+        }
+    }
+
+    /// The id of `text` among the levels: [`LevelId::OTHER`] when it is none of them.
+    #[must_use]
+    pub fn level(&self, text: &str) -> LevelId {
+        let at = self.levels().iter().position(|level| level == text);
+        at.and_then(LevelId::new).unwrap_or(LevelId::OTHER)
+    }
+
+    pub(super) fn check(&self) -> Result<(), SchemaError> {
+        check_name(&self.name)
+            .map_err(|why| SchemaError::Name { name: excerpt(&self.name), why })?;
+        let feature = || self.name.clone();
+        match &self.kind {
+            FeatureKind::Numeric { min, max, .. } => {
+                for bound in [min, max].into_iter().flatten() {
+                    if !bound.is_finite() {
+                        return Err(SchemaError::Bound { feature: feature(), bound: *bound });
+                    }
+                }
+                match (min, max) {
+                    (Some(min), Some(max)) if min > max => {
+                        Err(SchemaError::Range { feature: feature(), min: *min, max: *max })
+                    }
+                    _ => Ok(()),
+                }
+            }
+            FeatureKind::Categorical { levels, .. } => {
+                if levels.is_empty() || levels.len() > MAX_LEVELS {
+                    return Err(SchemaError::Levels { feature: feature(), count: levels.len() });
+                }
+                let mut sorted: Vec<&String> = levels.iter().collect();
+                sorted.sort_unstable();
+                if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+                    return Err(SchemaError::DuplicateLevel {
+                        feature: feature(),
+                        level: excerpt(pair[0]),
+                    });
+                }
+                for level in levels {
+                    check_name(level).map_err(|why| SchemaError::LevelName {
+                        feature: feature(),
+                        level: excerpt(level),
+                        why,
+                    })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn excerpt(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+/// Names reach logs, reports and terminals: characters that hide or reorder text stay out.
+fn check_name(name: &str) -> Result<(), &'static str> {
+    let reorders = |c: char| matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if name.is_empty() {
+        Err("it is empty")
+    } else if name.len() > MAX_NAME_BYTES {
+        Err("it is longer than 256 bytes")
+    } else if name.chars().any(char::is_control) {
+        Err("it holds a control character")
+    } else if name.chars().any(reorders) {
+        Err("it holds a mark that reorders text")
+    } else if name.trim() != name {
+        Err("it begins or ends with white space")
+    } else {
+        Ok(())
+    }
+}
+
+/// A feature as it stands in a file: flat, and strict about what it does not know.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FeatureFile {
+    name: String,
+    kind: KindName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    min: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max: Option<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    levels: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    unlisted: Unlisted,
+    #[serde(default, skip_serializing_if = "is_default")]
+    nullable: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    sensitive: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KindName {
+    Numeric,
+    Integer,
+    Categorical,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl TryFrom<FeatureFile> for Feature {
+    type Error = String;
+
+    fn try_from(file: FeatureFile) -> Result<Self, String> {
+        let misplaced = |what| Err(format!("feature {:?}: {what}", excerpt(&file.name)));
+        let kind = match file.kind {
+            KindName::Categorical if file.min.is_some() || file.max.is_some() => {
+                return misplaced("min and max belong to numeric and integer features");
+            }
+            KindName::Categorical => {
+                FeatureKind::Categorical { levels: file.levels, unlisted: file.unlisted }
+            }
+            _ if !file.levels.is_empty() || file.unlisted != Unlisted::default() => {
+                return misplaced("levels and unlisted belong to categorical features");
+            }
+            KindName::Numeric => {
+                FeatureKind::Numeric { min: file.min, max: file.max, integer: false }
+            }
+            KindName::Integer => {
+                FeatureKind::Numeric { min: file.min, max: file.max, integer: true }
+            }
+        };
+        Ok(Self { name: file.name, kind, nullable: file.nullable, sensitive: file.sensitive })
+    }
+}
+
+impl From<Feature> for FeatureFile {
+    fn from(feature: Feature) -> Self {
+        let Feature { name, kind, nullable, sensitive } = feature;
+        let (kind, min, max, levels, unlisted) = match kind {
+            FeatureKind::Numeric { min, max, integer } => {
+                let kind = if integer { KindName::Integer } else { KindName::Numeric };
+                (kind, min, max, Vec::new(), Unlisted::default())
+            }
+            FeatureKind::Categorical { levels, unlisted } => {
+                (KindName::Categorical, None, None, levels, unlisted)
+            }
+        };
+        Self { name, kind, min, max, levels, unlisted, nullable, sensitive }
+    }
+}

@@ -1,0 +1,1 @@
+//! A first schema out of data.

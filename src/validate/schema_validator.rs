@@ -1,0 +1,214 @@
+//! The validator that follows from a schema.
+
+use std::sync::Arc;
+
+use super::{FeatureValidator, Rule, Violation, Violations};
+use crate::record::{Batch, Column, Row, Value};
+use crate::schema::{Feature, FeatureId, FeatureKind, FeatureSchema, LevelId, Unlisted};
+
+/// Largest magnitude up to which an `f64` holds every whole number exactly: 2^53.
+const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
+
+/// Checks ranges, whole numbers, levels and nulls by the schema.
+///
+/// See the [module page](super) for an example.
+#[derive(Debug, Clone)]
+pub struct SchemaValidator {
+    schema: Arc<FeatureSchema>,
+}
+
+impl SchemaValidator {
+    /// The validator of `schema`.
+    pub fn new(schema: impl Into<Arc<FeatureSchema>>) -> Self {
+        Self { schema: schema.into() }
+    }
+}
+
+/// The rule that `number` breaks.
+fn broken_by_number(feature: &Feature, number: f64) -> Option<Rule> {
+    let FeatureKind::Numeric { min, max, integer } = feature.kind() else {
+        return Some(Rule::NotAString);
+    };
+    if number.is_nan() {
+        return (!feature.is_nullable()).then_some(Rule::Null);
+    }
+    if *integer && number.is_finite() && number.fract().abs() > 0.0 {
+        return Some(Rule::NotAnInteger);
+    }
+    let inside = number.is_finite()
+        && min.is_none_or(|min| number >= min)
+        && max.is_none_or(|max| number <= max)
+        && (!*integer || number.abs() <= EXACT_INTEGERS);
+    (!inside).then_some(Rule::OutOfRange)
+}
+
+/// The rule that `level` breaks.
+fn broken_by_level(feature: &Feature, level: LevelId) -> Option<Rule> {
+    let FeatureKind::Categorical { levels, unlisted } = feature.kind() else {
+        return Some(Rule::NotANumber);
+    };
+    match level.index() {
+        Some(index) if index < levels.len() => None,
+        None if level == LevelId::MISSING => (!feature.is_nullable()).then_some(Rule::Null),
+        None if *unlisted == Unlisted::Other => None,
+        _ => Some(Rule::InvalidCategory),
+    }
+}
+
+fn violation(rule: Rule, feature: &Feature, value: Value) -> Violation {
+    match value {
+        Value::Number(number) if !number.is_nan() => Violation::of(rule, feature, Some(&number)),
+        Value::Level(level) if level != LevelId::MISSING => {
+            let text = level.index().and_then(|index| feature.levels().get(index));
+            match text {
+                Some(text) => Violation::of(rule, feature, Some(&format_args!("'{text}'"))),
+                None => Violation::of(rule, feature, Some(&"a value outside the levels")),
+            }
+        }
+        _ => Violation::of(rule, feature, Some(&"null")),
+    }
+}
+
+impl FeatureValidator for SchemaValidator {
+    fn schema(&self) -> &FeatureSchema {
+        &self.schema
+    }
+
+    fn validate(&self, row: &Row, out: &mut Violations) {
+        for ((id, feature), value) in
+            self.schema.ids().zip(self.schema.features()).zip(row.values())
+        {
+            let broken = match *value {
+                Value::Invalid => None,
+                Value::Missing => (!feature.is_nullable()).then_some(Rule::Null),
+                Value::Number(number) => broken_by_number(feature, number),
+                Value::Level(level) => broken_by_level(feature, level),
+            };
+            if let Some(rule) = broken {
+                out.push(Some(id), || violation(rule, feature, *value), rule);
+            }
+        }
+        if !out.is_clean() {
+            out.sort_by_schema(&self.schema);
+        }
+    }
+
+    fn validate_batch(&self, batch: &Batch<'_>, out: &mut Violations) {
+        for ((id, feature), column) in
+            self.schema.ids().zip(self.schema.features()).zip(batch.columns())
+        {
+            let mut report = |row: usize, rule: Rule, value: Value, id: FeatureId| {
+                if !batch.is_refused(id, row) {
+                    out.push(Some(id), || violation(rule, feature, value).at_row(row), rule);
+                }
+            };
+            match column {
+                Column::Numbers(numbers) => {
+                    for (row, number) in numbers.iter().enumerate() {
+                        if let Some(rule) = broken_by_number(feature, *number) {
+                            report(row, rule, Value::Number(*number), id);
+                        }
+                    }
+                }
+                Column::Levels(levels) => {
+                    for (row, level) in levels.iter().enumerate() {
+                        if let Some(rule) = broken_by_level(feature, *level) {
+                            report(row, rule, Value::Level(*level), id);
+                        }
+                    }
+                }
+            }
+        }
+        if !out.is_clean() {
+            out.sort_by_schema(&self.schema);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::record::decode_row;
+
+    fn validator() -> SchemaValidator {
+        SchemaValidator::new(
+            FeatureSchema::new([
+                Feature::integer("tenure").range(0.0, 100.0),
+                Feature::numeric("charges").range(0.0, 200.0).nullable(),
+                Feature::categorical("contract", ["Monthly", "Yearly"]),
+            ])
+            .unwrap(),
+        )
+    }
+
+    fn messages(json: &str) -> Vec<String> {
+        let validator = validator();
+        let mut out = Violations::new();
+        let row = decode_row(validator.schema(), json.as_bytes(), &mut out).unwrap();
+        validator.validate(&row, &mut out);
+        out.errors().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_good_row_is_clean() {
+        assert!(messages(r#"{"tenure": 5.0, "charges": null, "contract": "Yearly"}"#).is_empty());
+    }
+
+    #[test]
+    fn every_problem_is_told_in_schema_order_and_once() {
+        assert_eq!(
+            messages(r#"{"contract": "Annual", "charges": 200.5}"#),
+            [
+                "Missing required feature: tenure",
+                "Invalid value for charges: 200.5. Must be a number between 0 and 200",
+                "Invalid value for contract: 'Annual'. Expected one of: Monthly, Yearly",
+            ]
+        );
+        assert_eq!(
+            messages(r#"{"tenure": null, "charges": "5", "contract": 3}"#),
+            [
+                "Invalid value for tenure: null. Must be a number",
+                "Invalid value for charges: '5'. Must be a number",
+                "Invalid value for contract: 3. Expected one of: Monthly, Yearly",
+            ]
+        );
+        assert_eq!(
+            messages(r#"{"tenure": 5.5, "charges": true, "contract": ["Yearly"]}"#),
+            [
+                "Invalid value for tenure: 5.5. Must be an integer",
+                "Invalid value for charges: true. Must be a number",
+                "Invalid value for contract: an array. Expected one of: Monthly, Yearly",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_batch_names_the_rows() {
+        let schema = FeatureSchema::new([Feature::numeric("x").range(0.0, 1.0)]).unwrap();
+        let data = array![[0.5], [2.0], [f64::NAN], [f64::INFINITY]];
+        let batch = Batch::from_array(&schema, data.view()).unwrap();
+        let mut out = Violations::new();
+        SchemaValidator::new(schema.clone()).validate_batch(&batch, &mut out);
+        let messages: Vec<String> = out.errors().map(ToString::to_string).collect();
+        assert_eq!(
+            messages,
+            [
+                "Row 1: Invalid value for x: 2. Must be a number between 0 and 1",
+                "Row 2: Invalid value for x: null. Must be a number",
+                "Row 3: Invalid value for x: inf. Must be a number between 0 and 1",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_sensitive_value_is_not_repeated() {
+        let schema = FeatureSchema::new([Feature::categorical("iban", ["a"]).sensitive()]).unwrap();
+        let mut out = Violations::new();
+        decode_row(&schema, br#"{"iban": "DE00 1234"}"#, &mut out).unwrap();
+        let error = out.errors().next().unwrap();
+        assert_eq!(error.value(), None);
+        assert!(!error.message().contains("1234"), "{}", error.message());
+    }
+}

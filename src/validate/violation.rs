@@ -1,0 +1,315 @@
+//! What can be wrong with a value, and the collector of everything that is.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use serde::{Deserialize, Serialize};
+
+use crate::schema::{Feature, FeatureId, FeatureKind, FeatureSchema};
+
+/// Longest part of an offending value that is repeated to the caller, in characters.
+const EXCERPT_CHARS: usize = 64;
+
+/// Most levels that a message lists.
+const LISTED_LEVELS: usize = 20;
+
+/// A rule that a value can break. [`code`](Self::code) is stable: it is stored, counted and sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Rule {
+    /// The feature is not there.
+    MissingFeature,
+    /// The value is null, and the feature is not nullable.
+    Null,
+    /// A categorical value outside the levels.
+    InvalidCategory,
+    /// Not a number.
+    NotANumber,
+    /// Not a text, where one of the levels is expected.
+    NotAString,
+    /// A number with a fraction, where a whole one is expected.
+    NotAnInteger,
+    /// A number outside the allowed range, or too large to be held exactly.
+    OutOfRange,
+    /// The same feature twice in one row.
+    DuplicateFeature,
+    /// A feature that the schema does not know. A warning.
+    UnknownFeature,
+}
+
+impl Rule {
+    /// The stable name of the rule, such as `"out_of_range"`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::MissingFeature => "missing_feature",
+            Self::Null => "null",
+            Self::InvalidCategory => "invalid_category",
+            Self::NotANumber => "not_a_number",
+            Self::NotAString => "not_a_string",
+            Self::NotAnInteger => "not_an_integer",
+            Self::OutOfRange => "out_of_range",
+            Self::DuplicateFeature => "duplicate_feature",
+            Self::UnknownFeature => "unknown_feature",
+        }
+    }
+
+    /// Whether breaking the rule is only worth a warning.
+    #[must_use]
+    pub fn is_warning(self) -> bool {
+        matches!(self, Self::UnknownFeature)
+    }
+}
+
+/// One broken rule: which feature, which row, what the value was, what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    rule: Rule,
+    // as the sender spelled it, at most EXCERPT_CHARS characters where the schema does not know it
+    feature: String,
+    // row number from 0, for a batch
+    row: Option<u64>,
+    // what the sender sent, shortened; absent for sensitive features
+    value: Option<String>,
+    message: String,
+}
+
+impl Violation {
+    /// `feature` broke `rule` with `value` (as the sender wrote it, in quotes if it was a text).
+    pub(crate) fn of(rule: Rule, feature: &Feature, value: Option<&dyn fmt::Display>) -> Self {
+        let value =
+            value.filter(|_| !feature.is_sensitive()).map(|value| excerpt(&value.to_string()));
+        let name = feature.name();
+        let message = match rule {
+            Rule::MissingFeature => format!("Missing required feature: {name}"),
+            Rule::DuplicateFeature => format!("Duplicate feature: {name}"),
+            _ => {
+                let shown = value.as_deref().unwrap_or("(not shown)");
+                format!("Invalid value for {name}: {shown}. {}", expectation(rule, feature))
+            }
+        };
+        Self { rule, feature: name.to_owned(), row: None, value, message }
+    }
+
+    /// The schema knows no feature called `name`.
+    pub(crate) fn unknown(name: &str) -> Self {
+        let feature = excerpt(name);
+        let message = format!("Unknown feature: {feature}");
+        Self { rule: Rule::UnknownFeature, feature, row: None, value: None, message }
+    }
+
+    pub(crate) fn at_row(mut self, row: usize) -> Self {
+        self.row = Some(row as u64);
+        self
+    }
+
+    /// The rule.
+    #[must_use]
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    /// Name of the feature.
+    #[must_use]
+    pub fn feature(&self) -> &str {
+        &self.feature
+    }
+
+    /// Row number from 0 in a batch; `None` for a single row.
+    #[must_use]
+    pub fn row(&self) -> Option<u64> {
+        self.row
+    }
+
+    /// The offending value, at most 64 characters, texts in quotes. `None` where there is none,
+    /// or where the feature is sensitive.
+    #[must_use]
+    pub fn value(&self) -> Option<&str> {
+        self.value.as_deref()
+    }
+
+    /// One sentence for a person, without the row number.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.row {
+            Some(row) => write!(f, "Row {row}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+/// `text` as it is repeated to people: shortened, with control characters escaped.
+fn excerpt(text: &str) -> String {
+    let mut short = String::new();
+    for c in text.chars().take(EXCERPT_CHARS) {
+        if c.is_control() {
+            short.extend(c.escape_default());
+        } else {
+            short.push(c);
+        }
+    }
+    if text.chars().nth(EXCERPT_CHARS).is_some() {
+        short.push('\u{2026}');
+    }
+    short
+}
+
+fn expectation(rule: Rule, feature: &Feature) -> String {
+    match feature.kind() {
+        FeatureKind::Categorical { levels, .. } => {
+            let mut text = String::from("Expected one of: ");
+            text.push_str(&levels[..levels.len().min(LISTED_LEVELS)].join(", "));
+            if levels.len() > LISTED_LEVELS {
+                let _ = write!(text, ", ... ({} in all)", levels.len());
+            }
+            text
+        }
+        FeatureKind::Numeric { min, max, integer } => {
+            let what = if *integer { "an integer" } else { "a number" };
+            match (rule, min, max) {
+                (Rule::NotANumber | Rule::Null, ..) => "Must be a number".to_owned(),
+                (Rule::NotAnInteger, ..) => "Must be an integer".to_owned(),
+                (_, Some(min), Some(max)) => format!("Must be {what} between {min} and {max}"),
+                (_, Some(min), None) => format!("Must be {what} of at least {min}"),
+                (_, None, Some(max)) => format!("Must be {what} of at most {max}"),
+                (_, None, None) => format!("Must be {what} between -2^53 and 2^53"),
+            }
+        }
+    }
+}
+
+/// Everything that was wrong with one row or one batch.
+///
+/// Counts are exact; of the violations themselves the first [`limit`](Self::with_limit) errors and
+/// as many warnings are kept, so that hostile input cannot fill the memory. A clean row allocates
+/// nothing.
+///
+/// ```
+/// use pmmds::record::decode_row;
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// use pmmds::validate::{Rule, Violations};
+///
+/// let schema = FeatureSchema::new([
+///     Feature::integer("tenure"),
+///     Feature::categorical("contract", ["Month-to-month", "One year", "Two year"]),
+/// ])?;
+/// let mut violations = Violations::new();
+/// decode_row(&schema, br#"{"contract": "Annual"}"#, &mut violations)?;
+/// let errors: Vec<&str> = violations.errors().map(|v| v.message()).collect();
+/// assert_eq!(errors, [
+///     "Missing required feature: tenure",
+///     "Invalid value for contract: 'Annual'. Expected one of: Month-to-month, One year, Two year",
+/// ]);
+/// assert_eq!(violations.count(Rule::MissingFeature), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violations {
+    // most errors and most warnings in the two lists below
+    limit: usize,
+    errors: Vec<Violation>,
+    warnings: Vec<Violation>,
+    // exact, by feature (None: unknown to the schema) and rule
+    counts: BTreeMap<(Option<FeatureId>, Rule), u64>,
+}
+
+impl Violations {
+    /// Most errors, and most warnings, that are kept unless told otherwise.
+    pub const DEFAULT_LIMIT: usize = 1_000;
+
+    /// An empty collector.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_limit(Self::DEFAULT_LIMIT)
+    }
+
+    /// An empty collector that keeps at most `limit` errors and `limit` warnings.
+    #[must_use]
+    pub fn with_limit(limit: usize) -> Self {
+        Self { limit, errors: Vec::new(), warnings: Vec::new(), counts: BTreeMap::new() }
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        id: Option<FeatureId>,
+        make: impl FnOnce() -> Violation,
+        rule: Rule,
+    ) {
+        *self.counts.entry((id, rule)).or_default() += 1;
+        let list = if rule.is_warning() { &mut self.warnings } else { &mut self.errors };
+        if list.len() < self.limit {
+            list.push(make());
+        }
+    }
+
+    /// Puts errors into the order of the schema's features, so that the same row always gives the
+    /// same list, whatever order its keys came in.
+    pub(crate) fn sort_by_schema(&mut self, schema: &FeatureSchema) {
+        self.errors.sort_by_key(|v| (v.row, schema.id(&v.feature)));
+    }
+
+    /// Whether there are no errors. There may be warnings.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.counts.keys().all(|(_, rule)| rule.is_warning())
+    }
+
+    /// Whether there are neither errors nor warnings.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    /// The first errors.
+    pub fn errors(&self) -> impl ExactSizeIterator<Item = &Violation> {
+        self.errors.iter()
+    }
+
+    /// The first warnings.
+    pub fn warnings(&self) -> impl ExactSizeIterator<Item = &Violation> {
+        self.warnings.iter()
+    }
+
+    /// How many times `rule` was broken, kept or not.
+    #[must_use]
+    pub fn count(&self, rule: Rule) -> u64 {
+        self.counts.iter().filter(|((_, r), _)| *r == rule).map(|(_, n)| n).sum()
+    }
+
+    /// Exact counts by feature and rule; the feature is `None` where the schema knows none.
+    pub fn counts(&self) -> impl Iterator<Item = (Option<FeatureId>, Rule, u64)> + '_ {
+        self.counts.iter().map(|((id, rule), n)| (*id, *rule, *n))
+    }
+
+    /// Exact number of errors.
+    #[must_use]
+    pub fn error_count(&self) -> u64 {
+        self.counts.iter().filter(|((_, rule), _)| !rule.is_warning()).map(|(_, n)| n).sum()
+    }
+
+    /// Exact number of warnings.
+    #[must_use]
+    pub fn warning_count(&self) -> u64 {
+        self.counts.iter().filter(|((_, rule), _)| rule.is_warning()).map(|(_, n)| n).sum()
+    }
+
+    /// Forgets everything and keeps the memory, for the next row.
+    pub fn clear(&mut self) {
+        self.errors.clear();
+        self.warnings.clear();
+        self.counts.clear();
+    }
+}
+
+impl Default for Violations {
+    fn default() -> Self {
+        Self::new()
+    }
+}
