@@ -10,3 +10,7 @@ pub mod validate;
 
 pub use error::{Error, ErrorKind};
 pub use time::{Timestamp, Window};
+
+#[cfg(feature = "linfa")]
+#[path = "../adapters/linfa/mod.rs"]
+pub mod linfa;
