@@ -85,7 +85,7 @@ impl Term {
 ///
 /// let schema = Arc::new(FeatureSchema::new([Feature::numeric("x").nullable()])?);
 /// let document = br#"{"format":"pmmds.linear.v1","threshold":0.5,"intercept":-1.0,"features":[
-///     {"name":"x","kind":"numeric","mean":10.0,"weight":0.5,"missing":3.0}]}"#;
+///     {"kind":"numeric","name":"x","mean":10.0,"weight":0.5,"missing":3.0}]}"#;
 /// let model = LinearFormat.load(document, &schema)?;
 /// let mut row = Row::missing(&schema);
 /// assert_eq!(model.score(&row), 1.0 / (1.0 + f64::exp(-2.0)));
@@ -288,7 +288,8 @@ mod tests {
         ] {
             assert_eq!(odds(x, same, x).to_bits(), odds(x, as_, x).to_bits(), "{same:?}");
         }
-        assert_eq!(odds(Value::Number(f64::NAN), absent, x), odds(level(0), absent, x));
+        let nan = odds(Value::Number(f64::NAN), absent, x);
+        assert_eq!(nan.to_bits(), odds(level(0), absent, x).to_bits());
     }
 
     #[test]

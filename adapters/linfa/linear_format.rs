@@ -38,11 +38,11 @@ const EXCERPT_CHARS: usize = 200;
 ///   "threshold": 0.5,                    label 1 at or above, in [0, 1]
 ///   "intercept": -1.25,                  log-odds
 ///   "features": [                        every feature of the schema, in its order
-///     {"name": "tenure", "kind": "numeric",
+///     {"kind": "numeric", "name": "tenure",
 ///      "mean": 32.5,                     in the unit of the feature
 ///      "weight": -0.03,                  log-odds per unit of the feature
 ///      "missing": 0.0},                  log-odds where the value is missing
-///     {"name": "contract", "kind": "categorical",
+///     {"kind": "categorical", "name": "contract",
 ///      "levels": ["Monthly", "Yearly"],  those of the schema, in its order
 ///      "weights": [0.7, -0.7],           log-odds, one per level
 ///      "other": 0.0, "missing": 0.0}     log-odds of the other two slots
@@ -69,7 +69,7 @@ const EXCERPT_CHARS: usize = 200;
 ///
 /// let schema = Arc::new(FeatureSchema::new([Feature::categorical("plan", ["basic", "gold"])])?);
 /// let document = r#"{"format":"pmmds.linear.v1","threshold":0.5,"intercept":0.0,"features":[
-///     {"name":"plan","kind":"categorical","levels":["basic","gold"],
+///     {"kind":"categorical","name":"plan","levels":["basic","gold"],
 ///      "weights":[1.0,-1.0],"other":0.0,"missing":0.0}]}"#;
 /// let model = LinearFormat.load(document.as_bytes(), &schema)?;
 /// assert_eq!(model.score(&Row::missing(&schema)), 0.5);
@@ -113,7 +113,7 @@ impl LinearFormat {
     /// # use pmmds::schema::{Feature, FeatureSchema};
     /// let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
     /// let document = br#"{"format":"pmmds.linear.v1","threshold":0.5,"intercept":-2.5,"features":[
-    ///     {"name":"x","kind":"numeric","mean":0.0,"weight":1.0,"missing":0.0}]}"#;
+    ///     {"kind":"numeric","name":"x","mean":0.0,"weight":1.0,"missing":0.0}]}"#;
     /// let model = LinearFormat::read(document, &schema)?;
     /// assert_eq!(model.intercept(), -2.5);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -158,7 +158,7 @@ impl LinearModel {
     /// # use pmmds::linfa::LinearFormat;
     /// # use pmmds::schema::{Feature, FeatureSchema};
     /// let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
-    /// let document = br#"{"format":"pmmds.linear.v1","threshold":0.5,"intercept":0.1,"features":[{"name":"x","kind":"numeric","mean":0.0,"weight":1.0,"missing":0.0}]}"#;
+    /// let document = br#"{"format":"pmmds.linear.v1","threshold":0.5,"intercept":0.1,"features":[{"kind":"numeric","name":"x","mean":0.0,"weight":1.0,"missing":0.0}]}"#;
     /// let model = LinearFormat::read(document, &schema)?;
     /// assert_eq!(model.to_document(), document);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

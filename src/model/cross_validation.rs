@@ -123,23 +123,43 @@ pub enum FoldsError {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use pmmds::linfa::LogisticRegression;
-/// use pmmds::model::{Folds, out_of_fold_scores};
-/// use pmmds::record::{Dataset, Row, Value};
+/// use pmmds::model::{
+///     Folds, Model, Progress, Task, TrainedModel, Trainer, out_of_fold_scores,
+/// };
+/// use pmmds::record::{Dataset, Row};
 /// use pmmds::schema::{Feature, FeatureSchema};
+///
+/// /// Scores every row with the share of positive rows in training.
+/// #[derive(Debug)]
+/// struct BaseRate;
+///
+/// #[derive(Debug)]
+/// struct Constant(Arc<FeatureSchema>, f64);
+///
+/// impl Model for Constant {
+///     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+///     fn task(&self) -> Task { Task::binary() }
+///     fn score(&self, _: &Row) -> f64 { self.1 }
+/// }
+///
+/// impl Trainer for BaseRate {
+///     fn name(&self) -> &str { "base_rate" }
+///     fn fit(&self, data: &Dataset, _: &dyn Progress) -> Result<TrainedModel, pmmds::Error> {
+///         let share = data.labels().iter().sum::<f64>() / data.rows() as f64;
+///         let model = Constant(Arc::clone(data.schema()), share);
+///         Ok(TrainedModel::new(Arc::new(model), "constant", share.to_string().into_bytes()))
+///     }
+/// }
 ///
 /// let schema = Arc::new(FeatureSchema::new([Feature::integer("tenure")])?);
 /// let mut data = Dataset::new(Arc::clone(&schema));
 /// for customer in 0..40 {
-///     let mut row = Row::missing(&schema);
-///     row.set(schema.id("tenure").unwrap(), Value::Number(f64::from(customer)));
-///     data.push(&row, f64::from(u8::from(customer < 20)), format!("customer {customer}"));
+///     data.push(&Row::missing(&schema), f64::from(customer % 2), customer.to_string());
 /// }
-/// let scores = out_of_fold_scores(&LogisticRegression::default(), &data, Folds::new(3)?, &())?;
-/// assert!(scores[0] > 0.9 && scores[39] < 0.1);
+/// let scores = out_of_fold_scores(&BaseRate, &data, Folds::new(3)?, &())?;
+/// assert!(scores.iter().all(|score| (0.4..0.6).contains(score)));
 ///
-/// let few = data.select(&[0, 39]);
-/// let error = out_of_fold_scores(&LogisticRegression::default(), &few, Folds::new(3)?, &());
+/// let error = out_of_fold_scores(&BaseRate, &data.select(&[0]), Folds::new(3)?, &());
 /// assert_eq!(error.unwrap_err().kind(), pmmds::ErrorKind::InvalidInput);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -166,4 +186,114 @@ pub fn out_of_fold_scores(
     }
     progress.step("folds", total, total);
     Ok(scores)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::model::{Model, Task, TrainedModel};
+    use crate::record::{Row, Value};
+    use crate::schema::{Feature, FeatureSchema};
+
+    /// Scores a row 1 where training had a row with the same number, else 0.
+    #[derive(Debug)]
+    struct Memory(Arc<FeatureSchema>, Vec<f64>);
+
+    impl Model for Memory {
+        fn schema(&self) -> &Arc<FeatureSchema> {
+            &self.0
+        }
+
+        fn task(&self) -> Task {
+            Task::binary()
+        }
+
+        fn score(&self, row: &Row) -> f64 {
+            let known = |x: &f64| row.values()[0] == Value::Number(*x);
+            f64::from(u8::from(self.1.iter().any(known)))
+        }
+    }
+
+    #[derive(Debug)]
+    struct ByHeart;
+
+    impl Trainer for ByHeart {
+        fn name(&self) -> &str {
+            "by_heart"
+        }
+
+        fn fit(&self, data: &Dataset, _: &dyn Progress) -> Result<TrainedModel, Error> {
+            let number = |row| match data.columns().row(row).values()[0] {
+                Value::Number(number) => number,
+                _ => f64::NAN,
+            };
+            let seen = (0..data.rows()).map(number).collect();
+            let model = Arc::new(Memory(Arc::clone(data.schema()), seen));
+            Ok(TrainedModel::new(model, "none", Vec::new()))
+        }
+    }
+
+    /// `rows` rows, each entity with three of them, all three with the entity's number.
+    fn data(rows: u32) -> Dataset {
+        let schema = Arc::new(FeatureSchema::new([Feature::integer("entity")]).unwrap());
+        let mut data = Dataset::new(Arc::clone(&schema));
+        for number in 0..rows {
+            let mut row = Row::missing(&schema);
+            row.set(schema.id("entity").unwrap(), Value::Number(f64::from(number / 3)));
+            data.push(&row, f64::from(number % 2), (number / 3).to_string());
+        }
+        data
+    }
+
+    #[test]
+    fn no_row_is_scored_by_a_model_that_knew_its_entity() {
+        let data = data(300);
+        let folds = Folds::new(5).unwrap();
+        let scores = out_of_fold_scores(&ByHeart, &data, folds, &()).unwrap();
+        assert_eq!(scores.len(), 300);
+        assert!(scores.iter().all(|score| *score == 0.0));
+    }
+
+    #[test]
+    fn every_entity_has_one_fold_and_every_fold_its_share() {
+        let folds = Folds::new(7).unwrap();
+        let assigned = folds.assign(&data(3_000)).unwrap();
+        assert!(assigned.chunks(3).all(|rows| rows[0] == rows[1] && rows[1] == rows[2]));
+        for fold in 0..7 {
+            let rows = assigned.iter().filter(|of| **of == fold).count();
+            assert!((3_000 / 10..3_000 / 5).contains(&rows), "fold {fold} has {rows} rows");
+        }
+        let other = folds.seed(1).assign(&data(3_000)).unwrap();
+        let same = assigned.iter().zip(&other).filter(|(a, b)| a == b).count();
+        assert!((3_000 / 10..3_000 / 5).contains(&same), "{same} rows kept their fold");
+    }
+
+    #[test]
+    fn a_fold_without_a_class_is_named() {
+        let mut one_sided = data(300);
+        one_sided = one_sided.select(&(0..300).step_by(2).collect::<Vec<_>>());
+        let error = Folds::new(2).unwrap().assign(&one_sided).unwrap_err();
+        assert!(matches!(error, FoldsError::Class { fold: 0, class: 1, .. }), "{error}");
+        let error = Folds::new(2).unwrap().assign(&data(0)).unwrap_err();
+        let message = "fold 0 has 0 rows and none with label 0; use fewer folds or more rows";
+        assert_eq!(error.to_string(), message);
+        let error = out_of_fold_scores(&ByHeart, &data(3), Folds::new(9).unwrap(), &());
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn every_fold_is_heard() {
+        #[derive(Default)]
+        struct Ears(Mutex<Vec<(u64, u64)>>);
+        impl Progress for Ears {
+            fn step(&self, _: &str, done: u64, total: u64) {
+                self.0.lock().unwrap().push((done, total));
+            }
+        }
+        let ears = Ears::default();
+        out_of_fold_scores(&ByHeart, &data(300), Folds::new(3).unwrap(), &ears).unwrap();
+        assert_eq!(*ears.0.lock().unwrap(), [(0, 3), (1, 3), (2, 3), (3, 3)]);
+    }
 }
