@@ -1,6 +1,9 @@
 //! Production ML monitoring and drift detection. (The crate page follows.)
 
+pub mod drift;
 pub mod error;
+pub mod ledger;
+pub mod log;
 pub mod model;
 pub mod record;
 pub mod registry;
