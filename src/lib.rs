@@ -1,5 +1,7 @@
 //! Production ML monitoring and drift detection. (The crate page follows.)
 
+#![deny(clippy::disallowed_methods)]
+
 pub mod error;
 pub mod model;
 pub mod record;
