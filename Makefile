@@ -15,7 +15,7 @@ WASM := wasm32-unknown-unknown
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 # Cheap first: a formatting mistake is reported in a second, not after the build.
-STEPS := fmt-check lock clippy-core features-alone clippy-full docs adapters-as-crates wasm \
+STEPS := fmt-check lock clippy-core clippy-full docs adapters-as-crates wasm features-alone \
 	core-only test-full doc-tests examples benches package-list package
 SLOW_STEPS := story-checked package-full msrv deny
 
@@ -102,17 +102,6 @@ lock:
 clippy-core:
 	$(CARGO) clippy --lib --no-default-features -- -D warnings
 
-# Catches: a feature that works only beside another; code half behind its `cfg`.
-# Clippy, because `-D warnings` then reaches this crate alone and the dependencies are built once.
-features-alone:
-	@features=$$(awk '/^\[/ { on = ($$0 == "[features]") } \
-		on && /^[a-z0-9_-]+ *=/ { sub(/ *=.*/, ""); if ($$0 != "default" && $$0 != "full") print }' Cargo.toml); \
-	[ -n "$$features" ] || { echo "no features found in Cargo.toml" >&2; exit 1; }; \
-	for feature in $$features; do \
-		echo "$(CARGO) clippy --lib --no-default-features --features $$feature -- -D warnings"; \
-		$(CARGO) clippy --lib --no-default-features --features "$$feature" -- -D warnings; \
-	done
-
 # Catches: lints in adapters, tests, examples and benches.
 clippy-full:
 	$(CARGO) clippy --all-features --all-targets -- -D warnings
@@ -132,6 +121,17 @@ wasm:
 	else \
 		echo "SKIPPED: the target $(WASM) is not installed (rustup target add $(WASM))"; \
 	fi
+
+# Catches: a feature that works only beside another; code half behind its `cfg`.
+# Clippy, because `-D warnings` then reaches this crate alone and the dependencies are built once.
+features-alone:
+	@features=$$(awk '/^\[/ { on = ($$0 == "[features]") } \
+		on && /^[a-z0-9_-]+ *=/ { sub(/ *=.*/, ""); if ($$0 != "default" && $$0 != "full") print }' Cargo.toml); \
+	[ -n "$$features" ] || { echo "no features found in Cargo.toml" >&2; exit 1; }; \
+	for feature in $$features; do \
+		echo "$(CARGO) clippy --lib --no-default-features --features $$feature -- -D warnings"; \
+		$(CARGO) clippy --lib --no-default-features --features "$$feature" -- -D warnings; \
+	done
 
 # Catches: a core that only works because our own tests switch every feature on.
 core-only: tiny
