@@ -1,5 +1,7 @@
 //! Production ML monitoring and drift detection. (The crate page follows.)
 
+#![deny(clippy::disallowed_methods)]
+
 pub mod drift;
 pub mod error;
 pub mod ledger;
