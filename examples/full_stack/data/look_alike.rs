@@ -41,7 +41,7 @@
 //! # Reference
 //!
 //! B. Nowok, G. M. Raab, C. Dibben, *synthpop: Bespoke Creation of Synthetic Data in R*, Journal of
-//! Statistical Software 74(11), 2016, doi:10.18637/jss.v074.i11, section 2.
+//! Statistical Software 74(11), 2016, doi:10.18637/jss.v074.i11.
 
 use std::collections::HashSet;
 
