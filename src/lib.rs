@@ -2,9 +2,11 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub mod artifact;
 pub mod drift;
 pub mod error;
 pub mod ledger;
+pub mod lifecycle;
 pub mod log;
 pub mod model;
 pub mod record;

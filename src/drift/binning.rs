@@ -6,12 +6,9 @@
 
 use std::fmt;
 
-use ndarray::Array1;
-use ndarray_stats::Quantile1dExt;
-use ndarray_stats::interpolate::Linear;
-use noisy_float::types::{N64, n64};
 use serde::{Deserialize, Serialize};
 
+use super::summary::quantile;
 use crate::record::Value;
 use crate::schema::{Feature, FeatureKind, Fingerprint, Hasher, LevelId};
 
@@ -265,34 +262,23 @@ fn uniform_edges(min: f64, max: f64, bins: usize) -> Vec<f64> {
     strictly_increasing(edges)
 }
 
-fn quantile_edges(values: Vec<f64>, bins: usize, atoms: bool, integer: bool) -> Vec<f64> {
-    if values.is_empty() {
-        return Vec::new();
-    }
-    let rows = values.len();
+fn quantile_edges(mut values: Vec<f64>, bins: usize, atoms: bool, integer: bool) -> Vec<f64> {
+    values.sort_unstable_by(f64::total_cmp);
     let mut edges = Vec::new();
     if atoms {
-        let mut sorted = values.clone();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let runs: Vec<(f64, usize)> =
-            sorted.chunk_by(|a, b| a >= b).map(|run| (run[0], run.len())).collect();
-        if integer && runs.len() <= MAX_INTEGER_VALUES {
+        let runs: Vec<&[f64]> = values.chunk_by(|a, b| a >= b).collect();
+        if integer && (1..=MAX_INTEGER_VALUES).contains(&runs.len()) {
             // A bin ends at each value but the last, which keeps everything above.
-            edges.extend(runs[..runs.len() - 1].iter().map(|(value, _)| *value));
+            edges.extend(runs[..runs.len() - 1].iter().map(|run| run[0]));
             return strictly_increasing(edges);
         }
-        for (value, count) in runs {
-            if count * bins >= rows {
-                edges.extend([value.next_down(), value]);
-            }
+        for run in runs.iter().filter(|run| run.len() * bins >= values.len()) {
+            edges.extend([run[0].next_down(), run[0]]);
         }
     }
     #[expect(clippy::cast_precision_loss, reason = "at most MAX_REQUESTED_BINS")]
-    let shares: Array1<N64> = (1..bins).map(|k| n64(k as f64 / bins as f64)).collect();
-    let mut array: Array1<N64> = values.into_iter().map(n64).collect();
-    if let Ok(quantiles) = array.quantiles_mut(&shares, &Linear) {
-        edges.extend(quantiles.iter().map(|edge| edge.raw()));
-    }
+    let shares = (1..bins).map(|k| k as f64 / bins as f64);
+    edges.extend(shares.filter_map(|share| quantile(&values, share)));
     edges.retain(|edge| edge.is_finite());
     strictly_increasing(edges)
 }

@@ -2,10 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::Array1;
-use ndarray_stats::Quantile1dExt;
-use ndarray_stats::interpolate::Linear;
-use noisy_float::types::{N64, n64};
 use serde::{Deserialize, Serialize};
 
 /// Most unseen levels that are remembered by name; the rest is counted together.
@@ -103,25 +99,43 @@ impl ReferenceSummary {
     /// The summary of `numbers`; NaN and infinities are left out.
     #[must_use]
     pub(super) fn of(numbers: &[f64]) -> Self {
-        let finite: Vec<f64> = numbers.iter().copied().filter(|x| x.is_finite()).collect();
+        let mut finite: Vec<f64> = numbers.iter().copied().filter(|x| x.is_finite()).collect();
+        finite.sort_unstable_by(f64::total_cmp);
         let mut moments = Moments::default();
         finite.iter().for_each(|x| moments.observe(*x));
-        let shares: Array1<N64> =
-            [0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0].into_iter().map(n64).collect();
-        let mut array: Array1<N64> = finite.into_iter().map(n64).collect();
-        let all = array.quantiles_mut(&shares, &Linear).ok();
-        let at = |k: usize| all.as_ref().map(|quantiles| quantiles[k].raw() + 0.0);
-        let quantiles = (at(1), at(2), at(3), at(4), at(5));
+        let quantiles = [0.05, 0.25, 0.5, 0.75, 0.95].map(|share| quantile(&finite, share));
         Self {
             moments,
-            min: at(0),
-            max: at(6),
-            quantiles: match quantiles {
-                (Some(a), Some(b), Some(c), Some(d), Some(e)) => Some([a, b, c, d, e]),
-                _ => None,
-            },
+            min: finite.first().map(|x| x + 0.0),
+            max: finite.last().map(|x| x + 0.0),
+            quantiles: (!finite.is_empty()).then(|| quantiles.map(Option::unwrap_or_default)),
         }
     }
+}
+
+/// The quantile `share` of `sorted`, linearly interpolated as numpy does by default; `None`
+/// without numbers.
+///
+/// # Reference
+///
+/// R. J. Hyndman and Y. Fan, *Sample Quantiles in Statistical Packages*, The American Statistician
+/// 50, 1996, DOI 10.1080/00031305.1996.10473566, definition 7.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positions lie between 0 and the number of rows, which is below 2^53"
+)]
+pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let position = share * last as f64;
+    let lower = (position.floor() as usize).min(last);
+    let upper = (lower + 1).min(last);
+    let (a, b) = (sorted[lower], sorted[upper]);
+    let part = position - lower as f64;
+    // From the nearer end, so that a quantile that falls on a value is that value.
+    let value = if part < 0.5 { (b - a).mul_add(part, a) } else { (b - a).mul_add(part - 1.0, b) };
+    Some(value + 0.0)
 }
 
 /// What live traffic looked like, feature by feature, beside its counts. Mergeable.
@@ -193,7 +207,28 @@ impl TrafficSummary {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array1;
+    use ndarray_stats::Quantile1dExt;
+    use ndarray_stats::interpolate::Linear;
+    use noisy_float::types::{N64, n64};
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// The twin of ndarray-stats, which selects where ours sorts.
+        #[test]
+        fn quantile_agrees_with_its_twin(
+            mut values in proptest::collection::vec(-1e6..1e6_f64, 1..200),
+            share in 0.0..=1.0_f64,
+        ) {
+            let mut array: Array1<N64> = values.iter().copied().map(n64).collect();
+            let twin = array.quantile_mut(n64(share), &Linear).unwrap().raw();
+            values.sort_unstable_by(f64::total_cmp);
+            let ours = quantile(&values, share).unwrap();
+            prop_assert!((ours - twin).abs() <= 1e-9 * twin.abs().max(1.0), "{ours} {twin}");
+        }
+    }
 
     #[test]
     fn quantiles_are_numpys() {
