@@ -17,3 +17,6 @@ pub mod validate;
 
 pub use error::{Error, ErrorKind};
 pub use time::{Timestamp, Window};
+
+#[cfg(test)]
+mod tests;
