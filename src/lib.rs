@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod model;
+pub mod promote;
 pub mod record;
 pub mod registry;
 pub mod schema;
