@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod log;
 pub mod model;
+pub mod promote;
 pub mod record;
 pub mod registry;
 pub mod schema;
