@@ -388,8 +388,8 @@ impl PairedDifference {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::oracle;
     use super::*;
+    use crate::tests as oracle;
 
     const RELATIVE: f64 = 1e-12;
     const LEVEL: f64 = 0.95;
