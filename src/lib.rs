@@ -21,3 +21,7 @@ pub use time::{Timestamp, Window};
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(feature = "linfa")]
+#[path = "../adapters/linfa/mod.rs"]
+pub mod linfa;
