@@ -1,6 +1,13 @@
 //! Production ML monitoring and drift detection. (The crate page follows.)
 
+#![deny(clippy::disallowed_methods)]
+
+pub mod artifact;
+pub mod drift;
 pub mod error;
+pub mod ledger;
+pub mod lifecycle;
+pub mod log;
 pub mod model;
 pub mod promote;
 pub mod record;
@@ -11,3 +18,6 @@ pub mod validate;
 
 pub use error::{Error, ErrorKind};
 pub use time::{Timestamp, Window};
+
+#[cfg(test)]
+mod tests;

@@ -316,8 +316,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::super::oracle;
     use super::*;
+    use crate::tests as oracle;
 
     // Of the oracles' README.
     const RELATIVE: f64 = 1e-12;

@@ -53,8 +53,6 @@ mod decision;
 mod evaluation;
 mod latency;
 mod metric;
-#[cfg(test)]
-mod oracle;
 mod original;
 mod paired;
 mod placement;

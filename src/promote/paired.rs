@@ -391,8 +391,8 @@ mod tests {
     use rand_chacha::rand_core::SeedableRng;
     use rand_distr::{Distribution, StandardNormal};
 
-    use super::super::oracle;
     use super::*;
+    use crate::tests as oracle;
 
     const RELATIVE: f64 = 1e-12;
     const LEVEL: f64 = 0.95;
