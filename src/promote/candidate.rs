@@ -169,13 +169,19 @@ impl<'a> Candidates<'a> {
         }
     }
 
-    /// How much better the challenger is in `metric`, positive meaning better; `None` if either
-    /// value is unknown or there is no champion.
+    /// How much better the challenger is in `metric`, positive meaning better.
+    ///
+    /// `None` if there is no champion, either value is unknown, or the evaluations are plainly of
+    /// different rows: on other rows, or other numbers of positives among them, a metric measures
+    /// the rows as much as the model.
     #[must_use]
     pub fn improvement(&self, metric: Metric) -> Option<f64> {
-        let (champion, challenger) =
-            (self.serving()?.metric(metric)?, self.challenger.metric(metric)?);
-        Some(metric.improvement(champion, challenger))
+        let before = self.serving()?.evaluation.as_ref()?;
+        let after = self.challenger.evaluation.as_ref()?;
+        if !before.may_share_rows(after) {
+            return None;
+        }
+        Some(metric.improvement(before.get(metric)?, after.get(metric)?))
     }
 
     /// The paired difference in `metric`, if it was measured.

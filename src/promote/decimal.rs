@@ -12,9 +12,10 @@ pub(super) fn reaches(value: f64, limit: f64, magnitude: f64) -> bool {
     value >= limit - slack
 }
 
-/// The fewest decimals, at least `least`, at which `a` and `b` look different.
+/// The fewest decimals, at least `least`, at which `a` and `b` look different; `least` if 12 are not
+/// enough, for then rounding is all that they differ by.
 pub(super) fn telling_decimals(a: f64, b: f64, least: usize) -> usize {
-    (least..=17).find(|&n| format!("{a:.n$}") != format!("{b:.n$}")).unwrap_or(least)
+    (least..=12).find(|&n| format!("{a:.n$}") != format!("{b:.n$}")).unwrap_or(least)
 }
 
 #[cfg(test)]
@@ -47,6 +48,7 @@ mod tests {
         assert_eq!(telling_decimals(0.00096, 0.001, 4), 5);
         assert_eq!(telling_decimals(0.000_004, 0.0, 4), 6);
         assert_eq!(telling_decimals(0.001, 0.001, 4), 4);
+        assert_eq!(telling_decimals(1e-16, 0.0, 4), 4);
     }
 
     proptest! {

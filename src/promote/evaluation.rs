@@ -174,6 +174,11 @@ impl Evaluation {
         self.confusion().map(|counts| counts.true_positives + counts.false_negatives)
     }
 
+    /// Whether both can come from the same rows, as far as counts tell.
+    pub(super) fn may_share_rows(&self, other: &Self) -> bool {
+        (self.rows(), self.positives()) == (other.rows(), other.positives())
+    }
+
     /// Rows by predicted and true class; `None` for a task without classes.
     ///
     /// ```

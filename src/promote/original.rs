@@ -11,14 +11,24 @@ use super::{
 /// The first model is promoted when the registry *confirmed* that there is no champion, its
 /// validation passed and its metric is known.
 ///
-/// [`strict`](Self::strict) is the recommended form: 0.001 alone is well within the noise of any
-/// holdout below a few hundred thousand rows.
+/// [`strict`](Self::strict) is the recommended form: 0.001 alone is one eleventh of the noise of
+/// the original's test set.
 ///
 /// ```
-/// use pmmds::promote::{Metric, OriginalPolicy};
+/// use pmmds::promote::{
+///     Candidate, Candidates, Champion, Metric, OriginalPolicy, PromotionPolicy, Validation,
+/// };
+/// use pmmds::registry::VersionId;
 ///
 /// let policy = OriginalPolicy::new().primary_metric(Metric::LogLoss).min_improvement(0.005).strict();
-/// # let _ = policy;
+///
+/// // Nothing is known about these two, so everything but the validation fails.
+/// let champion = Candidate::new(VersionId::FIRST, Validation::Passed);
+/// let challenger = Candidate::new(VersionId::new(2).unwrap(), Validation::Passed);
+/// let decision =
+///     policy.decide(Candidates::new(&challenger, Champion::Serving(&champion), &[]));
+/// let failed: Vec<&str> = decision.failures().map(|reason| reason.criterion.as_str()).collect();
+/// assert_eq!(failed, ["metric_improvement", "latency_acceptable", "interval_above_zero"]);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OriginalPolicy {

@@ -387,6 +387,9 @@ impl PairedDifference {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng;
+    use rand_distr::{Distribution, StandardNormal};
 
     use super::*;
     use crate::tests as oracle;
@@ -494,6 +497,46 @@ mod tests {
         );
         let short = PairedRows::new(Task::binary(), &[0.1, 0.2], &[0.1], &[0.0, 1.0]);
         assert_eq!(short.unwrap_err().to_string(), "challenger: 1 scores for 2 labels");
+    }
+
+    /// Rows of a world in which the challenger sees more than the champion.
+    fn simulated(rng: &mut ChaCha8Rng, rows: usize) -> PairedRows {
+        let mut normal = || -> f64 { StandardNormal.sample(rng) };
+        let mut scores = [Vec::new(), Vec::new()];
+        let mut labels = Vec::new();
+        for _ in 0..rows {
+            let (truth, shared) = (normal(), normal());
+            labels.push(f64::from(u8::from(truth + normal() > 0.5)));
+            for (side, noise) in scores.iter_mut().zip([1.0, 0.6]) {
+                let seen = 0.5_f64.mul_add(shared, normal()).mul_add(noise, truth - 0.3);
+                side.push(1.0 / (1.0 + (-1.5 * seen).exp()));
+            }
+        }
+        pair(&scores[0], &scores[1], &labels)
+    }
+
+    #[test]
+    fn the_interval_covers_the_truth_as_often_as_it_says() {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let world = simulated(&mut rng, 200_000);
+        let truth: Vec<f64> = Metric::all()
+            .iter()
+            .map(|&metric| world.difference(metric, LEVEL).unwrap().difference)
+            .collect();
+        let repeats = 500;
+        let mut covered = vec![0; truth.len()];
+        for _ in 0..repeats {
+            let sample = simulated(&mut rng, 300);
+            for ((&metric, truth), covered) in Metric::all().iter().zip(&truth).zip(&mut covered) {
+                let found = sample.difference(metric, LEVEL).unwrap();
+                *covered += u32::from(found.lower <= *truth && *truth <= found.upper);
+            }
+        }
+        for (metric, covered) in Metric::all().iter().zip(covered) {
+            let share = f64::from(covered) / f64::from(repeats);
+            // Three standard errors of the share, sqrt(0.95 * 0.05 / 500), are 0.029.
+            assert!((share - LEVEL).abs() < 0.03, "{metric}: {share}");
+        }
     }
 
     // (champion, challenger, labels) of equal length; scores on a coarse grid, so that they tie.

@@ -69,15 +69,22 @@ const _: Option<&dyn PromotionPolicy> = None;
 ///
 /// ```
 /// use pmmds::promote::{
-///     MaxLatencyRatio, Metric, MinImprovement, PromotionPolicyExt, ValidationPassed,
+///     Candidate, Candidates, Champion, MaxLatencyRatio, Metric, MinImprovement, PromotionPolicy,
+///     PromotionPolicyExt, Validation, ValidationPassed,
 /// };
+/// use pmmds::registry::VersionId;
+///
 /// // Better by a lot, or better by a little and not slower.
 /// let policy = ValidationPassed.and(
 ///     MinImprovement { metric: Metric::RocAuc, at_least: 0.01 }.or(
 ///         MinImprovement { metric: Metric::RocAuc, at_least: 0.001 }.and(MaxLatencyRatio(1.0)),
 ///     ),
 /// );
-/// # let _ = policy;
+///
+/// let unknown = Candidate::new(VersionId::FIRST, Validation::Passed);
+/// let decision = policy.decide(Candidates::new(&unknown, Champion::Serving(&unknown), &[]));
+/// assert!(!decision.promote);
+/// assert_eq!(decision.reasons.len(), 4, "all of them");
 /// ```
 pub trait PromotionPolicyExt: PromotionPolicy + Sized {
     /// Promotes when this policy and `other` would. Both are asked, all reasons are kept.

@@ -58,7 +58,7 @@ fn count(errors: u64) -> f64 {
 /// proportions), so decimals of up to 14 places compare exactly.
 ///
 /// Without a champion there is nothing to improve on: the criterion is met if the metric is known.
-/// A metric that is unknown, for either side, never meets it.
+/// A metric that is unknown for either side never meets it, nor do evaluations of different rows.
 ///
 /// ```
 /// use pmmds::model::Task;
@@ -90,8 +90,9 @@ impl MinImprovement {
     /// Name of the criterion in a [`Reason`]. Its observed number is the improvement.
     pub const CRITERION: &'static str = "metric_improvement";
 
-    fn against(self, champion: &Candidate, challenger: &Candidate) -> (bool, String) {
+    fn against(self, champion: &Candidate, candidates: Candidates<'_>) -> (bool, String) {
         let Self { metric, at_least } = self;
+        let challenger = candidates.challenger;
         let (before, after) = match (champion.metric(metric), challenger.metric(metric)) {
             (Some(before), Some(after)) => (before, after),
             (before, after) => {
@@ -102,7 +103,14 @@ impl MinImprovement {
                 return (false, format!("{metric} is unknown for {}.", names.join(" and ")));
             }
         };
-        let improvement = metric.improvement(before, after);
+        let Some(improvement) = candidates.improvement(metric) else {
+            let sentence = format!(
+                "{metric} is not comparable: champion v{} and challenger v{} were evaluated on \
+                 different rows.",
+                champion.version, challenger.version
+            );
+            return (false, sentence);
+        };
         let passed = reaches(improvement, at_least, before.abs().max(after.abs()));
         // Rounding must not hide the improvement, or that it is not enough.
         let digits = telling_decimals(improvement, if passed { 0.0 } else { at_least }, 4);
@@ -122,7 +130,7 @@ impl PromotionPolicy for MinImprovement {
         let Self { metric, at_least } = *self;
         let challenger = candidates.challenger;
         let (passed, sentence) = match candidates.champion {
-            Champion::Serving(champion) => self.against(champion, challenger),
+            Champion::Serving(champion) => self.against(champion, candidates),
             Champion::None => match challenger.metric(metric) {
                 Some(value) => (true, format!("{metric}: {value:.4}.")),
                 None => {
@@ -205,8 +213,8 @@ impl PromotionPolicy for MaxLatencyRatio {
 /// that the challenger is better. Recommended beside [`MinImprovement`], whose 0.001 is one
 /// eleventh of the noise of the original's test set.
 ///
-/// Needs the [`PairedDifference`](super::PairedDifference) of the metric, and holds its level to be
-/// the one wanted. An interval without width around a difference other than 0 shows no spread
+/// Needs the [`PairedDifference`](super::PairedDifference) of the metric, at the level that whoever
+/// measured it chose. An interval without width around a difference other than 0 shows no spread
 /// because the rows cannot, and is no evidence. Without a champion there is nothing to compare
 /// with, and the criterion is met.
 ///
@@ -228,7 +236,7 @@ impl PromotionPolicy for MaxLatencyRatio {
 /// assert!(!decision.promote);
 /// assert_eq!(
 ///     decision.reasons[0].sentence,
-///     "brier improvement between -0.0685 and +0.2235 (95 % interval of 4 rows), not above 0.",
+///     "brier improvement between -0.0633 and +0.1883 (95 % interval of 4 rows), not above 0.",
 /// );
 /// # Ok::<(), pmmds::promote::PairedError>(())
 /// ```

@@ -164,6 +164,20 @@ fn the_unknown_never_promotes_and_is_named() {
 }
 
 #[test]
+fn evaluations_of_different_rows_are_not_compared() {
+    let champion = candidate(1, 8_000, 100);
+    let other = Evaluation::of(Task::binary(), &[0.9, 0.1], &[1.0, 0.0]).unwrap();
+    let challenger = candidate(2, 0, 100).evaluation(other);
+    let decision = decide(OriginalPolicy::new(), &challenger, &champion);
+    assert!(!decision.promote);
+    assert_eq!(
+        decision.reasons[0].sentence,
+        "roc_auc is not comparable: champion v1 and challenger v2 were evaluated on different rows."
+    );
+    assert_eq!(decision.reasons[0].observed, None);
+}
+
+#[test]
 fn limits_that_are_no_numbers_are_never_met() {
     let (champion, challenger) = (candidate(1, 8_000, 100), candidate(2, 9_000, 1));
     let nan = MinImprovement { metric: Metric::RocAuc, at_least: f64::NAN };
