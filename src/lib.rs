@@ -1,6 +1,15 @@
 //! Production ML monitoring and drift detection. (The crate page follows.)
 
 #![deny(clippy::disallowed_methods)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_precision_loss,
+        clippy::disallowed_methods,
+        clippy::suboptimal_flops,
+        reason = "tests read their data and write formulas as in the books"
+    )
+)]
 
 pub mod artifact;
 pub mod drift;
