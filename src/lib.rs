@@ -1,6 +1,9 @@
 //! Production ML monitoring and drift detection. (The crate page follows.)
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod error;
+pub mod memory;
 pub mod model;
 pub mod record;
 pub mod registry;
