@@ -11,8 +11,9 @@ pub mod schema;
 pub mod time;
 pub mod validate;
 
-#[rustfmt::skip]
-#[cfg(feature = "files")] #[path = "../adapters/files/mod.rs"] pub mod files;
+#[cfg(feature = "files")]
+#[path = "../adapters/files/mod.rs"]
+pub mod files;
 
 pub use error::{Error, ErrorKind};
 pub use time::{Timestamp, Window};

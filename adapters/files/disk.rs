@@ -259,8 +259,9 @@ pub(super) fn lock(path: &Path, timeout: Duration) -> Result<Option<Lock>, Error
             Ok(()) | Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
                 let context = format!("the file system of {} has no locks", path.display());
-                return Err(Error::new(ErrorKind::NotSupported, COMPONENT, context)
-                    .with_source(error));
+                return Err(
+                    Error::new(ErrorKind::NotSupported, COMPONENT, context).with_source(error)
+                );
             }
             Err(TryLockError::Error(error)) => return Err(unavailable("lock", path, error)),
         }

@@ -85,9 +85,9 @@ impl Manifest {
         let mut names = ArtifactFiles::new();
         let mut total = 0_u64;
         for entry in &self.files {
-            names
-                .insert(entry.name.as_str(), Vec::new())
-                .map_err(|problem| corrupt(path, "lists an impossible file").with_source(problem))?;
+            names.insert(entry.name.as_str(), Vec::new()).map_err(|problem| {
+                corrupt(path, "lists an impossible file").with_source(problem)
+            })?;
             total = total.saturating_add(entry.bytes);
         }
         if total > MAX_ARTIFACT_BYTES {

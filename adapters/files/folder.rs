@@ -14,9 +14,7 @@ use serde::de::DeserializeOwned;
 use super::COMPONENT;
 use super::disk::{self, Disk, Lock, corrupt, unavailable};
 use super::document::{self, Aliases, Entry, Kind, MAX_DOCUMENT_BYTES, Manifest, Marker, Tags};
-use crate::registry::{
-    Alias, AliasStep, ArtifactFiles, ModelName, ModelVersion, Rules, VersionId,
-};
+use crate::registry::{Alias, AliasStep, ArtifactFiles, ModelName, ModelVersion, Rules, VersionId};
 use crate::schema::Fingerprint;
 use crate::{Error, ErrorKind, Timestamp};
 
@@ -343,10 +341,8 @@ impl Folder {
     fn put<T: Serialize>(&self, path: &Path, content: &T) -> Result<(), Error> {
         let bytes = document::write(path, content)?;
         let scratch = self.scratch("document")?;
-        let done = self
-            .disk
-            .write_file(&scratch, &bytes)
-            .and_then(|()| self.disk.publish(&scratch, path));
+        let done =
+            self.disk.write_file(&scratch, &bytes).and_then(|()| self.disk.publish(&scratch, path));
         self.tidied(&scratch, done)
     }
 

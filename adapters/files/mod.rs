@@ -204,7 +204,9 @@ impl FileRegistry {
         let sure = move || {
             work(&folder).map_err(|error| match error.kind() {
                 // Missing, or the whole folder is away?
-                ErrorKind::NotFound | ErrorKind::Corrupt => folder.in_sight().err().unwrap_or(error),
+                ErrorKind::NotFound | ErrorKind::Corrupt => {
+                    folder.in_sight().err().unwrap_or(error)
+                }
                 _ => error,
             })
         };

@@ -89,7 +89,8 @@ fn copy(from: &Path, to: &Path) {
 
 /// Two versions, two aliases, a tag, always with the same bytes.
 fn furnish(folder: &Folder) {
-    let (model, nested) = (model(), artifact(&[("a/b.txt", "two"), ("empty", ""), ("z.bin", "\0")]));
+    let (model, nested) =
+        (model(), artifact(&[("a/b.txt", "two"), ("empty", ""), ("z.bin", "\0")]));
     folder.register(&model, "run-1", &artifact(&[("model.json", "{}")])).unwrap();
     folder.register(&model, "run-2", &nested).unwrap();
     folder.set_alias(&model, &Alias::production(), id(1), None).unwrap();
@@ -118,7 +119,8 @@ struct Snapshot {
 fn snapshot(folder: &Folder) -> Result<Snapshot, Error> {
     let model = model();
     let versions = folder.versions(&model)?;
-    let artifacts = versions.iter().map(|v| folder.fetch(&model, v.version)).collect::<Result<_, _>>()?;
+    let artifacts =
+        versions.iter().map(|v| folder.fetch(&model, v.version)).collect::<Result<_, _>>()?;
     let aliases = [Alias::production(), Alias::staging()];
     let aliases = aliases.iter().map(|a| folder.resolve(&model, a)).collect::<Result<_, _>>()?;
     Ok(Snapshot { versions, artifacts, aliases })
@@ -221,7 +223,10 @@ async fn a_registry_whose_marker_is_gone_is_not_made_anew() {
     fs::remove_file(folder.path().join("registry.json")).unwrap();
     let error = FileRegistry::open(folder.path()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert!(error.to_string().ends_with("registry.json is missing, and there are models"), "{error}");
+    assert!(
+        error.to_string().ends_with("registry.json is missing, and there are models"),
+        "{error}"
+    );
     assert_eq!(
         FileRegistry::open_existing(folder.path()).await.unwrap_err().kind(),
         ErrorKind::Unavailable

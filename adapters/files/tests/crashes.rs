@@ -9,7 +9,8 @@ const ACTIONS: &[(&str, bool, Action)] = &[
         folder.register(&model(), "run-1", &artifact(&[("model.json", "{}")])).map(drop)
     }),
     ("a further version, with folders", true, |folder| {
-        let files = artifact(&[("a/b/c.txt", "c"), ("a/b/d.txt", "d"), ("e.txt", ""), ("f/g", "g")]);
+        let files =
+            artifact(&[("a/b/c.txt", "c"), ("a/b/d.txt", "d"), ("e.txt", ""), ("f/g", "g")]);
         folder.register(&model(), "run-3", &files).map(drop)
     }),
     ("a known run", true, |folder| {
@@ -18,9 +19,7 @@ const ACTIONS: &[(&str, bool, Action)] = &[
     ("a promotion", true, |folder| {
         folder.set_alias(&model(), &Alias::production(), id(2), Some(id(1)))
     }),
-    ("what is so", true, |folder| {
-        folder.set_alias(&model(), &Alias::production(), id(1), None)
-    }),
+    ("what is so", true, |folder| folder.set_alias(&model(), &Alias::production(), id(1), None)),
     ("a tag", true, |folder| folder.tag(&model(), id(2), "note", "good after all")),
 ];
 
@@ -88,7 +87,10 @@ fn one_error_at_any_step_leaves_the_old_or_the_new_state() {
         assert!(&seen == before || &seen == after, "{place}: {seen:#?}");
         action(&folder).unwrap_or_else(|error| panic!("{place}, again: {}", error.chain()));
         assert_eq!(&snapshot(&folder).unwrap(), after, "{place}: the same call finishes it");
-        assert!(disk::names(&folder.tmp()).unwrap_or_default().is_empty(), "{place}: nothing is left over");
+        assert!(
+            disk::names(&folder.tmp()).unwrap_or_default().is_empty(),
+            "{place}: nothing is left over"
+        );
     });
 }
 

@@ -229,7 +229,8 @@ fn no_document_is_too_large_or_too_deep() {
     large.resize(2 << 20, b' ');
     fs::write(&path, large).unwrap();
     corrupt_with(folder.get(&model(), id(1)), "has 2097152 bytes, more than 1048576");
-    for bomb in ["[".repeat(1 << 19), "{\"a\":".repeat(1 << 17), "\u{0}".repeat(99), String::new()] {
+    for bomb in ["[".repeat(1 << 19), "{\"a\":".repeat(1 << 17), "\u{0}".repeat(99), String::new()]
+    {
         fs::write(&path, bomb).unwrap();
         corrupt_with(folder.get(&model(), id(1)), "manifest.json is not what pmmds writes");
     }
@@ -298,7 +299,8 @@ fn tags_have_an_end() {
     let place = tempfile::tempdir().unwrap();
     let folder = prepared(place.path(), true);
     let value = "x".repeat(crate::registry::MAX_TAG_BYTES);
-    let refused = (0..1_000).find_map(|i| folder.tag(&model(), id(1), &format!("k{i}"), &value).err());
+    let refused =
+        (0..1_000).find_map(|i| folder.tag(&model(), id(1), &format!("k{i}"), &value).err());
     let error = refused.unwrap();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("more than 1048576"), "{error}");
