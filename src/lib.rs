@@ -17,6 +17,10 @@ pub mod error;
 pub mod ledger;
 pub mod lifecycle;
 pub mod log;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod error;
+pub mod memory;
 pub mod model;
 pub mod promote;
 pub mod record;
@@ -24,6 +28,10 @@ pub mod registry;
 pub mod schema;
 pub mod time;
 pub mod validate;
+
+#[cfg(feature = "files")]
+#[path = "../adapters/files/mod.rs"]
+pub mod files;
 
 pub use error::{Error, ErrorKind};
 pub use time::{Timestamp, Window};
