@@ -12,14 +12,13 @@
 )]
 
 pub mod artifact;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod drift;
 pub mod error;
 pub mod ledger;
 pub mod lifecycle;
 pub mod log;
-#[cfg(any(test, feature = "conformance"))]
-pub mod conformance;
-pub mod error;
 pub mod memory;
 pub mod model;
 pub mod promote;
@@ -29,15 +28,18 @@ pub mod schema;
 pub mod time;
 pub mod validate;
 
-#[cfg(feature = "files")]
-#[path = "../adapters/files/mod.rs"]
-pub mod files;
-
 pub use error::{Error, ErrorKind};
 pub use time::{Timestamp, Window};
 
 #[cfg(test)]
 mod tests;
+
+// The adapters: a feature, a folder and a module of one name each, and the only lines of the core
+// that name them.
+
+#[cfg(feature = "files")]
+#[path = "../adapters/files/mod.rs"]
+pub mod files;
 
 #[cfg(feature = "linfa")]
 #[path = "../adapters/linfa/mod.rs"]

@@ -10,9 +10,9 @@ pub use pmmds::*;
 // pub mod axum;
 // #[path = "../../../adapters/csv/mod.rs"]
 // pub mod csv;
-// #[path = "../../../adapters/files/mod.rs"]
-// pub mod files;
-// #[path = "../../../adapters/linfa/mod.rs"]
-// pub mod linfa;
+#[path = "../../../adapters/files/mod.rs"]
+pub mod files;
+#[path = "../../../adapters/linfa/mod.rs"]
+pub mod linfa;
 // #[path = "../../../adapters/sqlite/mod.rs"]
 // pub mod sqlite;
