@@ -30,6 +30,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use feature::is_deceptive;
 pub use feature::{Feature, FeatureId, FeatureKind, LevelId, MAX_LEVELS, MAX_NAME_BYTES, Unlisted};
 pub(crate) use fingerprint::Hasher;
 pub use fingerprint::{Fingerprint, NotAFingerprint};
@@ -364,6 +365,8 @@ mod tests {
             (Feature::numeric(""), "it is empty"),
             (Feature::numeric(" a"), "white space"),
             (Feature::numeric("a\u{202e}b"), "reorders"),
+            (Feature::numeric("a\u{200b}b"), "invisible"),
+            (Feature::categorical("x", ["a\u{2028}"]), "invisible"),
             (Feature::numeric("a\nb"), "control"),
             (Feature::numeric("x".repeat(10_000)), "longer than 256"),
             (Feature::numeric("x").range(2.0, 1.0), "min 2 is greater than max 1"),
