@@ -120,6 +120,23 @@ impl FeatureSchema {
         toml::to_string(self).unwrap_or_default()
     }
 
+    /// The schema as JSON, as [`from_json`](Self::from_json) reads it.
+    ///
+    /// ```
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// let schema = FeatureSchema::new([Feature::integer("tenure").at_least(0.0)])?;
+    /// assert_eq!(
+    ///     schema.to_json(),
+    ///     r#"{"schema_version":1,"features":[{"name":"tenure","kind":"integer","min":0.0}]}"#,
+    /// );
+    /// # Ok::<(), pmmds::schema::SchemaError>(())
+    /// ```
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Strings, finite numbers and lists: there is nothing JSON could refuse.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     /// The features in order.
     #[must_use]
     pub fn features(&self) -> &[Feature] {
