@@ -1,4 +1,4 @@
-//! CSV files into a [`Table`](crate::record::Table).
+//! CSV files into a [`Table`].
 //!
 //! [`read_table`] for a file that is as it should be, [`Reader`] for one that is not: another
 //! delimiter, no header, other names, other texts for "no value".

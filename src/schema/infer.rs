@@ -59,7 +59,7 @@ const IDENTIFIER_ROWS: usize = 20;
 const LISTED_LEVELS: usize = 10;
 
 impl FeatureSchema {
-    /// Proposes a schema for `table`; see [the page](self::infer) for the rules and an example.
+    /// Proposes a schema for `table`; see [the page](crate::schema::infer) for the rules and an example.
     pub fn infer(table: &Table) -> Infer<'_> {
         Infer {
             table,
