@@ -28,6 +28,10 @@ pub mod schema;
 pub mod time;
 pub mod validate;
 
+#[cfg(feature = "csv")]
+#[path = "../adapters/csv/mod.rs"]
+pub mod csv;
+
 pub use error::{Error, ErrorKind};
 pub use time::{Timestamp, Window};
 
