@@ -1,0 +1,346 @@
+//! A model version as files: everything it takes to serve it, judge it and watch it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `manifest.json` | format versions, model format, task, SHA-256 and size of every other file |
+//! | `schema.json` | the [`FeatureSchema`] |
+//! | `profile.json` | the [`Profile`] that live traffic is compared with |
+//! | `model.json` | the model as data, in the format that the manifest names |
+//! | `smoke.json` | rows with the scores that the model gave them when it was packed |
+//! | `validation.json`, `training.json` | what is on record about its making |
+//!
+//! There is one way in, [`ModelArtifact::open`]: sums, sizes, formats, schema and smoke predictions
+//! are checked there, before anything is served.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::drift::Profile;
+use crate::model::{Model, ModelFormat, Task, TrainedModel};
+use crate::record::{Batch, decode_row};
+use crate::registry::{ArtifactError, ArtifactFiles};
+use crate::schema::{FeatureSchema, Fingerprint};
+use crate::validate::{ValidationReport, Violations};
+use crate::{Error, ErrorKind};
+
+/// Version of the files of an artifact, its field `artifact_version`.
+pub const ARTIFACT_VERSION: u32 = 1;
+
+/// How far a smoke prediction may be from the one on record.
+pub const SMOKE_TOLERANCE: f64 = 1e-9;
+
+/// Rows that are packed as smoke predictions.
+const SMOKE_ROWS: usize = 20;
+
+/// Name of this component in errors.
+const ARTIFACT: &str = "artifact";
+
+/// How a version came to be, for the record and for the next retraining.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct TrainingRecord {
+    /// name of the trainer
+    pub trainer: String,
+    /// settings of the trainer
+    pub params: BTreeMap<String, String>,
+    /// fingerprint of the training rows
+    pub data: Option<Fingerprint>,
+    /// training rows
+    pub rows: u64,
+    /// rows on which it was judged, in no training set
+    pub holdout_rows: u64,
+    /// how the holdout was chosen, in words
+    pub holdout: String,
+    /// quality on rows it was not trained on, by metric name
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// A model version, complete: what a registry keeps and a service loads.
+#[derive(Debug, Clone)]
+pub struct ModelArtifact {
+    schema: Arc<FeatureSchema>,
+    // of `schema`
+    profile: Profile,
+    // of `schema`
+    model: Arc<dyn Model>,
+    format: String,
+    document: Vec<u8>,
+    smoke: Vec<SmokePrediction>,
+    validation: Option<ValidationReport>,
+    training: TrainingRecord,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct SmokePrediction {
+    // a JSON object, as `Row::to_json` writes it
+    row: String,
+    score: f64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    artifact_version: u32,
+    model_format: String,
+    task: Task,
+    schema: Fingerprint,
+    profile: Fingerprint,
+    files: BTreeMap<String, FileSum>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileSum {
+    bytes: u64,
+    sha256: Fingerprint,
+}
+
+impl ModelArtifact {
+    /// Packs a trained model with its profile; the first rows of `sample` become smoke
+    /// predictions.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) when model, profile and sample are not of one
+    /// schema, or the model answers no valid score for a row of the sample.
+    pub fn pack(
+        trained: &TrainedModel,
+        profile: Profile,
+        sample: &Batch<'_>,
+    ) -> Result<Self, Error> {
+        let refuse = |context: String| Error::new(ErrorKind::InvalidInput, ARTIFACT, context);
+        let schema = Arc::clone(trained.model.schema());
+        profile.check_schema(&schema).map_err(|e| refuse(e.to_string()))?;
+        if sample.schema().fingerprint() != schema.fingerprint() {
+            return Err(refuse("the sample is of another schema than the model".to_owned()));
+        }
+        let mut smoke = Vec::new();
+        for index in 0..sample.rows().min(SMOKE_ROWS) {
+            let row = sample.row(index);
+            let score = trained.model.score(&row);
+            trained.model.task().prediction(score).map_err(|e| refuse(e.to_string()))?;
+            smoke.push(SmokePrediction { row: row.to_json(&schema), score });
+        }
+        Ok(Self {
+            schema,
+            profile,
+            model: Arc::clone(&trained.model),
+            format: trained.format.clone(),
+            document: trained.document.clone(),
+            smoke,
+            validation: None,
+            training: TrainingRecord {
+                params: trained.params.clone(),
+                ..TrainingRecord::default()
+            },
+        })
+    }
+
+    /// The same artifact with what validation said about the training data.
+    #[must_use]
+    pub fn with_validation(mut self, report: ValidationReport) -> Self {
+        self.validation = Some(report);
+        self
+    }
+
+    /// The same artifact with the record of its training.
+    #[must_use]
+    pub fn with_training(mut self, training: TrainingRecord) -> Self {
+        self.training = training;
+        self
+    }
+
+    /// The files to keep.
+    ///
+    /// # Errors
+    ///
+    /// [`Other`](ErrorKind::Other) when a part cannot be written as JSON or is too large.
+    pub fn to_files(&self) -> Result<ArtifactFiles, Error> {
+        let mut files = ArtifactFiles::new();
+        add(&mut files, "schema.json", &*self.schema)?;
+        add(&mut files, "profile.json", &self.profile)?;
+        add(&mut files, "smoke.json", &self.smoke)?;
+        add(&mut files, "training.json", &self.training)?;
+        if let Some(validation) = &self.validation {
+            add(&mut files, "validation.json", validation)?;
+        }
+        files.insert("model.json", self.document.clone()).map_err(too_large)?;
+        let sums = files.iter().map(|(name, bytes)| {
+            let sum = FileSum { bytes: bytes.len() as u64, sha256: Fingerprint::of_bytes(bytes) };
+            (name.to_owned(), sum)
+        });
+        let manifest = Manifest {
+            artifact_version: ARTIFACT_VERSION,
+            model_format: self.format.clone(),
+            task: self.model.task(),
+            schema: self.schema.fingerprint(),
+            profile: self.profile.fingerprint(),
+            files: sums.collect(),
+        };
+        add(&mut files, "manifest.json", &manifest)?;
+        Ok(files)
+    }
+
+    /// Rebuilds a version from its files, with every check there is.
+    ///
+    /// # Errors
+    ///
+    /// * [`Corrupt`](ErrorKind::Corrupt) when a file is absent, too many, changed or malformed, the
+    ///   parts are not of one schema, or a smoke prediction differs by more than
+    ///   [`SMOKE_TOLERANCE`].
+    /// * [`NotSupported`](ErrorKind::NotSupported) when none of `formats` reads the model, or the
+    ///   files are of a newer release.
+    pub fn open(files: &ArtifactFiles, formats: &[Arc<dyn ModelFormat>]) -> Result<Self, Error> {
+        let manifest: Manifest = read(files, "manifest.json")?;
+        if manifest.artifact_version != ARTIFACT_VERSION {
+            return Err(Error::new(
+                ErrorKind::NotSupported,
+                ARTIFACT,
+                format!(
+                    "artifact_version {} cannot be read, expected {ARTIFACT_VERSION}",
+                    manifest.artifact_version
+                ),
+            ));
+        }
+        for (name, bytes) in files.iter().filter(|(name, _)| *name != "manifest.json") {
+            match manifest.files.get(name) {
+                Some(sum) if sum.bytes != bytes.len() as u64 => {
+                    return Err(corrupt(format!(
+                        "{name} has {} bytes, its manifest says {}",
+                        bytes.len(),
+                        sum.bytes
+                    )));
+                }
+                Some(sum) if sum.sha256 != Fingerprint::of_bytes(bytes) => {
+                    return Err(corrupt(format!(
+                        "{name} does not have the SHA-256 of its manifest"
+                    )));
+                }
+                Some(_) => {}
+                None => return Err(corrupt(format!("{name} is not in the manifest"))),
+            }
+        }
+        if let Some(name) = manifest.files.keys().find(|name| files.get(name).is_none()) {
+            return Err(corrupt(format!("{name} is in the manifest and not among the files")));
+        }
+        let schema: Arc<FeatureSchema> = Arc::new(read(files, "schema.json")?);
+        let profile: Profile = read(files, "profile.json")?;
+        if schema.fingerprint() != manifest.schema || profile.fingerprint() != manifest.profile {
+            return Err(corrupt("schema or profile is not the one of the manifest".to_owned()));
+        }
+        profile.check_schema(&schema).map_err(|e| corrupt(e.to_string()))?;
+        let Some(format) = formats.iter().find(|format| format.name() == manifest.model_format)
+        else {
+            let known: Vec<&str> = formats.iter().map(|format| format.name()).collect();
+            return Err(Error::new(
+                ErrorKind::NotSupported,
+                ARTIFACT,
+                format!(
+                    "model format {:?} cannot be read, expected one of: {}",
+                    manifest.model_format,
+                    known.join(", ")
+                ),
+            ));
+        };
+        let document = files.get("model.json").ok_or_else(|| absent("model.json"))?;
+        let model = format.load(document, &schema)?;
+        if model.task() != manifest.task {
+            return Err(corrupt("the model's task is not the one of the manifest".to_owned()));
+        }
+        let validation = match files.get("validation.json") {
+            Some(_) => Some(read(files, "validation.json")?),
+            None => None,
+        };
+        let artifact = Self {
+            schema,
+            profile,
+            model,
+            format: manifest.model_format,
+            document: document.to_vec(),
+            smoke: read(files, "smoke.json")?,
+            validation,
+            training: read(files, "training.json")?,
+        };
+        artifact.check_smoke()?;
+        Ok(artifact)
+    }
+
+    fn check_smoke(&self) -> Result<(), Error> {
+        for (index, smoke) in self.smoke.iter().enumerate() {
+            let mut out = Violations::new();
+            let row = decode_row(&self.schema, smoke.row.as_bytes(), &mut out)
+                .map_err(|e| corrupt(format!("smoke row {index}: {e}")))?;
+            if let Some(violation) = out.errors().next() {
+                return Err(corrupt(format!("smoke row {index}: {violation}")));
+            }
+            let score = self.model.score(&row);
+            let same = (score - smoke.score).abs() <= SMOKE_TOLERANCE;
+            if !same {
+                return Err(corrupt(format!(
+                    "smoke row {index} scores {score}, on record is {}",
+                    smoke.score
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The schema of the rows that the model scores.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<FeatureSchema> {
+        &self.schema
+    }
+
+    /// The profile that live traffic is compared with.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Arc<dyn Model> {
+        &self.model
+    }
+
+    /// What validation said about the training data; `None` where it was turned off.
+    #[must_use]
+    pub fn validation(&self) -> Option<&ValidationReport> {
+        self.validation.as_ref()
+    }
+
+    /// How it came to be.
+    #[must_use]
+    pub fn training(&self) -> &TrainingRecord {
+        &self.training
+    }
+}
+
+fn add<T: Serialize>(files: &mut ArtifactFiles, name: &str, part: &T) -> Result<(), Error> {
+    let bytes = serde_json::to_vec_pretty(part).map_err(|e| {
+        Error::new(ErrorKind::Other, ARTIFACT, format!("cannot write {name}")).with_source(e)
+    })?;
+    files.insert(name, bytes).map_err(too_large)
+}
+
+fn read<T: DeserializeOwned>(files: &ArtifactFiles, name: &str) -> Result<T, Error> {
+    let bytes = files.get(name).ok_or_else(|| absent(name))?;
+    serde_json::from_slice(bytes)
+        .map_err(|e| corrupt(format!("{name} cannot be read")).with_source(e))
+}
+
+fn corrupt(context: String) -> Error {
+    Error::new(ErrorKind::Corrupt, ARTIFACT, context)
+}
+
+fn absent(name: &str) -> Error {
+    corrupt(format!("{name} is absent"))
+}
+
+fn too_large(error: ArtifactError) -> Error {
+    Error::new(ErrorKind::Other, ARTIFACT, "cannot be packed").with_source(error)
+}

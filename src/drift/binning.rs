@@ -1,0 +1,566 @@
+//! The frozen rule that puts every value of a feature into a slot.
+//!
+//! Bins are half-open, `(lo, hi]`, the first and last open to infinity: the same as `pandas.cut`
+//! and `polars.cut`, so the counts are the ones a notebook gives. Edges come from the reference
+//! alone; with the outer bins open no live value can move them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::summary::quantile;
+use crate::record::Value;
+use crate::schema::{Feature, FeatureKind, Fingerprint, Hasher, LevelId};
+
+/// Most bins of a numeric feature. With the slot for *missing* every code fits in one byte.
+pub const MAX_BINS: usize = 254;
+
+/// Most bins that a strategy can be asked for: a spike adds up to two bins to each of them.
+pub const MAX_REQUESTED_BINS: usize = 80;
+
+/// Most distinct values of an integer feature that get a bin each.
+const MAX_INTEGER_VALUES: usize = 20;
+
+/// Which end of a bin belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Closed {
+    /// `(lo, hi]`, as `pandas.cut`.
+    #[default]
+    Right,
+    /// `[lo, hi)`, as `numpy.histogram`.
+    Left,
+}
+
+/// How the edges of a numeric feature are found in the reference.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum BinningStrategy {
+    /// Edges at the quantiles 1/bins, 2/bins ... (linear interpolation, numpy's default),
+    /// duplicates removed.
+    ///
+    /// With `atoms`, a value that holds at least `1/bins` of the reference gets a bin of its own,
+    /// and an integer feature with at most 20 distinct values gets one bin per value. Without it a
+    /// flag that falls from 95 % ones to 50 % scores 0, since every quantile is 1.
+    Quantile {
+        /// 2 to [`MAX_REQUESTED_BINS`]
+        bins: usize,
+        /// whether spikes get bins of their own
+        atoms: bool,
+    },
+    /// Bins of equal width between the smallest and the largest reference value. One outlier makes
+    /// all but one of them empty; prefer quantiles.
+    Uniform {
+        /// 2 to [`MAX_REQUESTED_BINS`]
+        bins: usize,
+    },
+    /// The given inner edges.
+    Edges(Vec<f64>),
+}
+
+impl Default for BinningStrategy {
+    /// Ten quantile bins with atoms.
+    fn default() -> Self {
+        Self::Quantile { bins: 10, atoms: true }
+    }
+}
+
+/// Bins of a numeric feature: inner edges, with the outer bins open to infinity.
+///
+/// ```
+/// use pmmds::drift::NumericBinning;
+///
+/// let binning = NumericBinning::new([0.0, 10.0])?;
+/// assert_eq!(binning.bins(), 3);
+/// assert_eq!(binning.bin(0.0), Some(0)); // (-inf, 0]
+/// assert_eq!(binning.bin(0.1), Some(1)); // (0, 10]
+/// assert_eq!(binning.bin(f64::INFINITY), Some(2));
+/// assert_eq!(binning.bin(f64::NAN), None);
+///
+/// let error = NumericBinning::new([2.5, 2.5]).unwrap_err();
+/// assert_eq!(error.to_string(), "edge 1 (2.5) is not greater than edge 0 (2.5)");
+/// # Ok::<(), pmmds::drift::BinningError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "NumericFile", into = "NumericFile")]
+pub struct NumericBinning {
+    // strictly increasing, finite, at most MAX_BINS - 1; -0.0 is 0.0
+    edges: Vec<f64>,
+    closed: Closed,
+}
+
+impl NumericBinning {
+    /// Bins `(lo, hi]` between `edges`, which may be empty (one bin holds everything).
+    ///
+    /// # Errors
+    ///
+    /// When an edge is not finite, not greater than the one before, or there are more than
+    /// [`MAX_BINS`] - 1.
+    pub fn new(edges: impl Into<Vec<f64>>) -> Result<Self, BinningError> {
+        Self::closed(edges, Closed::Right)
+    }
+
+    /// Bins between `edges` that are closed as `closed` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn closed(edges: impl Into<Vec<f64>>, closed: Closed) -> Result<Self, BinningError> {
+        let mut edges: Vec<f64> = edges.into();
+        if edges.len() >= MAX_BINS {
+            return Err(BinningError::TooManyEdges { count: edges.len() });
+        }
+        for at in 0..edges.len() {
+            if !edges[at].is_finite() {
+                return Err(BinningError::NotFinite { at, edge: edges[at] });
+            }
+            // -0.0 compares equal to 0.0 but has other bits; stored forms are compared by bits.
+            edges[at] += 0.0;
+            if at > 0 && edges[at] <= edges[at - 1] {
+                return Err(BinningError::NotIncreasing {
+                    at,
+                    edge: edges[at],
+                    before: edges[at - 1],
+                });
+            }
+        }
+        Ok(Self { edges, closed })
+    }
+
+    /// Bins found in `reference` by `strategy`. NaN and infinities are left out. Without any
+    /// finite value there is a single bin. `integer` says that only whole numbers occur.
+    ///
+    /// # Errors
+    ///
+    /// When the strategy asks for fewer than 2 or more than [`MAX_REQUESTED_BINS`] bins, or its
+    /// edges are no edges.
+    ///
+    /// ```
+    /// use pmmds::drift::{BinningStrategy, NumericBinning};
+    /// // Half of the customers pay nothing: zero gets a bin of its own.
+    /// let charges = [0.0, 0.0, 0.0, 0.0, 0.0, 10.0, 20.0, 30.0, 40.0, 50.0];
+    /// let binning = NumericBinning::fit(&charges, &BinningStrategy::default(), false)?;
+    /// let zero = binning.bin(0.0);
+    /// assert!(binning.bin(1e-300) > zero && binning.bin(-1e-300) < zero);
+    /// # Ok::<(), pmmds::drift::BinningError>(())
+    /// ```
+    pub fn fit(
+        reference: &[f64],
+        strategy: &BinningStrategy,
+        integer: bool,
+    ) -> Result<Self, BinningError> {
+        if let BinningStrategy::Quantile { bins, .. } | BinningStrategy::Uniform { bins } = strategy
+            && !(2..=MAX_REQUESTED_BINS).contains(bins)
+        {
+            return Err(BinningError::BinCount { bins: *bins });
+        }
+        let finite: Vec<f64> = reference.iter().copied().filter(|x| x.is_finite()).collect();
+        match strategy {
+            BinningStrategy::Edges(edges) => Self::new(edges.clone()),
+            BinningStrategy::Quantile { bins, atoms } => {
+                Self::new(quantile_edges(finite, *bins, *atoms, integer))
+            }
+            BinningStrategy::Uniform { bins } => {
+                let range = finite.iter().fold(None, |range: Option<(f64, f64)>, x| {
+                    Some(range.map_or((*x, *x), |(min, max)| (min.min(*x), max.max(*x))))
+                });
+                Self::new(range.map_or_else(Vec::new, |(min, max)| uniform_edges(min, max, *bins)))
+            }
+        }
+    }
+
+    /// `bins` bins of equal width from `min` to `max`, closed as `closed` says: what
+    /// `numpy.histogram` makes (`Closed::Left`), but with the outer bins open.
+    ///
+    /// # Errors
+    ///
+    /// When `min` or `max` is not finite, or `bins` is not 2 to [`MAX_REQUESTED_BINS`].
+    pub fn uniform(min: f64, max: f64, bins: usize, closed: Closed) -> Result<Self, BinningError> {
+        if !(2..=MAX_REQUESTED_BINS).contains(&bins) {
+            return Err(BinningError::BinCount { bins });
+        }
+        for (at, edge) in [min, max].into_iter().enumerate() {
+            if !edge.is_finite() {
+                return Err(BinningError::NotFinite { at, edge });
+            }
+        }
+        Self::closed(uniform_edges(min, max, bins), closed)
+    }
+
+    /// The inner edges, strictly increasing.
+    #[must_use]
+    pub fn edges(&self) -> &[f64] {
+        &self.edges
+    }
+
+    /// Number of bins, one more than edges.
+    #[must_use]
+    pub fn bins(&self) -> usize {
+        self.edges.len() + 1
+    }
+
+    /// The bin of `x`; `None` for NaN.
+    #[must_use]
+    pub fn bin(&self, x: f64) -> Option<usize> {
+        if x.is_nan() {
+            return None;
+        }
+        Some(match self.closed {
+            Closed::Right => self.edges.partition_point(|edge| *edge < x),
+            Closed::Left => self.edges.partition_point(|edge| *edge <= x),
+        })
+    }
+
+    /// Lower and upper end of a bin, infinite for the outer ones.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such bin.
+    #[must_use]
+    pub fn interval(&self, bin: usize) -> (f64, f64) {
+        assert!(bin < self.bins(), "bin {bin} of {}", self.bins());
+        let lower = bin.checked_sub(1).map_or(f64::NEG_INFINITY, |at| self.edges[at]);
+        let upper = self.edges.get(bin).copied().unwrap_or(f64::INFINITY);
+        (lower, upper)
+    }
+
+    /// The bin for people: a single value where the bin can hold no other, else `(lo, hi]`.
+    fn label(&self, bin: usize) -> String {
+        let (lower, upper) = self.interval(bin);
+        if lower.next_up().total_cmp(&upper).is_eq() && self.closed == Closed::Right {
+            return shown(upper);
+        }
+        match (lower.is_finite(), upper.is_finite(), self.closed) {
+            (false, false, _) => "any value".to_owned(),
+            (false, true, Closed::Right) => format!("at most {}", shown(upper)),
+            (false, true, Closed::Left) => format!("below {}", shown(upper)),
+            (true, false, Closed::Right) => format!("above {}", shown(lower)),
+            (true, false, Closed::Left) => format!("at least {}", shown(lower)),
+            (true, true, Closed::Right) => format!("({}, {}]", shown(lower), shown(upper)),
+            (true, true, Closed::Left) => format!("[{}, {})", shown(lower), shown(upper)),
+        }
+    }
+}
+
+/// An edge with at most six significant digits: the float just below 0 reads as 0.
+fn shown(edge: f64) -> String {
+    if edge.abs() < f64::MIN_POSITIVE {
+        return "0".to_owned();
+    }
+    let rounded: f64 = format!("{edge:.5e}").parse().unwrap_or(edge);
+    if (1e-4..1e7).contains(&rounded.abs()) { format!("{rounded}") } else { format!("{rounded:e}") }
+}
+
+fn uniform_edges(min: f64, max: f64, bins: usize) -> Vec<f64> {
+    // numpy.histogram widens a range of no width by a half to each side.
+    let (min, max) = if min < max { (min, max) } else { (min - 0.5, max + 0.5) };
+    #[expect(clippy::cast_precision_loss, reason = "at most MAX_REQUESTED_BINS")]
+    let step = (max - min) / bins as f64;
+    #[expect(clippy::cast_precision_loss, reason = "at most MAX_REQUESTED_BINS")]
+    let mut edges: Vec<f64> = (1..bins).map(|k| step.mul_add(k as f64, min)).collect();
+    edges.retain(|edge| edge.is_finite());
+    strictly_increasing(edges)
+}
+
+fn quantile_edges(mut values: Vec<f64>, bins: usize, atoms: bool, integer: bool) -> Vec<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let mut edges = Vec::new();
+    if atoms {
+        let runs: Vec<&[f64]> = values.chunk_by(|a, b| a >= b).collect();
+        if integer && (1..=MAX_INTEGER_VALUES).contains(&runs.len()) {
+            // A bin ends at each value but the last, which keeps everything above.
+            edges.extend(runs[..runs.len() - 1].iter().map(|run| run[0]));
+            return strictly_increasing(edges);
+        }
+        for run in runs.iter().filter(|run| run.len() * bins >= values.len()) {
+            edges.extend([run[0].next_down(), run[0]]);
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "at most MAX_REQUESTED_BINS")]
+    let shares = (1..bins).map(|k| k as f64 / bins as f64);
+    edges.extend(shares.filter_map(|share| quantile(&values, share)));
+    edges.retain(|edge| edge.is_finite());
+    strictly_increasing(edges)
+}
+
+fn strictly_increasing(mut edges: Vec<f64>) -> Vec<f64> {
+    edges.iter_mut().for_each(|edge| *edge += 0.0);
+    edges.sort_unstable_by(f64::total_cmp);
+    edges.dedup_by(|b, a| *b <= *a);
+    edges
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NumericFile {
+    edges: Vec<f64>,
+    #[serde(default)]
+    closed: Closed,
+}
+
+impl TryFrom<NumericFile> for NumericBinning {
+    type Error = BinningError;
+
+    fn try_from(file: NumericFile) -> Result<Self, BinningError> {
+        Self::closed(file.edges, file.closed)
+    }
+}
+
+impl From<NumericBinning> for NumericFile {
+    fn from(binning: NumericBinning) -> Self {
+        Self { edges: binning.edges, closed: binning.closed }
+    }
+}
+
+/// The slots of one feature: bins or levels, then *other* (categorical features only), then
+/// *missing*, in this order. A **code** is the index of a slot.
+///
+/// ```
+/// use pmmds::drift::Binning;
+/// use pmmds::record::Value;
+///
+/// let binning = Binning::levels(["Monthly", "Yearly"]);
+/// assert_eq!(binning.slots(), 4);
+/// assert_eq!(binning.label(0), "\"Monthly\"");
+/// assert_eq!(binning.label(2), "other");
+/// assert_eq!(binning.code(Value::Missing), 3);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Binning {
+    /// Bins of a numeric feature.
+    Numeric(NumericBinning),
+    /// Levels of a categorical feature, in schema order.
+    Levels(Vec<String>),
+}
+
+impl Binning {
+    /// The binning of a categorical feature with these levels.
+    pub fn levels<L: Into<String>>(levels: impl IntoIterator<Item = L>) -> Self {
+        Self::Levels(levels.into_iter().map(Into::into).collect())
+    }
+
+    /// The binning of `feature`, with the bins of a numeric one found in `numbers`.
+    pub(super) fn fit(
+        feature: &Feature,
+        numbers: &[f64],
+        strategy: &BinningStrategy,
+    ) -> Result<Self, BinningError> {
+        match feature.kind() {
+            FeatureKind::Numeric { integer, .. } => {
+                NumericBinning::fit(numbers, strategy, *integer).map(Self::Numeric)
+            }
+            FeatureKind::Categorical { levels, .. } => Ok(Self::levels(levels)),
+        }
+    }
+
+    /// Number of slots, *other* and *missing* included.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        match self {
+            Self::Numeric(numeric) => numeric.bins() + 1,
+            Self::Levels(levels) => levels.len() + 2,
+        }
+    }
+
+    /// The slot of missing values, always the last.
+    #[must_use]
+    pub fn missing_slot(&self) -> usize {
+        self.slots() - 1
+    }
+
+    /// The slot of values outside the levels; none for a numeric feature.
+    #[must_use]
+    pub fn other_slot(&self) -> Option<usize> {
+        match self {
+            Self::Numeric(_) => None,
+            Self::Levels(levels) => Some(levels.len()),
+        }
+    }
+
+    /// The slot of `value`. A value of the wrong kind counts as missing.
+    #[must_use]
+    pub fn code(&self, value: Value) -> u8 {
+        let slot = match (self, value) {
+            (Self::Numeric(numeric), Value::Number(x)) => numeric.bin(x),
+            (Self::Levels(_), Value::Level(LevelId::MISSING)) => None,
+            (Self::Levels(levels), Value::Level(level)) => {
+                Some(level.index().filter(|at| *at < levels.len()).unwrap_or(levels.len()))
+            }
+            _ => None,
+        };
+        // Never cut: MAX_BINS and MAX_LEVELS leave room for other and missing in one byte.
+        u8::try_from(slot.unwrap_or_else(|| self.missing_slot())).unwrap_or(u8::MAX)
+    }
+
+    /// What a person calls the slot: `(1, 2.5]`, `"Yearly"`, `other` or `missing`.
+    #[must_use]
+    pub fn label(&self, slot: usize) -> String {
+        match self {
+            _ if slot >= self.missing_slot() => "missing".to_owned(),
+            Self::Numeric(numeric) => numeric.label(slot),
+            Self::Levels(levels) => {
+                levels.get(slot).map_or_else(|| "other".to_owned(), |level| format!("{level:?}"))
+            }
+        }
+    }
+
+    /// The hash that names this binning: counts of two binnings with the same one are comparable.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hasher = Hasher::new("pmmds binning 1");
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    pub(super) fn hash(&self, hasher: &mut Hasher) {
+        match self {
+            Self::Numeric(numeric) => {
+                hasher.text(match numeric.closed {
+                    Closed::Right => "right",
+                    Closed::Left => "left",
+                });
+                hasher.count(numeric.edges.len());
+                numeric.edges.iter().for_each(|edge| {
+                    hasher.float(*edge);
+                });
+            }
+            Self::Levels(levels) => {
+                hasher.text("levels").count(levels.len());
+                levels.iter().for_each(|level| {
+                    hasher.text(level);
+                });
+            }
+        }
+    }
+}
+
+impl fmt::Display for Binning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels: Vec<String> = (0..self.slots()).map(|slot| self.label(slot)).collect();
+        f.write_str(&labels.join(" | "))
+    }
+}
+
+/// Why there is no such binning.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BinningError {
+    /// An edge is NaN or infinite.
+    #[error("edge {at} ({edge}) is not a finite number")]
+    NotFinite {
+        /// its position
+        at: usize,
+        /// the edge
+        edge: f64,
+    },
+    /// Edges do not increase.
+    #[error("edge {at} ({edge}) is not greater than edge {} ({before})", at - 1)]
+    NotIncreasing {
+        /// its position
+        at: usize,
+        /// the edge
+        edge: f64,
+        /// the edge before it
+        before: f64,
+    },
+    /// More edges than one byte can tell apart.
+    #[error("{count} edges given, at most {} are possible", MAX_BINS - 1)]
+    TooManyEdges {
+        /// how many there were
+        count: usize,
+    },
+    /// A strategy asked for too few or too many bins.
+    #[error("{bins} bins asked for, expected 2 to {MAX_REQUESTED_BINS}")]
+    BinCount {
+        /// how many were asked for
+        bins: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fit(values: &[f64], integer: bool) -> NumericBinning {
+        NumericBinning::fit(values, &BinningStrategy::default(), integer).unwrap()
+    }
+
+    #[test]
+    fn a_flag_has_one_bin_per_value() {
+        let flag: Vec<f64> = (0..100).map(|i| f64::from(u8::from(i >= 5))).collect();
+        assert_eq!(fit(&flag, true).edges(), [0.0]);
+        // Also where the schema does not say that it is whole.
+        let edges = fit(&flag, false);
+        assert_ne!(edges.bin(0.0), edges.bin(1.0));
+    }
+
+    #[test]
+    fn a_constant_has_a_bin_of_its_own() {
+        let binning = fit(&[3.0; 50], false);
+        assert_eq!(binning.edges(), [3.0_f64.next_down(), 3.0]);
+        assert_eq!(Binning::Numeric(binning).label(1), "3");
+    }
+
+    #[test]
+    fn integers_get_a_bin_each_up_to_twenty_values() {
+        let values: Vec<f64> = (0..20).map(f64::from).collect();
+        assert_eq!(fit(&values, true).bins(), 20);
+        let values: Vec<f64> = (0..21).map(f64::from).collect();
+        assert_eq!(fit(&values, true).bins(), 10);
+    }
+
+    #[test]
+    fn infinities_fall_in_the_outer_bins_and_move_no_edge() {
+        let mut values: Vec<f64> = (0..1000).map(f64::from).collect();
+        let edges = fit(&values, false);
+        values.extend([f64::INFINITY, f64::NEG_INFINITY, f64::NAN]);
+        assert_eq!(fit(&values, false), edges);
+        assert_eq!(edges.bin(f64::NEG_INFINITY), Some(0));
+        assert_eq!(edges.bin(f64::INFINITY), Some(edges.bins() - 1));
+    }
+
+    #[test]
+    fn minus_zero_is_zero() {
+        let binning = NumericBinning::new([-0.0, 1.0]).unwrap();
+        assert_eq!(binning.edges()[0].to_bits(), 0.0_f64.to_bits());
+        assert_eq!(binning.bin(0.0), binning.bin(-0.0));
+    }
+
+    #[test]
+    fn extremes_make_no_panic_and_no_nan() {
+        let huge = [-f64::MAX, f64::MAX, 0.0, 5e-324];
+        for strategy in [BinningStrategy::default(), BinningStrategy::Uniform { bins: 10 }] {
+            let binning = NumericBinning::fit(&huge, &strategy, false).unwrap();
+            assert!(binning.edges().iter().all(|edge| edge.is_finite()));
+        }
+        assert_eq!(fit(&[], false).bins(), 1);
+        assert_eq!(fit(&[f64::NAN], false).bins(), 1);
+        let one = BinningStrategy::Uniform { bins: 1 };
+        let error = NumericBinning::fit(&[1.0], &one, false).unwrap_err();
+        assert_eq!(error.to_string(), "1 bins asked for, expected 2 to 80");
+    }
+
+    #[test]
+    fn edges_survive_a_file_bit_for_bit() {
+        let edges: Vec<f64> = (1..50).map(|k| f64::from(k) / 7.0).collect();
+        let binning = Binning::Numeric(NumericBinning::new(edges).unwrap());
+        let json = serde_json::to_string(&binning).unwrap();
+        let read: Binning = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, binning);
+        assert_eq!(read.fingerprint(), binning.fingerprint());
+        assert!(serde_json::from_str::<Binning>(r#"{"numeric":{"edges":[2,1]}}"#).is_err());
+    }
+
+    #[test]
+    fn the_most_bins_still_fit_in_a_byte() {
+        let edges: Vec<f64> = (0..253).map(f64::from).collect();
+        let binning = Binning::Numeric(NumericBinning::new(edges).unwrap());
+        assert_eq!(binning.code(Value::Number(1e9)), 253);
+        assert_eq!(binning.code(Value::Missing), 254);
+        let levels = Binning::levels((0..253).map(|i| i.to_string()));
+        assert_eq!(levels.code(Value::Level(LevelId::OTHER)), 253);
+        assert_eq!(levels.code(Value::Missing), 254);
+    }
+}

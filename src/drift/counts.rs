@@ -1,0 +1,270 @@
+//! Exact counts of live traffic: a monoid, so that every way of adding up gives the same numbers.
+
+use serde::{Deserialize, Serialize};
+
+use super::profile::{Codes, Profile};
+use super::summary::TrafficSummary;
+use crate::record::{Batch, Row, Value};
+use crate::schema::{FeatureSchema, Fingerprint, LevelId};
+use crate::validate::{Rule, Violations};
+
+/// How many requests were refused because of one feature and one rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// name of the feature; `None` for features that the schema does not know
+    pub feature: Option<String>,
+    /// the rule
+    pub rule: Rule,
+    /// how many values broke it in refused requests
+    pub count: u64,
+}
+
+/// What came in over some time, as counts per slot of one [`Profile`].
+///
+/// Counts are exact `u64` and merge in any order to the same numbers: shards, replicas, hours.
+/// Only the means in the [summaries](TrafficSummary) are floats.
+///
+/// ```
+/// use ndarray::array;
+/// use pmmds::drift::{Counts, Profile};
+/// use pmmds::record::Batch;
+/// use pmmds::schema::{Feature, FeatureSchema};
+///
+/// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// let reference = array![[1.0], [2.0], [3.0], [4.0]];
+/// let profile = Profile::fit(&Batch::from_array(&schema, reference.view())?)?;
+///
+/// let live = array![[2.5], [f64::NAN]];
+/// let mut counts = Counts::of(&profile, &Batch::from_array(&schema, live.view())?, None)?;
+/// let other = counts.clone();
+/// counts.merge(&other)?;
+/// assert_eq!(counts.rows(), 4);
+/// assert_eq!(counts.slots(0).last(), Some(&2)); // missing
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    profile: Fingerprint,
+    rows: u64,
+    // per column of the profile, per slot; each adds up to `rows`
+    slots: Vec<Vec<u64>>,
+    // rows that `summaries` cover: at most `rows`, fewer where only codes were kept
+    summarised: u64,
+    // per feature
+    summaries: Vec<TrafficSummary>,
+    // requests that were refused; they are not among `rows`
+    rejected_requests: u64,
+    // sorted by feature and rule, each once
+    rejected: Vec<Rejected>,
+}
+
+impl Counts {
+    /// Nothing has come in yet.
+    #[must_use]
+    pub fn empty(profile: &Profile) -> Self {
+        Self {
+            profile: profile.fingerprint(),
+            rows: 0,
+            slots: profile.columns().map(|column| vec![0; column.binning().slots()]).collect(),
+            summarised: 0,
+            summaries: vec![TrafficSummary::default(); profile.features().len()],
+            rejected_requests: 0,
+            rejected: Vec::new(),
+        }
+    }
+
+    /// The counts of `batch`, with the model's scores if there are any.
+    ///
+    /// # Errors
+    ///
+    /// [`NotComparable`] when the batch is of another schema than the profile, or the scores are
+    /// not one per row.
+    pub fn of(
+        profile: &Profile,
+        batch: &Batch<'_>,
+        scores: Option<&[f64]>,
+    ) -> Result<Self, NotComparable> {
+        if profile.schema() != batch.schema().fingerprint() {
+            return Err(NotComparable::new("the rows are of another schema than the profile"));
+        }
+        if scores.is_some_and(|scores| scores.len() != batch.rows()) {
+            return Err(NotComparable::new("there is not one score per row"));
+        }
+        let mut counts = Self::empty(profile);
+        for index in 0..batch.rows() {
+            let row = batch.row(index);
+            let score = scores.map_or(f64::NAN, |scores| scores[index]);
+            counts.observe(profile, &row, &profile.encode(&row, score));
+        }
+        if scores.is_none() {
+            // Without scores nothing is known of them; that is not "all missing".
+            counts.slots.truncate(profile.features().len());
+        }
+        Ok(counts)
+    }
+
+    /// Counts one accepted row, encoded by `profile`.
+    ///
+    /// # Panics
+    ///
+    /// When `profile` is not the one of these counts, or did not make `codes`.
+    pub fn observe(&mut self, profile: &Profile, row: &Row, codes: &Codes) {
+        assert_eq!(self.profile, profile.fingerprint(), "counts and row of one profile");
+        self.observe_codes(codes);
+        self.summarised += 1;
+        for ((summary, feature), value) in
+            self.summaries.iter_mut().zip(profile.features()).zip(row.values())
+        {
+            match value {
+                Value::Number(x) => summary.observe(*x, feature.summary()),
+                Value::Level(LevelId::OTHER) => summary.observe_unseen(None),
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts one row of which only the codes were kept.
+    ///
+    /// # Panics
+    ///
+    /// When the profile of these counts does not [accept](Profile::accepts) `codes`.
+    pub fn observe_codes(&mut self, codes: &Codes) {
+        assert_eq!(self.slots.len(), codes.as_bytes().len(), "one code per column");
+        self.rows += 1;
+        for (slots, code) in self.slots.iter_mut().zip(codes.as_bytes()) {
+            slots[usize::from(*code)] += 1;
+        }
+    }
+
+    /// Counts one refused request by what was wrong with it. An invalid category counts as unseen.
+    pub fn observe_rejected(&mut self, schema: &FeatureSchema, violations: &Violations) {
+        self.rejected_requests += 1;
+        for (id, rule, count) in violations.counts().filter(|(_, rule, _)| !rule.is_warning()) {
+            let feature = id.and_then(|id| schema.get(id)).map(|feature| feature.name().to_owned());
+            self.add_rejected(Rejected { feature, rule, count });
+        }
+        for violation in violations.errors().filter(|v| v.rule() == Rule::InvalidCategory) {
+            let summary =
+                schema.id(violation.feature()).and_then(|id| self.summaries.get_mut(id.index()));
+            if let Some(summary) = summary {
+                let text = violation.value().map(|value| value.trim_matches('\''));
+                summary.observe_unseen(text);
+            }
+        }
+    }
+
+    fn add_rejected(&mut self, new: Rejected) {
+        let key = |rejected: &Rejected| (rejected.feature.clone(), rejected.rule);
+        match self.rejected.binary_search_by_key(&key(&new), key) {
+            Ok(at) => self.rejected[at].count += new.count,
+            Err(at) => self.rejected.insert(at, new),
+        }
+    }
+
+    /// Adds everything that `other` has counted. On an error nothing has changed.
+    ///
+    /// # Errors
+    ///
+    /// [`NotComparable`] when `other` is of another profile, or only one of the two has scores.
+    pub fn merge(&mut self, other: &Self) -> Result<(), NotComparable> {
+        if self.profile != other.profile {
+            return Err(NotComparable::new(format!(
+                "counts of profile {} and of profile {} cannot be added up",
+                self.profile.short(),
+                other.profile.short()
+            )));
+        }
+        let same_slots = self.slots.len() == other.slots.len()
+            && self.slots.iter().zip(&other.slots).all(|(a, b)| a.len() == b.len());
+        if !same_slots || self.summaries.len() != other.summaries.len() {
+            return Err(NotComparable::new("only one of the two counts has scores"));
+        }
+        self.rows += other.rows;
+        self.summarised += other.summarised;
+        self.rejected_requests += other.rejected_requests;
+        for (slots, more) in self.slots.iter_mut().zip(&other.slots) {
+            slots.iter_mut().zip(more).for_each(|(slot, count)| *slot += count);
+        }
+        for (summary, more) in self.summaries.iter_mut().zip(&other.summaries) {
+            summary.merge(more);
+        }
+        other.rejected.iter().for_each(|rejected| self.add_rejected(rejected.clone()));
+        Ok(())
+    }
+
+    /// Takes the summaries and rejections of `other`, and none of its rows: for stores that count
+    /// the rows of a ragged window from codes and have summaries of whole batches only.
+    ///
+    /// # Errors
+    ///
+    /// As [`merge`](Self::merge).
+    pub fn merge_summaries(&mut self, other: &Self) -> Result<(), NotComparable> {
+        let mut whole = self.clone();
+        whole.merge(other)?;
+        *self = Self { rows: self.rows, slots: std::mem::take(&mut self.slots), ..whole };
+        Ok(())
+    }
+
+    /// Fingerprint of the profile whose slots these are.
+    #[must_use]
+    pub fn profile(&self) -> Fingerprint {
+        self.profile
+    }
+
+    /// Accepted rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Rows per slot of the `column`-th [column](Profile::columns) of the profile; empty for the
+    /// score of a batch without scores.
+    #[must_use]
+    pub fn slots(&self, column: usize) -> &[u64] {
+        self.slots.get(column).map_or(&[], Vec::as_slice)
+    }
+
+    /// Rows that the summaries cover, at most [`rows`](Self::rows) in a window of whole batches.
+    #[must_use]
+    pub fn summarised(&self) -> u64 {
+        self.summarised
+    }
+
+    /// Summary per feature.
+    #[must_use]
+    pub fn summaries(&self) -> &[TrafficSummary] {
+        &self.summaries
+    }
+
+    /// Refused requests, which are not among the [`rows`](Self::rows).
+    #[must_use]
+    pub fn rejected_requests(&self) -> u64 {
+        self.rejected_requests
+    }
+
+    /// What refused requests were refused for, sorted by feature and rule.
+    #[must_use]
+    pub fn rejected(&self) -> &[Rejected] {
+        &self.rejected
+    }
+}
+
+/// Two things cannot be compared, and why: never a number that looks like an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("not comparable: {why}")]
+pub struct NotComparable {
+    why: String,
+}
+
+impl NotComparable {
+    /// Not comparable for the reason `why`, lower case and without a full stop.
+    pub fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into() }
+    }
+
+    /// The reason.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+}

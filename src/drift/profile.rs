@@ -1,0 +1,399 @@
+//! The frozen picture of the reference that travels with a model version.
+
+use serde::{Deserialize, Serialize};
+
+use super::binning::{Binning, BinningError, BinningStrategy, NumericBinning};
+use super::summary::ReferenceSummary;
+use crate::record::{Batch, Column, Row, Value};
+use crate::schema::{FeatureSchema, Fingerprint, Hasher};
+
+/// Version of the file form of a profile, its field `profile_version`.
+pub const PROFILE_VERSION: u32 = 1;
+
+/// Name under which the model's score stands beside the features.
+pub const SCORE_NAME: &str = "prediction";
+
+/// One feature, or the score, as the reference had it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeatureProfile {
+    name: String,
+    binning: Binning,
+    // one per slot of `binning`
+    counts: Vec<u64>,
+    summary: ReferenceSummary,
+}
+
+impl FeatureProfile {
+    /// The feature's name; [`SCORE_NAME`] for the score.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What a value falls into.
+    #[must_use]
+    pub fn binning(&self) -> &Binning {
+        &self.binning
+    }
+
+    /// Reference rows per slot.
+    #[must_use]
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// Reference mean, spread and quantiles, of a numeric feature.
+    #[must_use]
+    pub fn summary(&self) -> &ReferenceSummary {
+        &self.summary
+    }
+}
+
+/// How a profile is fitted.
+///
+/// ```
+/// use ndarray::array;
+/// use pmmds::drift::{BinningStrategy, ProfileOptions};
+/// use pmmds::record::Batch;
+/// use pmmds::schema::{Feature, FeatureSchema};
+///
+/// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// let data = array![[1.0], [2.0], [3.0], [4.0]];
+/// let profile = ProfileOptions::new()
+///     .strategy(BinningStrategy::Quantile { bins: 4, atoms: false })
+///     .fit(&Batch::from_array(&schema, data.view())?)?;
+/// assert_eq!(profile.features()[0].counts(), [1, 1, 1, 1, 0]); // the last slot: missing
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Default)]
+#[must_use]
+pub struct ProfileOptions<'s> {
+    strategy: BinningStrategy,
+    scores: Option<&'s [f64]>,
+}
+
+impl<'s> ProfileOptions<'s> {
+    /// The usual options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How numeric features are binned. Defaults to ten quantile bins with atoms.
+    pub fn strategy(mut self, strategy: BinningStrategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// The model's score of every row, from a model that was **not** trained on that row: scores
+    /// on training rows are too sure, and live scores would look drifted from the first day.
+    /// Defaults to no scores, and thus no watch over predictions.
+    pub fn scores(mut self, scores: &'s [f64]) -> Self {
+        self.scores = Some(scores);
+        self
+    }
+
+    /// Freezes binnings and counts of every feature of `batch`.
+    ///
+    /// # Errors
+    ///
+    /// When there are no rows, the scores are not one finite number per row, or the strategy is
+    /// impossible.
+    pub fn fit(self, batch: &Batch<'_>) -> Result<Profile, ProfileError> {
+        if batch.rows() == 0 {
+            return Err(ProfileError::NoRows);
+        }
+        let mut features = Vec::with_capacity(batch.columns().len());
+        for (feature, column) in batch.schema().features().iter().zip(batch.columns()) {
+            let numbers: &[f64] = match column {
+                Column::Numbers(numbers) => numbers,
+                Column::Levels(_) => &[],
+            };
+            let binning = Binning::fit(feature, numbers, &self.strategy).map_err(|source| {
+                ProfileError::Binning { feature: feature.name().to_owned(), source }
+            })?;
+            features.push(FeatureProfile {
+                name: feature.name().to_owned(),
+                counts: count(&binning, column),
+                summary: ReferenceSummary::of(numbers),
+                binning,
+            });
+        }
+        let score = self.scores.map(|scores| fit_score(scores, batch.rows())).transpose()?;
+        Ok(Profile::new(batch.schema().fingerprint(), batch.rows() as u64, features, score))
+    }
+}
+
+fn fit_score(scores: &[f64], rows: usize) -> Result<FeatureProfile, ProfileError> {
+    if scores.len() != rows {
+        return Err(ProfileError::ScoreCount { expected: rows, found: scores.len() });
+    }
+    if let Some(row) = scores.iter().position(|score| !score.is_finite()) {
+        return Err(ProfileError::Score { row, score: scores[row] });
+    }
+    let numeric = NumericBinning::fit(scores, &BinningStrategy::default(), false)
+        .map_err(|source| ProfileError::Binning { feature: SCORE_NAME.to_owned(), source })?;
+    let binning = Binning::Numeric(numeric);
+    Ok(FeatureProfile {
+        name: SCORE_NAME.to_owned(),
+        counts: count(&binning, &Column::Numbers(scores.into())),
+        summary: ReferenceSummary::of(scores),
+        binning,
+    })
+}
+
+fn count(binning: &Binning, column: &Column<'_>) -> Vec<u64> {
+    let mut counts = vec![0; binning.slots()];
+    match column {
+        Column::Numbers(numbers) => {
+            numbers.iter().for_each(|x| counts[usize::from(binning.code(Value::Number(*x)))] += 1);
+        }
+        Column::Levels(levels) => {
+            levels.iter().for_each(|id| counts[usize::from(binning.code(Value::Level(*id)))] += 1);
+        }
+    }
+    counts
+}
+
+/// Frozen binnings, reference counts and summaries of every feature, and of the model's own score.
+///
+/// A profile belongs to one model version and is part of its artifact. Its
+/// [`fingerprint`](Self::fingerprint) stands in every batch of codes that was made with it; codes
+/// of another profile are not comparable.
+///
+/// ```
+/// use ndarray::array;
+/// use pmmds::drift::Profile;
+/// use pmmds::record::Batch;
+/// use pmmds::schema::{Feature, FeatureSchema};
+///
+/// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// let data = array![[1.0], [2.0], [3.0]];
+/// let profile = Profile::fit(&Batch::from_array(&schema, data.view())?)?;
+/// let json = serde_json::to_string(&profile)?;
+/// assert_eq!(serde_json::from_str::<Profile>(&json)?, profile);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ProfileFile", into = "ProfileFile")]
+pub struct Profile {
+    schema: Fingerprint,
+    // at least 1
+    rows: u64,
+    // in schema order; the counts of each add up to `rows`
+    features: Vec<FeatureProfile>,
+    // as above
+    score: Option<FeatureProfile>,
+    // hash of all of the above
+    fingerprint: Fingerprint,
+}
+
+impl Profile {
+    /// The profile of `batch` with the usual options and without scores.
+    ///
+    /// # Errors
+    ///
+    /// When there are no rows.
+    pub fn fit(batch: &Batch<'_>) -> Result<Self, ProfileError> {
+        ProfileOptions::new().fit(batch)
+    }
+
+    fn new(
+        schema: Fingerprint,
+        rows: u64,
+        features: Vec<FeatureProfile>,
+        score: Option<FeatureProfile>,
+    ) -> Self {
+        let mut hasher = Hasher::new("pmmds profile 1");
+        hasher.bytes(schema.as_bytes()).number(rows).count(features.len());
+        hasher.number(u64::from(score.is_some()));
+        for feature in features.iter().chain(&score) {
+            hasher.text(&feature.name);
+            feature.binning.hash(&mut hasher);
+            feature.counts.iter().for_each(|count| {
+                hasher.number(*count);
+            });
+        }
+        Self { schema, rows, features, score, fingerprint: hasher.finish() }
+    }
+
+    /// The schema of the rows it describes.
+    #[must_use]
+    pub fn schema(&self) -> Fingerprint {
+        self.schema
+    }
+
+    /// The hash that names this profile: schema, binnings and counts.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Reference rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The features in schema order.
+    #[must_use]
+    pub fn features(&self) -> &[FeatureProfile] {
+        &self.features
+    }
+
+    /// The score, if the profile has one.
+    #[must_use]
+    pub fn score(&self) -> Option<&FeatureProfile> {
+        self.score.as_ref()
+    }
+
+    /// Features, then the score: what a row of codes holds, in this order.
+    pub fn columns(&self) -> impl Iterator<Item = &FeatureProfile> {
+        self.features.iter().chain(&self.score)
+    }
+
+    /// One code per [column](Self::columns): all that drift needs to know of a row, and nothing
+    /// that gives it away.
+    ///
+    /// # Panics
+    ///
+    /// When `row` is of another schema, with another number of features.
+    #[must_use]
+    pub fn encode(&self, row: &Row, score: f64) -> Codes {
+        assert_eq!(row.values().len(), self.features.len(), "row and profile of one schema");
+        let mut codes = Vec::with_capacity(self.features.len() + 1);
+        let features = self.features.iter().zip(row.values());
+        codes.extend(features.map(|(feature, value)| feature.binning.code(*value)));
+        codes.extend(self.score.iter().map(|profile| profile.binning.code(Value::Number(score))));
+        Codes(codes.into())
+    }
+
+    /// Whether `codes` could have been made by this profile.
+    #[must_use]
+    pub fn accepts(&self, codes: &Codes) -> bool {
+        self.columns().count() == codes.0.len()
+            && self
+                .columns()
+                .zip(&codes.0)
+                .all(|(column, code)| usize::from(*code) < column.binning.slots())
+    }
+
+    /// Checks that this profile describes rows of `schema`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProfileError::Schema`] when it does not.
+    pub fn check_schema(&self, schema: &FeatureSchema) -> Result<(), ProfileError> {
+        if self.schema == schema.fingerprint() {
+            Ok(())
+        } else {
+            Err(ProfileError::Schema { profile: self.schema, schema: schema.fingerprint() })
+        }
+    }
+}
+
+/// One row as slots of a profile, a byte per feature and one for the score.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Codes(Box<[u8]>);
+
+impl Codes {
+    /// Codes as they were stored; [`Profile::accepts`] tells whether they fit a profile.
+    pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The codes: a byte per [column](Profile::columns).
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProfileFile {
+    profile_version: u32,
+    schema: Fingerprint,
+    rows: u64,
+    features: Vec<FeatureProfile>,
+    score: Option<FeatureProfile>,
+}
+
+impl TryFrom<ProfileFile> for Profile {
+    type Error = ProfileError;
+
+    fn try_from(file: ProfileFile) -> Result<Self, ProfileError> {
+        if file.profile_version != PROFILE_VERSION {
+            return Err(ProfileError::Version { found: file.profile_version });
+        }
+        if file.rows == 0 || file.features.is_empty() {
+            return Err(ProfileError::NoRows);
+        }
+        for feature in file.features.iter().chain(&file.score) {
+            let total = feature.counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+            if feature.counts.len() != feature.binning.slots() || total != Some(file.rows) {
+                return Err(ProfileError::Counts { feature: feature.name.clone() });
+            }
+        }
+        Ok(Self::new(file.schema, file.rows, file.features, file.score))
+    }
+}
+
+impl From<Profile> for ProfileFile {
+    fn from(profile: Profile) -> Self {
+        let Profile { schema, rows, features, score, fingerprint: _ } = profile;
+        Self { profile_version: PROFILE_VERSION, schema, rows, features, score }
+    }
+}
+
+/// Why there is no such profile.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProfileError {
+    /// A profile needs a row.
+    #[error("a profile needs at least one reference row")]
+    NoRows,
+    /// Not one score per row.
+    #[error("{found} scores given for {expected} rows")]
+    ScoreCount {
+        /// rows of the reference
+        expected: usize,
+        /// scores given
+        found: usize,
+    },
+    /// A score is no number.
+    #[error("score {score} of row {row} is not a finite number")]
+    Score {
+        /// row number from 0
+        row: usize,
+        /// the score
+        score: f64,
+    },
+    /// A feature cannot be binned.
+    #[error("feature {feature:?} cannot be binned: {source}")]
+    Binning {
+        /// its name
+        feature: String,
+        /// why
+        source: BinningError,
+    },
+    /// Stored counts do not fit the binning or the number of rows.
+    #[error("the counts of feature {feature:?} do not fit its binning or the number of rows")]
+    Counts {
+        /// its name
+        feature: String,
+    },
+    /// The profile describes rows of another schema.
+    #[error("the profile is of schema {}, the rows of schema {}", profile.short(), schema.short())]
+    Schema {
+        /// schema of the profile
+        profile: Fingerprint,
+        /// schema of the rows
+        schema: Fingerprint,
+    },
+    /// The file was written by another release.
+    #[error("profile_version {found} cannot be read, expected {PROFILE_VERSION}")]
+    Version {
+        /// the version in the file
+        found: u32,
+    },
+}

@@ -1,0 +1,300 @@
+//! What a drift run found, as data: every number that a person or a page needs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::detector::DriftSettings;
+use super::summary::{ReferenceSummary, TrafficSummary};
+use crate::schema::Fingerprint;
+use crate::validate::Rule;
+
+/// Version of the stored form of a report, its field `report_version`.
+pub const REPORT_VERSION: u32 = 1;
+
+/// How large a shift is, by PSI. Bounds are inclusive: 0.2 is significant.
+///
+/// ```
+/// use pmmds::drift::Severity;
+/// assert_eq!(Severity::of_psi(0.0999), Severity::None);
+/// assert_eq!(Severity::of_psi(0.1), Severity::Moderate);
+/// assert_eq!(Severity::of_psi(0.2), Severity::Significant);
+/// assert_eq!(Severity::of_psi(0.25), Severity::Major);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// PSI below 0.1.
+    None,
+    /// PSI from 0.1: monitor.
+    Moderate,
+    /// PSI from 0.2: investigate.
+    Significant,
+    /// PSI from 0.25: act.
+    Major,
+}
+
+impl Severity {
+    /// The severity of a PSI.
+    #[must_use]
+    pub fn of_psi(psi: f64) -> Self {
+        if psi >= 0.25 {
+            Self::Major
+        } else if psi >= 0.2 {
+            Self::Significant
+        } else if psi >= 0.1 {
+            Self::Moderate
+        } else {
+            Self::None
+        }
+    }
+
+    /// One word for a table.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Moderate => "moderate",
+            Self::Significant => "significant",
+            Self::Major => "major",
+        }
+    }
+}
+
+/// What is known after comparing a window with its reference. Unknown is never "stable".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Enough rows, and no feature has drifted.
+    Stable,
+    /// Some features have drifted, fewer than it takes for [`Drift`](Self::Drift).
+    FeatureDrift,
+    /// At least [`min_drift_features`](DriftSettings::min_drift_features) features have drifted.
+    Drift,
+    /// Too few rows to tell.
+    InsufficientData {
+        /// rows in the window
+        have: u64,
+        /// rows that it takes
+        need: u64,
+    },
+    /// No request at all came in.
+    NoTraffic,
+    /// The window cannot be compared with the profile.
+    NotComparable {
+        /// the reason
+        why: String,
+    },
+}
+
+impl Verdict {
+    /// One line for a headline or a log, such as `drift` or `insufficient data (87 of 100 rows)`.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        match self {
+            Self::Stable => "stable".to_owned(),
+            Self::FeatureDrift => "feature drift".to_owned(),
+            Self::Drift => "drift".to_owned(),
+            Self::InsufficientData { have, need } => {
+                format!("insufficient data ({have} of {need} rows)")
+            }
+            Self::NoTraffic => "no traffic".to_owned(),
+            Self::NotComparable { why } => format!("not comparable: {why}"),
+        }
+    }
+}
+
+/// What became of one feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FeatureStatus {
+    /// PSI below the threshold.
+    Stable,
+    /// PSI at or over the threshold, but no more than chance can give at this many rows.
+    Elevated,
+    /// PSI at or over the threshold, and significant.
+    Drifted,
+}
+
+/// One slot on both sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlotShift {
+    /// what a person calls the slot
+    pub label: String,
+    /// reference rows
+    pub reference: u64,
+    /// rows in the window
+    pub current: u64,
+    /// its term of the PSI sum; 0 for a slot that is empty on both sides
+    pub contribution: f64,
+}
+
+/// How a p-value was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TestMethod {
+    /// From the chi-square distribution.
+    Asymptotic,
+    /// By simulation of tables with the same margins, where an expected count is below 5.
+    MonteCarlo,
+}
+
+/// The two-sample Pearson chi-square test on the unsmoothed counts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Significance {
+    /// the chi-square statistic
+    pub statistic: f64,
+    /// slots that are not empty on both sides, less one
+    pub degrees_of_freedom: u64,
+    /// how the p-value was found
+    pub method: TestMethod,
+    /// chance of such a table if nothing had changed, in `[0, 1]`
+    pub p_value: f64,
+    /// the same, corrected for testing many features at once
+    pub adjusted_p_value: f64,
+}
+
+/// Reference and window of one feature, or of the score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FeatureDrift {
+    /// its name; [`SCORE_NAME`](super::SCORE_NAME) for the score
+    pub name: String,
+    /// population stability index with the detector's smoothing
+    pub psi: f64,
+    /// the size of the shift by PSI
+    pub severity: Severity,
+    /// what became of it
+    pub status: FeatureStatus,
+    /// PSI to be expected from chance alone at these row counts
+    pub chance_psi: f64,
+    /// the smallest PSI that these row counts could have proven; `None` where nothing can be,
+    /// with a single slot in use
+    pub provable_psi: Option<f64>,
+    /// the test; `None` where a single slot is in use and there is nothing to test
+    pub significance: Option<Significance>,
+    /// every metric of the detector by name; `None` where a metric does not apply
+    pub metrics: BTreeMap<String, Option<f64>>,
+    /// every slot in order, *other* and *missing* included
+    pub slots: Vec<SlotShift>,
+    /// numbers of the reference
+    pub reference: ReferenceSummary,
+    /// numbers of the window; `None` for the score, of which codes are kept only
+    pub current: Option<TrafficSummary>,
+    /// what changed most, in words
+    pub sentence: String,
+}
+
+/// Something else that has to be looked at, beside the drift of features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+#[non_exhaustive]
+pub enum Signal {
+    /// The distribution of the model's score has drifted.
+    PredictionDrift {
+        /// PSI of the score
+        psi: f64,
+        /// the threshold it reached
+        threshold: f64,
+    },
+    /// More values are missing than in the reference.
+    MissingValues {
+        /// name of the feature
+        feature: String,
+        /// share in the reference, `[0, 1]`
+        reference: f64,
+        /// share in the window, `[0, 1]`
+        current: f64,
+        /// the increase it takes
+        threshold: f64,
+    },
+    /// Values outside the schema's levels came in.
+    UnseenCategories {
+        /// name of the feature
+        feature: String,
+        /// share of all requests, refused ones included, `[0, 1]`
+        share: f64,
+        /// the share it takes
+        threshold: f64,
+        /// the most frequent of them
+        examples: Vec<String>,
+    },
+    /// Values below the smallest or above the largest of the reference came in.
+    OutOfRange {
+        /// name of the feature
+        feature: String,
+        /// share of the rows, `[0, 1]`
+        share: f64,
+        /// the share it takes
+        threshold: f64,
+    },
+    /// Requests were refused.
+    Rejected {
+        /// share of all requests, `[0, 1]`
+        share: f64,
+        /// the share it takes
+        threshold: f64,
+        /// the feature that most were refused for
+        feature: Option<String>,
+        /// the rule that most were refused for
+        rule: Option<Rule>,
+    },
+}
+
+/// What a drift run found.
+///
+/// `Display` prints a table for a person; the fields are every number behind it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DriftReport {
+    /// [`REPORT_VERSION`] of the release that made it
+    pub report_version: u32,
+    /// what is known
+    pub verdict: Verdict,
+    /// profile that the window was compared with
+    pub profile: Fingerprint,
+    /// rows of the reference
+    pub reference_rows: u64,
+    /// accepted rows in the window
+    pub current_rows: u64,
+    /// refused requests in the window
+    pub rejected_requests: u64,
+    /// the settings of the detector
+    pub settings: DriftSettings,
+    /// the features, largest PSI first; empty where nothing could be compared
+    pub features: Vec<FeatureDrift>,
+    /// the score, if the profile has one
+    pub prediction: Option<FeatureDrift>,
+    /// what else has to be looked at
+    pub signals: Vec<Signal>,
+}
+
+impl DriftReport {
+    /// The features that have drifted, largest PSI first.
+    pub fn drifted(&self) -> impl Iterator<Item = &FeatureDrift> {
+        self.features.iter().filter(|feature| feature.status == FeatureStatus::Drifted)
+    }
+
+    /// The largest PSI of a feature; `None` where nothing could be compared.
+    #[must_use]
+    pub fn max_psi(&self) -> Option<f64> {
+        self.features.first().map(|feature| feature.psi)
+    }
+
+    /// The mean PSI of the features; `None` where nothing could be compared.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "at most MAX_FEATURES features")]
+    pub fn mean_psi(&self) -> Option<f64> {
+        let sum: f64 = self.features.iter().map(|feature| feature.psi).sum();
+        (!self.features.is_empty()).then(|| sum / self.features.len() as f64)
+    }
+
+    /// The feature called `name`.
+    #[must_use]
+    pub fn feature(&self, name: &str) -> Option<&FeatureDrift> {
+        self.features.iter().find(|feature| feature.name == name)
+    }
+}

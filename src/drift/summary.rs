@@ -1,0 +1,264 @@
+//! Mean, spread and extremes of a column, in one pass and mergeable.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Most unseen levels that are remembered by name; the rest is counted together.
+pub const MAX_UNSEEN: usize = 20;
+
+/// Longest remembered name of an unseen level, in characters.
+const UNSEEN_CHARS: usize = 64;
+
+/// Count, mean and variance of numbers that come one by one.
+///
+/// Merging two summaries gives what one pass over both would, but for rounding: unlike counts,
+/// float sums depend on their order.
+///
+/// # Reference
+///
+/// B. P. Welford, *Note on a Method for Calculating Corrected Sums of Squares and Products*,
+/// Technometrics 4, 1962, DOI 10.1080/00401706.1962.10490022; the merge is that of T. F. Chan,
+/// G. H. Golub and R. J. LeVeque, *Updating Formulae and a Pairwise Algorithm for Computing Sample
+/// Variances*, 1979, DOI 10.1007/978-3-642-51461-6_3.
+///
+/// ```
+/// use pmmds::drift::Moments;
+/// let mut moments = Moments::default();
+/// [1.0, 2.0, 3.0, 4.0].iter().for_each(|x| moments.observe(*x));
+/// assert_eq!(moments.mean(), Some(2.5));
+/// assert!((moments.std().unwrap() - 1.2909944487358056).abs() < 1e-15);
+/// assert_eq!(Moments::default().mean(), None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Moments {
+    count: u64,
+    mean: f64,
+    // sum of squared deviations from the mean, >= 0
+    squares: f64,
+}
+
+impl Moments {
+    /// Adds one finite number.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+    pub fn observe(&mut self, x: f64) {
+        self.count += 1;
+        let delta = x - self.mean;
+        self.mean += delta / self.count as f64;
+        self.squares = delta.mul_add(x - self.mean, self.squares);
+    }
+
+    /// Adds everything that `other` has seen.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+    pub fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        let (n, m) = (self.count as f64, other.count as f64);
+        let delta = other.mean - self.mean;
+        self.count += other.count;
+        self.mean += delta * (m / (n + m));
+        self.squares += (delta * delta).mul_add(n * m / (n + m), other.squares);
+    }
+
+    /// How many numbers there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Arithmetic mean; `None` without numbers.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0).then_some(self.mean)
+    }
+
+    /// Sample standard deviation (n - 1); `None` below two numbers.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+    pub fn std(&self) -> Option<f64> {
+        (self.count > 1).then(|| (self.squares / (self.count - 1) as f64).sqrt())
+    }
+}
+
+/// What the reference looked like: exact, from the raw values, frozen in the profile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ReferenceSummary {
+    /// mean and spread of the finite numbers
+    pub moments: Moments,
+    /// smallest finite number
+    pub min: Option<f64>,
+    /// largest finite number
+    pub max: Option<f64>,
+    /// the quantiles 0.05, 0.25, 0.5, 0.75 and 0.95, linearly interpolated
+    pub quantiles: Option<[f64; 5]>,
+}
+
+impl ReferenceSummary {
+    /// The summary of `numbers`; NaN and infinities are left out.
+    #[must_use]
+    pub(super) fn of(numbers: &[f64]) -> Self {
+        let mut finite: Vec<f64> = numbers.iter().copied().filter(|x| x.is_finite()).collect();
+        finite.sort_unstable_by(f64::total_cmp);
+        let mut moments = Moments::default();
+        finite.iter().for_each(|x| moments.observe(*x));
+        let quantiles = [0.05, 0.25, 0.5, 0.75, 0.95].map(|share| quantile(&finite, share));
+        Self {
+            moments,
+            min: finite.first().map(|x| x + 0.0),
+            max: finite.last().map(|x| x + 0.0),
+            quantiles: (!finite.is_empty()).then(|| quantiles.map(Option::unwrap_or_default)),
+        }
+    }
+}
+
+/// The quantile `share` of `sorted`, linearly interpolated as numpy does by default; `None`
+/// without numbers.
+///
+/// # Reference
+///
+/// R. J. Hyndman and Y. Fan, *Sample Quantiles in Statistical Packages*, The American Statistician
+/// 50, 1996, DOI 10.1080/00031305.1996.10473566, definition 7.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positions lie between 0 and the number of rows, which is below 2^53"
+)]
+pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let position = share * last as f64;
+    let lower = (position.floor() as usize).min(last);
+    let upper = (lower + 1).min(last);
+    let (a, b) = (sorted[lower], sorted[upper]);
+    let part = position - lower as f64;
+    // From the nearer end, so that a quantile that falls on a value is that value.
+    let value = if part < 0.5 { (b - a).mul_add(part, a) } else { (b - a).mul_add(part - 1.0, b) };
+    Some(value + 0.0)
+}
+
+/// What live traffic looked like, feature by feature, beside its counts. Mergeable.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct TrafficSummary {
+    /// mean and spread of the finite numbers
+    pub moments: Moments,
+    /// numbers below the smallest of the reference
+    pub below: u64,
+    /// numbers above the largest of the reference
+    pub above: u64,
+    /// infinities, which fall in the outer bins
+    pub infinite: u64,
+    /// values outside the schema's levels, at most [`MAX_UNSEEN`] of them by name; empty for a
+    /// sensitive feature
+    pub unseen: BTreeMap<String, u64>,
+    /// values outside the schema's levels beyond those in `unseen`
+    pub unseen_more: u64,
+}
+
+impl TrafficSummary {
+    /// Counts one value outside the levels; without a name where it may not be kept.
+    pub fn observe_unseen(&mut self, text: Option<&str>) {
+        self.add_unseen(text.map(|text| text.chars().take(UNSEEN_CHARS).collect()), 1);
+    }
+
+    fn add_unseen(&mut self, text: Option<String>, count: u64) {
+        match text {
+            Some(text) if self.unseen.len() < MAX_UNSEEN || self.unseen.contains_key(&text) => {
+                *self.unseen.entry(text).or_default() += count;
+            }
+            _ => self.unseen_more += count,
+        }
+    }
+
+    /// Values outside the schema's levels, named or not.
+    #[must_use]
+    pub fn unseen_total(&self) -> u64 {
+        self.unseen.values().sum::<u64>() + self.unseen_more
+    }
+
+    /// Adds everything that `other` has seen.
+    pub fn merge(&mut self, other: &Self) {
+        self.moments.merge(&other.moments);
+        self.below += other.below;
+        self.above += other.above;
+        self.infinite += other.infinite;
+        self.unseen_more += other.unseen_more;
+        for (text, count) in &other.unseen {
+            self.add_unseen(Some(text.clone()), *count);
+        }
+    }
+
+    pub(super) fn observe(&mut self, x: f64, reference: &ReferenceSummary) {
+        if x.is_nan() {
+            return;
+        }
+        self.below += u64::from(reference.min.is_some_and(|min| x < min));
+        self.above += u64::from(reference.max.is_some_and(|max| x > max));
+        if x.is_finite() {
+            self.moments.observe(x);
+        } else {
+            self.infinite += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array1;
+    use ndarray_stats::Quantile1dExt;
+    use ndarray_stats::interpolate::Linear;
+    use noisy_float::types::{N64, n64};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The twin of ndarray-stats, which selects where ours sorts.
+        #[test]
+        fn quantile_agrees_with_its_twin(
+            mut values in proptest::collection::vec(-1e6..1e6_f64, 1..200),
+            share in 0.0..=1.0_f64,
+        ) {
+            let mut array: Array1<N64> = values.iter().copied().map(n64).collect();
+            let twin = array.quantile_mut(n64(share), &Linear).unwrap().raw();
+            values.sort_unstable_by(f64::total_cmp);
+            let ours = quantile(&values, share).unwrap();
+            prop_assert!((ours - twin).abs() <= 1e-9 * twin.abs().max(1.0), "{ours} {twin}");
+        }
+    }
+
+    #[test]
+    fn quantiles_are_numpys() {
+        let summary = ReferenceSummary::of(&[4.0, 1.0, 3.0, 2.0, f64::NAN, f64::INFINITY]);
+        assert_eq!((summary.min, summary.max), (Some(1.0), Some(4.0)));
+        // numpy.quantile([1, 2, 3, 4], [0.05, 0.25, 0.5, 0.75, 0.95])
+        let expected = [1.15, 1.75, 2.5, 3.25, 3.85];
+        for (found, expected) in summary.quantiles.unwrap().iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+        let none = ReferenceSummary::of(&[f64::NAN]);
+        assert_eq!((none.min, none.quantiles, none.moments.mean()), (None, None, None));
+    }
+
+    #[test]
+    fn large_offsets_do_not_cancel() {
+        let mut moments = Moments::default();
+        (0..1000).for_each(|i| moments.observe(1e9 + f64::from(i % 2)));
+        assert!((moments.std().unwrap() - 0.500_250_187_63).abs() < 1e-6);
+    }
+
+    #[test]
+    fn unseen_levels_are_bounded() {
+        let mut summary = TrafficSummary::default();
+        (0..1000).for_each(|i| summary.observe_unseen(Some(&format!("level {i}"))));
+        summary.observe_unseen(None);
+        assert_eq!(summary.unseen.len(), MAX_UNSEEN);
+        assert_eq!(summary.unseen_total(), 1001);
+        let mut twice = summary.clone();
+        twice.merge(&summary);
+        assert_eq!((twice.unseen.len(), twice.unseen_total()), (MAX_UNSEEN, 2002));
+    }
+}

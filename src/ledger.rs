@@ -1,0 +1,541 @@
+//! Why things are as they are: drift runs, alerts, retraining runs, promotion decisions, leases.
+//!
+//! The [registry](crate::registry) says *what* is in production, the ledger *why*. Four small
+//! traits, one per concern; a [`Ledger`] is all of them.
+//!
+//! Writes that must not be made by an owner who lost its turn carry the [`Lease`] they were made
+//! under. The store checks its fencing token in the same transaction as the write (M. Kleppmann,
+//! *How to do distributed locking*, 2016).
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::drift::{DriftReport, Severity};
+use crate::log::{Cursor, Page};
+use crate::promote::DecisionRecord;
+use crate::registry::{ModelName, VersionId};
+use crate::schema::Fingerprint;
+use crate::{Error, Timestamp, Window};
+
+/// One look of the monitor at one window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DriftRun {
+    /// names the run
+    pub id: Uuid,
+    /// the model that was looked at
+    pub model: ModelName,
+    /// the version that was looked at
+    pub version: VersionId,
+    /// the stretch of time that was looked at
+    pub window: Window,
+    /// when it was looked at, by the store's clock
+    pub created_at: Timestamp,
+    /// what was found
+    pub report: DriftReport,
+}
+
+/// The reference that a version's profile was made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReferenceDataset {
+    /// names the data set, uniquely
+    pub name: String,
+    /// the model
+    pub model: ModelName,
+    /// the version that it is the reference of
+    pub version: VersionId,
+    /// number of rows
+    pub rows: u64,
+    /// number of features
+    pub features: u64,
+    /// fingerprint of the profile
+    pub profile: Fingerprint,
+    /// fingerprint of the rows themselves, where they are known
+    pub data: Option<Fingerprint>,
+    /// when it was recorded
+    pub created_at: Timestamp,
+}
+
+/// Something that a person was told about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// names the alert
+    pub id: Uuid,
+    /// the model
+    pub model: ModelName,
+    /// the version
+    pub version: VersionId,
+    /// what it is about: while an alert with the same model, version and key is open, there is no
+    /// second one
+    pub key: String,
+    /// the drift run that opened it
+    pub drift_run: Uuid,
+    /// the latest drift run that confirmed it
+    pub last_run: Uuid,
+    /// how bad it is
+    pub severity: Severity,
+    /// what changed, in plain words
+    pub message: String,
+    /// the features it is about, largest shift first
+    pub features: Vec<String>,
+    /// when it was opened
+    pub opened_at: Timestamp,
+    /// when somebody said that it is being looked at
+    pub acknowledged_at: Option<Timestamp>,
+    /// what that person did
+    pub action_taken: Option<String>,
+    /// the retraining run that it started
+    pub retraining_run: Option<Uuid>,
+    /// runs in a row that did not confirm it
+    pub quiet_runs: u32,
+    /// when it was over
+    pub resolved_at: Option<Timestamp>,
+}
+
+/// What made a retraining run start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Trigger {
+    /// A drift alert.
+    Drift,
+    /// The schedule.
+    Scheduled,
+    /// A person.
+    Manual,
+}
+
+/// How far a retraining run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RunState {
+    /// Under way, as long as its lease holds.
+    Running,
+    /// Went through to a decision.
+    Completed,
+    /// Ended early, for example without new data.
+    Skipped,
+    /// Ended with an error.
+    Failed,
+    /// Its owner disappeared, and it was not taken up again.
+    Abandoned,
+}
+
+impl RunState {
+    /// The word that is stored and sent, such as `"running"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// One attempt to make a better version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RetrainingRun {
+    /// names the run, also in the registry
+    pub id: Uuid,
+    /// the model
+    pub model: ModelName,
+    /// what started it
+    pub trigger: Trigger,
+    /// the alert that started it
+    pub alert: Option<Uuid>,
+    /// the drift run behind the alert
+    pub drift_run: Option<Uuid>,
+    /// how far it has come
+    pub state: RunState,
+    /// the step it is at, or ended at, for a person
+    pub step: String,
+    /// how many times it was begun: 1, and 1 more for each time it was taken up after a crash
+    pub attempts: u32,
+    /// fingerprint of the training data
+    pub data: Option<Fingerprint>,
+    /// the version it registered
+    pub challenger: Option<VersionId>,
+    /// the decision it led to
+    pub decision: Option<Uuid>,
+    /// whether the challenger was promoted
+    pub promoted: Option<bool>,
+    /// why it was skipped or failed
+    pub message: Option<String>,
+    /// settings of the trainer, rows of each part, durations
+    pub details: BTreeMap<String, String>,
+    /// when it began
+    pub started_at: Timestamp,
+    /// when it ended
+    pub finished_at: Option<Timestamp>,
+}
+
+/// What kind of change of the production alias a decision is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DecisionKind {
+    /// A challenger was compared with the champion.
+    Promotion,
+    /// The version before was put back.
+    Rollback,
+    /// Somebody else moved the alias; it was noticed.
+    External,
+}
+
+/// How far a decision has been carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DecisionState {
+    /// Decided, and the alias not yet known to have moved.
+    Intended,
+    /// Carried out, or nothing had to be done.
+    Done,
+    /// Not carried out, because the alias was not where it was expected.
+    Cancelled,
+}
+
+impl DecisionState {
+    /// The word that is stored and sent, such as `"intended"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Intended => "intended",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A decision about the production alias.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PromotionDecision {
+    /// names the decision
+    pub id: Uuid,
+    /// the model
+    pub model: ModelName,
+    /// what it is about
+    pub kind: DecisionKind,
+    /// the version in production before; `None` when there was certainly none
+    pub champion: Option<VersionId>,
+    /// the version that was compared, put back or noticed
+    pub challenger: VersionId,
+    /// whether `challenger` is to be in production
+    pub promoted: bool,
+    /// the reason in one sentence
+    pub reason: String,
+    /// how far it has been carried out
+    pub state: DecisionState,
+    /// the retraining run that led to it
+    pub retraining_run: Option<Uuid>,
+    /// every number behind it; `None` where nothing was compared
+    pub record: Option<DecisionRecord>,
+    /// when it was decided
+    pub created_at: Timestamp,
+    /// when its state last changed
+    pub updated_at: Timestamp,
+}
+
+/// A turn at something that only one may do at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// what it is about
+    pub name: String,
+    /// who holds it
+    pub owner: String,
+    /// the fencing token: greater for every holder than for the one before
+    pub token: u64,
+    /// when it ends, by the store's clock
+    pub expires_at: Timestamp,
+}
+
+/// Keeps drift runs and references.
+#[async_trait]
+pub trait DriftStore: Debug + Send + Sync {
+    /// Stores a run, once by id, and once for a model, version, window and profile: a second one
+    /// is not stored, and the one that is there is returned.
+    async fn record_drift_run(&self, run: &DriftRun) -> Result<DriftRun, Error>;
+
+    /// One run; [`NotFound`](crate::ErrorKind::NotFound) if there is none.
+    async fn drift_run(&self, id: Uuid) -> Result<DriftRun, Error>;
+
+    /// Runs of `model`, newest first, at most `limit` before `before`.
+    async fn drift_runs(
+        &self,
+        model: &ModelName,
+        before: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<DriftRun>, Error>;
+
+    /// Stores a reference, or replaces the one with the same name.
+    async fn record_reference(&self, reference: &ReferenceDataset) -> Result<(), Error>;
+
+    /// The references of `model`, oldest first.
+    async fn references(&self, model: &ModelName) -> Result<Vec<ReferenceDataset>, Error>;
+}
+
+/// Keeps alerts.
+#[async_trait]
+pub trait AlertStore: Debug + Send + Sync {
+    /// Opens `alert`, unless one with the same model, version and key is open: that one is
+    /// returned as it is, and can be told by its id.
+    async fn open_alert(&self, alert: &Alert) -> Result<Alert, Error>;
+
+    /// Replaces an alert by id; [`NotFound`](crate::ErrorKind::NotFound) if there is none.
+    async fn update_alert(&self, alert: &Alert) -> Result<(), Error>;
+
+    /// Marks an alert as being looked at, keeping the first time and the latest action, and
+    /// returns it.
+    async fn acknowledge_alert(
+        &self,
+        id: Uuid,
+        action_taken: Option<&str>,
+        at: Timestamp,
+    ) -> Result<Alert, Error>;
+
+    /// One alert; [`NotFound`](crate::ErrorKind::NotFound) if there is none.
+    async fn alert(&self, id: Uuid) -> Result<Alert, Error>;
+
+    /// Alerts of `model` that are not resolved, newest first.
+    async fn open_alerts(&self, model: &ModelName) -> Result<Vec<Alert>, Error>;
+
+    /// All alerts of `model`, newest first, at most `limit` before `before`.
+    async fn alerts(
+        &self,
+        model: &ModelName,
+        before: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<Alert>, Error>;
+}
+
+/// Keeps retraining runs and promotion decisions.
+#[async_trait]
+pub trait DecisionStore: Debug + Send + Sync {
+    /// Stores a run, or replaces the one with the same id. With a lease:
+    /// [`Conflict`](crate::ErrorKind::Conflict) if that lease is no longer the current one.
+    async fn record_retraining_run(
+        &self,
+        run: &RetrainingRun,
+        lease: Option<&Lease>,
+    ) -> Result<(), Error>;
+
+    /// One run; [`NotFound`](crate::ErrorKind::NotFound) if there is none.
+    async fn retraining_run(&self, id: Uuid) -> Result<RetrainingRun, Error>;
+
+    /// Runs of `model`, newest first, at most `limit` before `before`.
+    async fn retraining_runs(
+        &self,
+        model: &ModelName,
+        before: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<RetrainingRun>, Error>;
+
+    /// Stores a decision, or moves the one with the same id on from
+    /// [`Intended`](DecisionState::Intended). A decision that is done or cancelled never changes:
+    /// [`Conflict`](crate::ErrorKind::Conflict), but for storing the very same again. With a
+    /// lease: as [`record_retraining_run`](Self::record_retraining_run).
+    async fn record_decision(
+        &self,
+        decision: &PromotionDecision,
+        lease: Option<&Lease>,
+    ) -> Result<(), Error>;
+
+    /// One decision; [`NotFound`](crate::ErrorKind::NotFound) if there is none.
+    async fn decision(&self, id: Uuid) -> Result<PromotionDecision, Error>;
+
+    /// Decisions about `model`, newest first, at most `limit` before `before`.
+    async fn decisions(
+        &self,
+        model: &ModelName,
+        before: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<PromotionDecision>, Error>;
+}
+
+/// Gives turns.
+#[async_trait]
+pub trait LeaseStore: Debug + Send + Sync {
+    /// Takes the lease `name` for `length`, if it is free, expired, or `owner`'s already (which
+    /// renews it under the same token). `None` while somebody else holds it.
+    async fn acquire_lease(
+        &self,
+        name: &str,
+        owner: &str,
+        length: Duration,
+    ) -> Result<Option<Lease>, Error>;
+
+    /// Who holds the lease `name` now, if anybody does.
+    async fn lease(&self, name: &str) -> Result<Option<Lease>, Error>;
+
+    /// Gives a lease back. Nothing happens if it is no longer the current one.
+    async fn release_lease(&self, lease: &Lease) -> Result<(), Error>;
+}
+
+/// All of [`DriftStore`], [`AlertStore`], [`DecisionStore`] and [`LeaseStore`] in one store.
+///
+/// # Contract
+///
+/// * What a write returned `Ok` for is there after a crash, as far as the store can make it.
+/// * Lists are ordered by the time of the record, then by id.
+/// * A write under a lease that was lost changes nothing and is a
+///   [`Conflict`](crate::ErrorKind::Conflict).
+///
+/// # Implementing
+///
+/// Implement the four traits; this one follows. Run `pmmds::conformance::ledger` (feature
+/// `conformance`) on the implementation; the in-memory one in [`memory`](crate::memory) is the
+/// reference.
+pub trait Ledger: DriftStore + AlertStore + DecisionStore + LeaseStore {}
+
+impl<T: DriftStore + AlertStore + DecisionStore + LeaseStore + ?Sized> Ledger for T {}
+
+macro_rules! forward {
+    ($($wrapper:ty),+) => {$(
+        #[deny(clippy::missing_trait_methods)]
+        #[async_trait]
+        impl<S: DriftStore + ?Sized> DriftStore for $wrapper {
+            async fn record_drift_run(&self, run: &DriftRun) -> Result<DriftRun, Error> {
+                (**self).record_drift_run(run).await
+            }
+
+            async fn drift_run(&self, id: Uuid) -> Result<DriftRun, Error> {
+                (**self).drift_run(id).await
+            }
+
+            async fn drift_runs(
+                &self,
+                model: &ModelName,
+                before: Option<Cursor>,
+                limit: usize,
+            ) -> Result<Page<DriftRun>, Error> {
+                (**self).drift_runs(model, before, limit).await
+            }
+
+            async fn record_reference(&self, reference: &ReferenceDataset) -> Result<(), Error> {
+                (**self).record_reference(reference).await
+            }
+
+            async fn references(&self, model: &ModelName) -> Result<Vec<ReferenceDataset>, Error> {
+                (**self).references(model).await
+            }
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        #[async_trait]
+        impl<S: AlertStore + ?Sized> AlertStore for $wrapper {
+            async fn open_alert(&self, alert: &Alert) -> Result<Alert, Error> {
+                (**self).open_alert(alert).await
+            }
+
+            async fn update_alert(&self, alert: &Alert) -> Result<(), Error> {
+                (**self).update_alert(alert).await
+            }
+
+            async fn acknowledge_alert(
+                &self,
+                id: Uuid,
+                action_taken: Option<&str>,
+                at: Timestamp,
+            ) -> Result<Alert, Error> {
+                (**self).acknowledge_alert(id, action_taken, at).await
+            }
+
+            async fn alert(&self, id: Uuid) -> Result<Alert, Error> {
+                (**self).alert(id).await
+            }
+
+            async fn open_alerts(&self, model: &ModelName) -> Result<Vec<Alert>, Error> {
+                (**self).open_alerts(model).await
+            }
+
+            async fn alerts(
+                &self,
+                model: &ModelName,
+                before: Option<Cursor>,
+                limit: usize,
+            ) -> Result<Page<Alert>, Error> {
+                (**self).alerts(model, before, limit).await
+            }
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        #[async_trait]
+        impl<S: DecisionStore + ?Sized> DecisionStore for $wrapper {
+            async fn record_retraining_run(
+                &self,
+                run: &RetrainingRun,
+                lease: Option<&Lease>,
+            ) -> Result<(), Error> {
+                (**self).record_retraining_run(run, lease).await
+            }
+
+            async fn retraining_run(&self, id: Uuid) -> Result<RetrainingRun, Error> {
+                (**self).retraining_run(id).await
+            }
+
+            async fn retraining_runs(
+                &self,
+                model: &ModelName,
+                before: Option<Cursor>,
+                limit: usize,
+            ) -> Result<Page<RetrainingRun>, Error> {
+                (**self).retraining_runs(model, before, limit).await
+            }
+
+            async fn record_decision(
+                &self,
+                decision: &PromotionDecision,
+                lease: Option<&Lease>,
+            ) -> Result<(), Error> {
+                (**self).record_decision(decision, lease).await
+            }
+
+            async fn decision(&self, id: Uuid) -> Result<PromotionDecision, Error> {
+                (**self).decision(id).await
+            }
+
+            async fn decisions(
+                &self,
+                model: &ModelName,
+                before: Option<Cursor>,
+                limit: usize,
+            ) -> Result<Page<PromotionDecision>, Error> {
+                (**self).decisions(model, before, limit).await
+            }
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        #[async_trait]
+        impl<S: LeaseStore + ?Sized> LeaseStore for $wrapper {
+            async fn acquire_lease(
+                &self,
+                name: &str,
+                owner: &str,
+                length: Duration,
+            ) -> Result<Option<Lease>, Error> {
+                (**self).acquire_lease(name, owner, length).await
+            }
+
+            async fn lease(&self, name: &str) -> Result<Option<Lease>, Error> {
+                (**self).lease(name).await
+            }
+
+            async fn release_lease(&self, lease: &Lease) -> Result<(), Error> {
+                (**self).release_lease(lease).await
+            }
+        }
+    )+};
+}
+
+forward!(&S, Box<S>, Arc<S>);
+
+const _: Option<&dyn Ledger> = None;

@@ -1,0 +1,392 @@
+//! The inference log: every answered prediction, once.
+//!
+//! Events are written in [`EventBatch`]es whose id is fixed before the first attempt, so a retried
+//! batch is recognised and nothing is counted twice. A batch carries its own
+//! [`Counts`], so that windows are added up from batches and not from rows.
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::drift::{Codes, Counts, Profile};
+use crate::model::Prediction;
+use crate::record::Row;
+use crate::registry::{ModelName, VersionId};
+use crate::schema::{FeatureSchema, Fingerprint};
+use crate::validate::Violations;
+use crate::{Error, Timestamp, Window};
+
+/// Names a batch for ever: a batch that is sent again has the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BatchId(pub Uuid);
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// One answered prediction.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct InferenceEvent {
+    /// names the event; made by the server, in order of time (UUIDv7)
+    pub id: Uuid,
+    /// the sender's id, or `id` where it sent none; outcomes are joined by it
+    pub request_id: Uuid,
+    /// when it was answered
+    pub at: Timestamp,
+    /// what the model answered
+    pub prediction: Prediction,
+    /// time that validation and model took
+    pub latency: Duration,
+    /// the row as slots of the profile
+    pub codes: Codes,
+    /// the row itself as a JSON object, where the owner keeps raw features; retraining needs them
+    pub features: Option<String>,
+}
+
+impl InferenceEvent {
+    /// An event without raw features.
+    #[must_use]
+    pub fn new(
+        id: Uuid,
+        request_id: Uuid,
+        at: Timestamp,
+        prediction: Prediction,
+        latency: Duration,
+        codes: Codes,
+    ) -> Self {
+        Self { id, request_id, at, prediction, latency, codes, features: None }
+    }
+
+    /// The same event with its raw features, as [`Row::to_json`] writes them.
+    #[must_use]
+    pub fn with_features(mut self, json: String) -> Self {
+        self.features = Some(json);
+        self
+    }
+}
+
+/// Events of one model version and one profile, with their counts: written whole or not at all.
+///
+/// ```
+/// use std::time::Duration;
+/// use ndarray::array;
+/// use pmmds::drift::Profile;
+/// use pmmds::log::{BatchId, EventBatch, InferenceEvent};
+/// use pmmds::model::Task;
+/// use pmmds::record::Batch;
+/// use pmmds::registry::VersionId;
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// use pmmds::Timestamp;
+/// use uuid::Uuid;
+///
+/// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// let data = array![[1.0], [2.0]];
+/// let batch = Batch::from_array(&schema, data.view())?;
+/// let profile = Profile::fit(&batch)?;
+///
+/// let row = batch.row(0);
+/// let prediction = Task::binary().prediction(0.7)?;
+/// let now = Timestamp::from_micros(0)?;
+/// let id = Uuid::from_u128(7);
+/// let codes = profile.encode(&row, prediction.score());
+/// let event = InferenceEvent::new(id, id, now, prediction, Duration::from_micros(50), codes);
+///
+/// let mut events = EventBatch::new(BatchId(Uuid::from_u128(1)), "churn".parse()?, VersionId::FIRST, &profile);
+/// events.push(&profile, &row, event);
+/// assert_eq!(events.counts().rows(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventBatch {
+    id: BatchId,
+    model: ModelName,
+    version: VersionId,
+    events: Vec<InferenceEvent>,
+    // of exactly `events`, and of the requests that were refused beside them
+    counts: Counts,
+}
+
+impl EventBatch {
+    /// A batch without events.
+    #[must_use]
+    pub fn new(id: BatchId, model: ModelName, version: VersionId, profile: &Profile) -> Self {
+        Self { id, model, version, events: Vec::new(), counts: Counts::empty(profile) }
+    }
+
+    /// Adds an answered prediction.
+    ///
+    /// # Panics
+    ///
+    /// When `profile` is not the batch's, or did not make the codes of `event`.
+    pub fn push(&mut self, profile: &Profile, row: &Row, event: InferenceEvent) {
+        self.counts.observe(profile, row, &event.codes);
+        self.events.push(event);
+    }
+
+    /// Counts a refused request.
+    pub fn push_rejected(&mut self, schema: &FeatureSchema, violations: &Violations) {
+        self.counts.observe_rejected(schema, violations);
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> BatchId {
+        self.id
+    }
+
+    /// The model that answered.
+    #[must_use]
+    pub fn model(&self) -> &ModelName {
+        &self.model
+    }
+
+    /// The version that answered.
+    #[must_use]
+    pub fn version(&self) -> VersionId {
+        self.version
+    }
+
+    /// Fingerprint of the profile that made the codes.
+    #[must_use]
+    pub fn profile(&self) -> Fingerprint {
+        self.counts.profile()
+    }
+
+    /// The events, in the order they were pushed.
+    #[must_use]
+    pub fn events(&self) -> &[InferenceEvent] {
+        &self.events
+    }
+
+    /// The counts of the events and of the requests refused beside them.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Whether there is nothing to write: no event and no refused request.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.counts.rejected_requests() == 0
+    }
+}
+
+/// Whether a batch was written now or had been before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Appended {
+    /// It was written by this call.
+    Written,
+    /// It was there already; nothing has changed.
+    AlreadyThere,
+}
+
+/// Ground truth that arrived later, joined to its prediction by request id.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// the request that it is about
+    pub request_id: Uuid,
+    /// what really happened: 1 or 0 for a binary target
+    pub outcome: f64,
+    /// when it was observed; the store's clock where the sender does not say
+    pub observed_at: Option<Timestamp>,
+}
+
+/// What became of recorded outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OutcomeReceipt {
+    /// outcomes that were new
+    pub recorded: u64,
+    /// outcomes that were known, with the same value
+    pub unchanged: u64,
+    /// outcomes that replaced another value
+    pub corrected: u64,
+}
+
+/// Where the next page begins: after this moment and id, in the order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Cursor {
+    /// moment of the last item of the page before
+    pub at: Timestamp,
+    /// id of the last item of the page before
+    pub id: Uuid,
+}
+
+/// Some items, and where to go on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// the items, in order
+    pub items: Vec<T>,
+    /// where the next page begins; `None` at the end
+    pub next: Option<Cursor>,
+}
+
+/// The counts of a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowCounts {
+    /// rows that were encoded with the profile asked for
+    pub counts: Counts,
+    /// rows of the same version and window that another profile encoded, and that are thus in no
+    /// count
+    pub foreign_rows: u64,
+}
+
+/// A logged event as it comes back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoggedEvent {
+    /// the event
+    pub event: InferenceEvent,
+    /// the version that answered
+    pub version: VersionId,
+    /// the profile that made the codes
+    pub profile: Fingerprint,
+}
+
+/// A prediction with its raw features and its true outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelledEvent {
+    /// the event; `features` is there
+    pub event: InferenceEvent,
+    /// the version that answered
+    pub version: VersionId,
+    /// what really happened
+    pub outcome: f64,
+}
+
+/// How much was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Purged {
+    /// events
+    pub events: u64,
+    /// outcomes
+    pub outcomes: u64,
+}
+
+/// Keeps every answered prediction, and joins outcomes to them.
+///
+/// # Contract
+///
+/// * [`append`](Self::append) writes a batch whole or not at all, and once: the same id again is
+///   [`AlreadyThere`](Appended::AlreadyThere). When it returns `Ok` the batch is as durable as the
+///   store can make it. After an error nothing is known; the caller sends the *same* batch again.
+/// * [`counts`](Self::counts) equals, bit for bit, counting the codes of every event that
+///   [`scan`](Self::scan) returns for that window. Summaries and rejections come from batches
+///   whose events all lie in the window; [`Counts::summarised`] says how many rows they cover.
+///   Refused requests of a batch without events count at the time the batch was written.
+/// * Windows are half-open: an event on a boundary is in exactly one of two adjacent windows.
+/// * Outcomes are idempotent and may arrive before their event.
+///   [`labelled`](Self::labelled) returns the first event of each request id, in order of time.
+/// * [`now`](Self::now) is the clock of the store, so that replicas agree on windows.
+///
+/// # Implementing
+///
+/// Run `pmmds::conformance::log` (feature `conformance`) on the implementation; the in-memory one
+/// in [`memory`](crate::memory) is the reference.
+#[async_trait]
+pub trait InferenceLog: Debug + Send + Sync {
+    /// Writes a batch. [`InvalidInput`](crate::ErrorKind::InvalidInput) for an empty one.
+    async fn append(&self, batch: &EventBatch) -> Result<Appended, Error>;
+
+    /// Records outcomes, all or none of them. The last value for a request id holds.
+    async fn record_outcomes(&self, outcomes: &[Outcome]) -> Result<OutcomeReceipt, Error>;
+
+    /// What came in for one version over `window`, as slots of `profile`.
+    async fn counts(
+        &self,
+        model: &ModelName,
+        version: VersionId,
+        window: Window,
+        profile: &Profile,
+    ) -> Result<WindowCounts, Error>;
+
+    /// Events of all versions of `model` in `window`, oldest first, at most `limit` after `after`.
+    async fn scan(
+        &self,
+        model: &ModelName,
+        window: Window,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<LoggedEvent>, Error>;
+
+    /// Events of `model` in `window` that have raw features and an outcome, oldest first, one per
+    /// request id, at most `limit` after `after`.
+    async fn labelled(
+        &self,
+        model: &ModelName,
+        window: Window,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<LabelledEvent>, Error>;
+
+    /// Removes events from before `before`, and outcomes observed before it.
+    async fn purge(&self, before: Timestamp) -> Result<Purged, Error>;
+
+    /// The store's clock.
+    async fn now(&self) -> Result<Timestamp, Error>;
+}
+
+macro_rules! forward {
+    ($($wrapper:ty),+) => {$(
+        #[deny(clippy::missing_trait_methods)]
+        #[async_trait]
+        impl<L: InferenceLog + ?Sized> InferenceLog for $wrapper {
+            async fn append(&self, batch: &EventBatch) -> Result<Appended, Error> {
+                (**self).append(batch).await
+            }
+
+            async fn record_outcomes(&self, outcomes: &[Outcome]) -> Result<OutcomeReceipt, Error> {
+                (**self).record_outcomes(outcomes).await
+            }
+
+            async fn counts(
+                &self,
+                model: &ModelName,
+                version: VersionId,
+                window: Window,
+                profile: &Profile,
+            ) -> Result<WindowCounts, Error> {
+                (**self).counts(model, version, window, profile).await
+            }
+
+            async fn scan(
+                &self,
+                model: &ModelName,
+                window: Window,
+                after: Option<Cursor>,
+                limit: usize,
+            ) -> Result<Page<LoggedEvent>, Error> {
+                (**self).scan(model, window, after, limit).await
+            }
+
+            async fn labelled(
+                &self,
+                model: &ModelName,
+                window: Window,
+                after: Option<Cursor>,
+                limit: usize,
+            ) -> Result<Page<LabelledEvent>, Error> {
+                (**self).labelled(model, window, after, limit).await
+            }
+
+            async fn purge(&self, before: Timestamp) -> Result<Purged, Error> {
+                (**self).purge(before).await
+            }
+
+            async fn now(&self) -> Result<Timestamp, Error> {
+                (**self).now().await
+            }
+        }
+    )+};
+}
+
+forward!(&L, Box<L>, Arc<L>);
+
+const _: Option<&dyn InferenceLog> = None;
