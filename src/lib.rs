@@ -3,11 +3,14 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod artifact;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod drift;
 pub mod error;
 pub mod ledger;
 pub mod lifecycle;
 pub mod log;
+pub mod memory;
 pub mod model;
 pub mod record;
 pub mod registry;
