@@ -11,6 +11,8 @@ use std::pin::Pin;
 use std::task::Poll;
 
 pub mod registry;
+pub mod ledger;
+pub mod log;
 
 /// Runs futures side by side on the task of the caller and returns their results in order: a race
 /// that needs no runtime.
