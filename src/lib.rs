@@ -28,10 +28,6 @@ pub mod schema;
 pub mod time;
 pub mod validate;
 
-#[cfg(feature = "csv")]
-#[path = "../adapters/csv/mod.rs"]
-pub mod csv;
-
 pub use error::{Error, ErrorKind};
 pub use time::{Timestamp, Window};
 
@@ -40,6 +36,10 @@ mod tests;
 
 // The adapters: a feature, a folder and a module of one name each, and the only lines of the core
 // that name them.
+
+#[cfg(feature = "csv")]
+#[path = "../adapters/csv/mod.rs"]
+pub mod csv;
 
 #[cfg(feature = "files")]
 #[path = "../adapters/files/mod.rs"]

@@ -215,7 +215,7 @@ impl<'m> Traffic<'m> {
         let mut row = Row::missing(&self.schema);
         let small =
             |modulus: u64| f64::from(u32::try_from(number % modulus).expect("a small modulus"));
-        if number % 11 != 0 {
+        if !number.is_multiple_of(11) {
             set(&self.schema, &mut row, 0, Value::Number(small(23) / 1.5 - 1.0));
         }
         set(&self.schema, &mut row, 1, Value::Number(small(30)));
@@ -236,7 +236,7 @@ impl<'m> Traffic<'m> {
             3 => 1.0_f64.next_down(),
             _ => 0.1 + 0.2,
         };
-        let prediction = Prediction::from_stored(score, u8::from(number % 3 == 0));
+        let prediction = Prediction::from_stored(score, u8::from(number.is_multiple_of(3)));
         InferenceEvent::new(
             id(self.model, "event", number),
             id(self.model, "request", number),

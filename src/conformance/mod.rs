@@ -10,9 +10,9 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-pub mod registry;
 pub mod ledger;
 pub mod log;
+pub mod registry;
 
 /// Runs futures side by side on the task of the caller and returns their results in order: a race
 /// that needs no runtime.

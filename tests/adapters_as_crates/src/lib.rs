@@ -8,8 +8,8 @@ pub use pmmds::*;
 
 // #[path = "../../../adapters/axum/mod.rs"]
 // pub mod axum;
-// #[path = "../../../adapters/csv/mod.rs"]
-// pub mod csv;
+#[path = "../../../adapters/csv/mod.rs"]
+pub mod csv;
 #[path = "../../../adapters/files/mod.rs"]
 pub mod files;
 #[path = "../../../adapters/linfa/mod.rs"]
