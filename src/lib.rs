@@ -48,3 +48,7 @@ pub mod files;
 #[cfg(feature = "linfa")]
 #[path = "../adapters/linfa/mod.rs"]
 pub mod linfa;
+
+#[cfg(feature = "system")]
+#[path = "../adapters/system/mod.rs"]
+pub mod system;

@@ -16,3 +16,5 @@ pub mod files;
 pub mod linfa;
 // #[path = "../../../adapters/sqlite/mod.rs"]
 // pub mod sqlite;
+#[path = "../../../adapters/system/mod.rs"]
+pub mod system;
