@@ -2,6 +2,10 @@
 
 #![deny(clippy::disallowed_methods)]
 
+#[cfg(feature = "axum")]
+#[path = "../adapters/axum/mod.rs"]
+pub mod axum;
+
 pub mod artifact;
 pub mod drift;
 pub mod error;
