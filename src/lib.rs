@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod log;
 pub mod model;
+pub mod promote;
 pub mod record;
 pub mod registry;
 pub mod schema;
@@ -21,3 +22,10 @@ pub mod validate;
 
 pub use error::{Error, ErrorKind};
 pub use time::{Timestamp, Window};
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(feature = "linfa")]
+#[path = "../adapters/linfa/mod.rs"]
+pub mod linfa;

@@ -3,10 +3,13 @@
 //! Models are *data*: a [`ModelFormat`] rebuilds one from a document, and nothing that is loaded
 //! is ever run. The serving side needs a [`Model`] only; a [`Trainer`] can live elsewhere.
 
+mod cross_validation;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+pub use cross_validation::{Folds, FoldsError, MAX_FOLDS, out_of_fold_scores};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
