@@ -2,10 +2,6 @@
 
 #![deny(clippy::disallowed_methods)]
 
-#[cfg(feature = "axum")]
-#[path = "../adapters/axum/mod.rs"]
-pub mod axum;
-
 pub mod artifact;
 pub mod drift;
 pub mod error;
@@ -25,6 +21,10 @@ pub use time::{Timestamp, Window};
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(feature = "axum")]
+#[path = "../adapters/axum/mod.rs"]
+pub mod axum;
 
 #[cfg(feature = "linfa")]
 #[path = "../adapters/linfa/mod.rs"]

@@ -97,7 +97,7 @@ pub(super) struct LogQueue {
     shared: Arc<Shared>,
     // when to give up; set once, by a shutdown
     stop: watch::Sender<Option<Instant>>,
-    task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    task: tokio::sync::Mutex<JoinHandle<()>>,
 }
 
 impl LogQueue {
@@ -132,7 +132,7 @@ impl LogQueue {
             rows: 0,
             written_at: None,
         };
-        let task = tokio::sync::Mutex::new(Some(tokio::spawn(writer.run())));
+        let task = tokio::sync::Mutex::new(tokio::spawn(writer.run()));
         Self { sender, shared, stop, task }
     }
 
@@ -187,12 +187,12 @@ impl LogQueue {
             stop.get_or_insert(Instant::now() + timeout);
             first
         });
-        if let Some(task) = self.task.lock().await.as_mut() {
-            if !task.is_finished() {
-                // The writer catches what the store panics with; it has no other way to fail.
-                let _ = task.await;
-            }
+        let mut task = self.task.lock().await;
+        if !task.is_finished() {
+            // The writer catches what the store panics with; it has no other way to fail.
+            let _ = (&mut *task).await;
         }
+        drop(task);
         self.account()
     }
 }

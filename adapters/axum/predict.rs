@@ -86,9 +86,10 @@ pub(super) async fn predict(
     if !warnings.is_empty() {
         tracing::warn!(%request_id, ?warnings, "a request has unknown features");
     }
+    let payload = payload_of(&request.row);
     let ticket = match request.request_id {
-        None => Ticket::new(event_id, Fingerprint::from_bytes([0; 32])),
-        Some(id) => match claim(&state, id, payload_of(&request.row)).await? {
+        None => Ticket::new(event_id, payload),
+        Some(id) => match claim(&state, id, payload).await? {
             Claimant::First(ticket) => ticket,
             Claimant::Again(body) => return Ok(replayed(body)),
         },
@@ -130,7 +131,7 @@ pub(super) async fn predict(
             ticket.answer(answer.clone());
             Ok(json(answer))
         }
-        Durability::Committed => committed(&state, &ticket).await.map(json),
+        Durability::Committed => committed(&state, &ticket, answer.len()).await.map(json),
     }
 }
 
@@ -155,7 +156,7 @@ async fn score(
 }
 
 /// Waits for the commit of an event.
-async fn committed(state: &State, ticket: &Arc<Ticket>) -> Result<Bytes, Problem> {
+async fn committed(state: &State, ticket: &Arc<Ticket>, bytes: usize) -> Result<Bytes, Problem> {
     match outcome(state, ticket).await {
         Some(Outcome::Answered(body)) => Ok(body),
         Some(Outcome::Abandoned) => {
@@ -163,7 +164,7 @@ async fn committed(state: &State, ticket: &Arc<Ticket>) -> Result<Bytes, Problem
         }
         None => {
             // Its id may have been made here; from now on the client knows it.
-            state.replay.remember(ticket);
+            state.replay.remember(ticket, bytes);
             Err(not_yet(ticket))
         }
     }

@@ -127,12 +127,13 @@ impl Replay {
     }
 
     /// Remembers a ticket whose id was made here, and is about to be told to the client.
-    pub(super) fn remember(&self, ticket: &Arc<Ticket>) {
+    pub(super) fn remember(&self, ticket: &Arc<Ticket>, bytes: usize) {
         let mut window = self.window();
         if window.touch(ticket.request_id).is_none() {
             window.insert(ticket);
-            window.shrink(self.most_entries, self.most_bytes);
         }
+        drop(window);
+        self.weigh(ticket, bytes);
     }
 
     /// The answer to `ticket` has `bytes` bytes.

@@ -72,7 +72,9 @@ impl Holdout {
     )]
     pub fn sides(&self, rows: &[(Timestamp, &str)]) -> Vec<Side> {
         match self {
-            Self::Hash { .. } => rows.iter().map(|(_, entity)| self.side_of_entity(entity)).collect(),
+            Self::Hash { .. } => {
+                rows.iter().map(|(_, entity)| self.side_of_entity(entity)).collect()
+            }
             Self::Time { share, gap } => {
                 let held = (share.clamp(0.0, 1.0) * rows.len() as f64).round() as usize;
                 let first = rows.len() - held.min(rows.len());
@@ -129,8 +131,7 @@ mod tests {
         let count = entities.iter().filter(held).count();
         assert!((1850..2150).contains(&count), "{count}");
         // The side of an entity is stored in no place: it must be the same in every release.
-        let first: Vec<usize> =
-            (0..20).filter(|i| held(&&entities[*i])).collect();
+        let first: Vec<usize> = (0..20).filter(|i| held(&&entities[*i])).collect();
         assert_eq!(first, FIRST_HELD_OUT);
     }
 

@@ -22,5 +22,5 @@ pub use environment::Environment;
 pub use holdout::{Holdout, Side};
 pub use monitor::{AlertRules, Monitor, MonitorRun};
 pub use promote::{PINNED_TAG, Promotion};
-pub use retrain::{Retrained, RetrainRequest, RetrainSettings, Retraining};
+pub use retrain::{RetrainRequest, RetrainSettings, Retrained, Retraining};
 pub use serving::{ServingModel, check_same_schema, load};

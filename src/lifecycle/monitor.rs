@@ -267,9 +267,9 @@ impl Monitor {
         }
         let recent = self.ledger.drift_runs(&run.model, None, wanted).await?.items;
         Ok(recent.len() == wanted
-            && recent
-                .iter()
-                .all(|past| past.version == run.version && self.rules.alarm(&past.report).is_some()))
+            && recent.iter().all(|past| {
+                past.version == run.version && self.rules.alarm(&past.report).is_some()
+            }))
     }
 }
 

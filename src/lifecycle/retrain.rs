@@ -377,13 +377,9 @@ impl Retraining {
         if let Some(decision) = self.decided_before(run).await? {
             return Ok(Ending::Decided(decision));
         }
-        let champion = load(
-            &*self.promotion.registry,
-            &self.formats,
-            request.model,
-            &self.promotion.alias,
-        )
-        .await?;
+        let champion =
+            load(&*self.promotion.registry, &self.formats, request.model, &self.promotion.alias)
+                .await?;
         self.step(run, lease, "gather data", progress).await?;
         let material = self.gather(run, request, champion.as_ref()).await?;
         if let Some(why) = self.not_enough(run, champion.as_ref(), &material).await? {
@@ -404,7 +400,8 @@ impl Retraining {
         self.step(run, lease, "register", progress).await?;
         self.stage(request.model, &challenger).await?;
         self.step(run, lease, "compare", progress).await?;
-        let decision = self.compare(run, request, champion.as_ref(), &material, &challenger).await?;
+        let decision =
+            self.compare(run, request, champion.as_ref(), &material, &challenger).await?;
         self.step(run, lease, "decide", progress).await?;
         let decision = self.promotion.carry_out(decision, lease).await?;
         if !decision.promoted {
@@ -457,7 +454,9 @@ impl Retraining {
                 }
                 let rule = &self.settings.holdout;
                 let kept: Vec<usize> = (0..request.reference.rows())
-                    .filter(|row| rule.side_of_entity(request.reference.entity(*row)) == Side::Train)
+                    .filter(|row| {
+                        rule.side_of_entity(request.reference.entity(*row)) == Side::Train
+                    })
                     .collect();
                 let mut training = request.reference.select(&kept);
                 let events = self.labelled(request.model, run.started_at).await?;
@@ -524,8 +523,7 @@ impl Retraining {
         if champion.is_none() {
             return Ok(None);
         }
-        let recent =
-            self.promotion.ledger.retraining_runs(&run.model, None, RECENT).await?.items;
+        let recent = self.promotion.ledger.retraining_runs(&run.model, None, RECENT).await?.items;
         let finished = |past: &&RetrainingRun| {
             past.id != run.id && matches!(past.state, RunState::Completed | RunState::Skipped)
         };
@@ -785,8 +783,9 @@ enum Begun {
 
 fn row_of(labelled: &LabelledEvent, reference: &Dataset) -> Result<Row, Error> {
     let id = labelled.event.id;
-    let corrupt =
-        |what: String| Error::new(ErrorKind::Corrupt, RETRAIN, format!("logged event {id}: {what}"));
+    let corrupt = |what: String| {
+        Error::new(ErrorKind::Corrupt, RETRAIN, format!("logged event {id}: {what}"))
+    };
     let json = labelled.event.features.as_deref().unwrap_or_default();
     let mut out = Violations::new();
     let row = decode_row(reference.schema(), json.as_bytes(), &mut out)
