@@ -74,9 +74,9 @@ fn main() {
         let mut next = rows.iter().cycle();
         bencher.iter(|| next.next().map(|row| model.score(black_box(row))));
     });
-    for count in [64, ROWS] {
+    for count in [64, ROWS, 262_144] {
         group.throughput(Throughput::Elements(count as u64));
-        let part = data.select(&(0..count).collect::<Vec<_>>());
+        let part = data.select(&(0..count).map(|row| row % ROWS).collect::<Vec<_>>());
         group.bench_function(BenchmarkId::new("batch/columns", count), |bencher| {
             let batch = part.columns().batch();
             bencher.iter(|| model.score_batch(black_box(&batch)));

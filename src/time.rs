@@ -33,6 +33,9 @@ impl Timestamp {
     const FIRST_MICROS: i64 = -377_705_023_200 * 1_000_000;
     const LAST_MICROS: i64 = 253_402_207_200 * 1_000_000;
 
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(0);
+
     /// The moment `micros` microseconds after 1970-01-01T00:00:00Z (before it, if negative).
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! A model that adds up one number per feature.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::encoding::slot;
@@ -52,7 +53,27 @@ impl Term {
             _ => self.missing(),
         }
     }
+
+    /// Adds the term of each of `rows` of `column` to its sum.
+    fn add(&self, column: &Column<'_>, rows: Range<usize>, sums: &mut [f64]) {
+        match (self, column) {
+            (Self::Number { mean, weight, missing }, Column::Numbers(numbers)) => {
+                for (sum, x) in sums.iter_mut().zip(&numbers[rows]) {
+                    *sum += Self::number(*mean, *weight, *missing, *x);
+                }
+            }
+            (Self::Slots(weights), Column::Levels(levels)) => {
+                for (sum, level) in sums.iter_mut().zip(&levels[rows]) {
+                    *sum += Self::level(weights, *level);
+                }
+            }
+            _ => sums.iter_mut().for_each(|sum| *sum += self.missing()),
+        }
+    }
 }
+
+/// Rows that are summed together: their sums stay in the fastest cache.
+const BLOCK: usize = 1_024;
 
 /// Logistic regression, fitted: the score is a logistic function of a sum over the features.
 ///
@@ -168,7 +189,9 @@ impl LinearModel {
         Ok(Self { schema: Arc::clone(schema), threshold, intercept, terms: terms.into() })
     }
 
-    /// The log-odds of a row whose every term is 0.
+    /// The log-odds of a row whose every term is 0. See [`LinearFormat::read`] for an example.
+    ///
+    /// [`LinearFormat::read`]: super::LinearFormat::read
     #[must_use]
     pub fn intercept(&self) -> f64 {
         self.intercept
@@ -176,6 +199,22 @@ impl LinearModel {
 
     /// What the score is a logistic function of: positive when the positive class is more likely
     /// than not. Finite.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use pmmds::linfa::LinearFormat;
+    /// use pmmds::model::Model;
+    /// use pmmds::record::Row;
+    /// # use pmmds::schema::{Feature, FeatureSchema};
+    /// # let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+    /// # let document = br#"{"format":"pmmds.linear.v1","threshold":0.5,"intercept":-2.5,"features":[
+    /// #     {"kind":"numeric","name":"x","mean":0.0,"weight":1.0,"missing":0.5}]}"#;
+    /// let model = LinearFormat::read(document, &schema)?;
+    /// let row = Row::missing(&schema);
+    /// assert_eq!(model.log_odds(&row), -2.0);
+    /// assert_eq!(model.score(&row), 1.0 / (1.0 + f64::exp(2.0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn log_odds(&self, row: &Row) -> f64 {
         let mut sum = self.intercept;
@@ -214,22 +253,13 @@ impl Model for LinearModel {
 
     fn score_batch(&self, batch: &Batch<'_>) -> Vec<f64> {
         let mut sums = vec![self.intercept; batch.rows()];
-        for (term, column) in self.terms.iter().zip(batch.columns()) {
-            match (term, column) {
-                (Term::Number { mean, weight, missing }, Column::Numbers(numbers)) => {
-                    for (sum, x) in sums.iter_mut().zip(numbers.iter()) {
-                        *sum += Term::number(*mean, *weight, *missing, *x);
-                    }
-                }
-                (Term::Slots(weights), Column::Levels(levels)) => {
-                    for (sum, level) in sums.iter_mut().zip(levels.iter()) {
-                        *sum += Term::level(weights, *level);
-                    }
-                }
-                (term, _) => sums.iter_mut().for_each(|sum| *sum += term.missing()),
+        for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
+            let rows = block * BLOCK..block * BLOCK + sums.len();
+            for (term, column) in self.terms.iter().zip(batch.columns()) {
+                term.add(column, rows.clone(), sums);
             }
+            sums.iter_mut().for_each(|sum| *sum = logistic(*sum));
         }
-        sums.iter_mut().for_each(|sum| *sum = logistic(*sum));
         sums
     }
 }
@@ -341,6 +371,24 @@ mod tests {
             Just(Value::Level(LevelId::OTHER)),
             (0_usize..2).prop_map(|index| Value::Level(LevelId::new(index).unwrap())),
         ]
+    }
+
+    #[test]
+    fn blocks_of_a_batch_meet() {
+        let model = model();
+        for rows in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 7] {
+            let mut columns = Columns::new(schema());
+            for i in 0..u16::try_from(rows).unwrap() {
+                let level = LevelId::new(usize::from(i % 2)).unwrap();
+                let x = if i % 11 == 0 { Value::Missing } else { Value::Number(f64::from(i)) };
+                columns.push(&row([x, Value::Level(level), Value::Number(f64::from(i % 7))]));
+            }
+            let scores = model.score_batch(&columns.batch());
+            assert_eq!(scores.len(), rows);
+            for (at, score) in scores.into_iter().enumerate() {
+                assert_eq!(model.score(&columns.row(at)).to_bits(), score.to_bits(), "row {at}");
+            }
+        }
     }
 
     proptest! {

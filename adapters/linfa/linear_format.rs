@@ -365,9 +365,10 @@ mod tests {
         row.set(ids[0], Cell::Number(34.5));
         row.set(ids[1], Cell::Number(-1.0));
         row.set(ids[2], Cell::Level(LevelId::new(2).unwrap()));
-        expect(&row, -1.25 - 2.0 * 0.03125 - 0.1 * (-1.0 - 2283.3) - 1.5);
+        let [tenure, charges] = [2.0 * -0.03125, (-1.0 - 2283.3) * -0.1];
+        expect(&row, -1.25 + tenure + charges - 1.5);
         row.set(ids[2], Cell::Level(LevelId::OTHER));
-        expect(&row, -1.25 - 2.0 * 0.03125 - 0.1 * (-1.0 - 2283.3) + 0.125);
+        expect(&row, -1.25 + tenure + charges + 0.125);
     }
 
     #[test]

@@ -33,9 +33,16 @@ use crate::{Error, ErrorKind};
 /// The score is the model's own probability, without a second calibration. Measured on the 7,043
 /// customers of IBM's Telco file, out of 5 folds drawn six times: log loss 0.4172 to 0.4180 and
 /// expected calibration error (ten bins of equal width) 0.0122 to 0.0157, 0.0138 on average, where
-/// chance alone gives about CHANCE. Platt scaling, fitted on inner folds, moves the log loss by
+/// chance alone gives about 0.0101. Platt scaling, fitted on inner folds, moves the log loss by
 /// less than 0.0001 either way and the calibration error to 0.0136 on average: it is not worth two
 /// more numbers.
+///
+/// # On record
+///
+/// [`params`](TrainedModel::params) hold the settings, `rows`, `columns`, the length of the
+/// `gradient` per row where the solver stopped, and whether it `converged`: whether that is within
+/// the tolerance. linfa does not tell, so it is computed here. A fit that has not converged still
+/// gives a model.
 ///
 /// # Reference
 ///
@@ -70,6 +77,19 @@ impl Default for LogisticRegression {
 }
 
 /// Sets up a [`LogisticRegression`].
+///
+/// ```
+/// use pmmds::linfa::LogisticRegression;
+///
+/// let trainer = LogisticRegression::builder()
+///     .alpha(0.1)
+///     .max_iterations(1_000)
+///     .gradient_tolerance(1e-8)
+///     .threshold(0.3)
+///     .build()?;
+/// assert_ne!(trainer, LogisticRegression::default());
+/// # Ok::<(), pmmds::linfa::SettingError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[must_use]
 pub struct LogisticRegressionBuilder(LogisticRegression);
@@ -132,6 +152,12 @@ impl LogisticRegressionBuilder {
 }
 
 /// A setting of a trainer is out of bounds.
+///
+/// ```
+/// use pmmds::linfa::{LogisticRegression, SettingError};
+/// let refused = LogisticRegression::builder().max_iterations(0).build();
+/// assert_eq!(refused, Err(SettingError::MaxIterations));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingError {
@@ -249,6 +275,7 @@ impl Trainer for LogisticRegression {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linfa::LinearFormat;
     use crate::model::{Model, ModelFormat};
     use crate::record::{Row, Value};
     use crate::schema::{Feature, FeatureSchema, LevelId, Unlisted};
@@ -354,7 +381,7 @@ mod tests {
             LogisticRegression::default().fit(&data, &()).unwrap().document,
             trained.document
         );
-        let loaded = super::super::LinearFormat.load(&trained.document, data.schema()).unwrap();
+        let loaded = LinearFormat.load(&trained.document, data.schema()).unwrap();
         let bits = |model: &dyn Model| -> Vec<u64> {
             model.score_batch(&data.columns().batch()).into_iter().map(f64::to_bits).collect()
         };

@@ -43,12 +43,14 @@ pub struct Rejected {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "CountsFields")]
 pub struct Counts {
     profile: Fingerprint,
     rows: u64,
     // per column of the profile, per slot; each adds up to `rows`
     slots: Vec<Vec<u64>>,
-    // rows that `summaries` cover: at most `rows`, fewer where only codes were kept
+    // rows that `summaries` cover: fewer than `rows` where only codes were kept, more in what a
+    // store keeps beside the codes for `merge_summaries`
     summarised: u64,
     // per feature
     summaries: Vec<TrafficSummary>,
@@ -156,7 +158,10 @@ impl Counts {
     fn add_rejected(&mut self, new: Rejected) {
         let key = |rejected: &Rejected| (rejected.feature.clone(), rejected.rule);
         match self.rejected.binary_search_by_key(&key(&new), key) {
-            Ok(at) => self.rejected[at].count += new.count,
+            Ok(at) => {
+                let known = &mut self.rejected[at].count;
+                *known = known.saturating_add(new.count);
+            }
             Err(at) => self.rejected.insert(at, new),
         }
     }
@@ -165,7 +170,8 @@ impl Counts {
     ///
     /// # Errors
     ///
-    /// [`NotComparable`] when `other` is of another profile, or only one of the two has scores.
+    /// [`NotComparable`] when `other` is of another profile, only one of the two has scores, or the
+    /// sum is beyond `u64`.
     pub fn merge(&mut self, other: &Self) -> Result<(), NotComparable> {
         if self.profile != other.profile {
             return Err(NotComparable::new(format!(
@@ -179,9 +185,16 @@ impl Counts {
         if !same_slots || self.summaries.len() != other.summaries.len() {
             return Err(NotComparable::new("only one of the two counts has scores"));
         }
-        self.rows += other.rows;
-        self.summarised += other.summarised;
-        self.rejected_requests += other.rejected_requests;
+        let sum = |a: u64, b: u64| {
+            a.checked_add(b)
+                .ok_or_else(|| NotComparable::new("the sum of the counts is beyond u64"))
+        };
+        let rows = sum(self.rows, other.rows)?;
+        let summarised = sum(self.summarised, other.summarised)?;
+        let rejected_requests = sum(self.rejected_requests, other.rejected_requests)?;
+        (self.rows, self.summarised, self.rejected_requests) =
+            (rows, summarised, rejected_requests);
+        // No slot holds more than `rows`, so nothing overflows here.
         for (slots, more) in self.slots.iter_mut().zip(&other.slots) {
             slots.iter_mut().zip(more).for_each(|(slot, count)| *slot += count);
         }
@@ -249,6 +262,46 @@ impl Counts {
     }
 }
 
+// The stored form: reading checks what adding up relies on.
+#[derive(Deserialize)]
+struct CountsFields {
+    profile: Fingerprint,
+    rows: u64,
+    slots: Vec<Vec<u64>>,
+    summarised: u64,
+    summaries: Vec<TrafficSummary>,
+    rejected_requests: u64,
+    rejected: Vec<Rejected>,
+}
+
+impl TryFrom<CountsFields> for Counts {
+    type Error = NotComparable;
+
+    fn try_from(fields: CountsFields) -> Result<Self, NotComparable> {
+        let CountsFields {
+            profile,
+            rows,
+            slots,
+            summarised,
+            summaries,
+            rejected_requests,
+            rejected,
+        } = fields;
+        for (column, slots) in slots.iter().enumerate() {
+            let total = slots.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+            if total != Some(rows) {
+                let why = format!("the slots of column {column} do not add up to {rows} rows");
+                return Err(NotComparable::new(why));
+            }
+        }
+        let none = Vec::new();
+        let mut counts =
+            Self { profile, rows, slots, summarised, summaries, rejected_requests, rejected: none };
+        rejected.into_iter().for_each(|rejected| counts.add_rejected(rejected));
+        Ok(counts)
+    }
+}
+
 /// Two things cannot be compared, and why: never a number that looks like an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("not comparable: {why}")]
@@ -266,5 +319,44 @@ impl NotComparable {
     #[must_use]
     pub fn why(&self) -> &str {
         &self.why
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::schema::Feature;
+
+    fn counts() -> Counts {
+        let schema = FeatureSchema::new([Feature::numeric("x")]).unwrap();
+        let reference = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+        let batch = Batch::from_array(&schema, reference.view()).unwrap();
+        Counts::of(&Profile::fit(&batch).unwrap(), &batch, None).unwrap()
+    }
+
+    fn altered(change: impl FnOnce(&mut Value)) -> Result<Counts, serde_json::Error> {
+        let mut document = serde_json::to_value(counts()).unwrap();
+        change(&mut document);
+        serde_json::from_value(document)
+    }
+
+    #[test]
+    fn stored_counts_that_do_not_add_up_are_refused() {
+        assert_eq!(altered(|_| {}).unwrap(), counts());
+        assert!(altered(|document| document["rows"] = json!(5)).is_err());
+        assert!(altered(|document| document["slots"][0][0] = json!(u64::MAX)).is_err());
+        let refused = json!({ "feature": "x", "rule": Rule::Null, "count": 2 });
+        let twice = altered(|document| document["rejected"] = json!([refused, refused])).unwrap();
+        assert_eq!(twice.rejected().iter().map(|rejected| rejected.count).collect::<Vec<_>>(), [4]);
+    }
+
+    #[test]
+    fn a_sum_beyond_u64_changes_nothing() {
+        let many = altered(|document| document["rejected_requests"] = json!(u64::MAX)).unwrap();
+        let mut sum = many.clone();
+        assert!(sum.merge(&many).is_err());
+        assert_eq!(sum, many);
     }
 }

@@ -40,12 +40,15 @@ pub struct Moments {
 
 impl Moments {
     /// Adds one finite number.
+    ///
+    /// Mean and spread stay finite, so that they can be stored: what would overflow is held at the
+    /// largest number.
     #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
     pub fn observe(&mut self, x: f64) {
-        self.count += 1;
-        let delta = x - self.mean;
-        self.mean += delta / self.count as f64;
-        self.squares = delta.mul_add(x - self.mean, self.squares);
+        self.count = self.count.saturating_add(1);
+        let delta = held(x - self.mean);
+        self.mean = held(self.mean + delta / self.count as f64);
+        self.squares = held(delta.mul_add(held(x - self.mean), self.squares));
     }
 
     /// Adds everything that `other` has seen.
@@ -55,10 +58,11 @@ impl Moments {
             return;
         }
         let (n, m) = (self.count as f64, other.count as f64);
-        let delta = other.mean - self.mean;
-        self.count += other.count;
-        self.mean += delta * (m / (n + m));
-        self.squares += (delta * delta).mul_add(n * m / (n + m), other.squares);
+        let delta = held(other.mean - self.mean);
+        self.count = self.count.saturating_add(other.count);
+        self.mean = held(delta.mul_add(m / (n + m), self.mean));
+        self.squares =
+            held(self.squares + held(delta * delta).mul_add(n * m / (n + m), other.squares));
     }
 
     /// How many numbers there were.
@@ -79,6 +83,10 @@ impl Moments {
     pub fn std(&self) -> Option<f64> {
         (self.count > 1).then(|| (self.squares / (self.count - 1) as f64).sqrt())
     }
+}
+
+fn held(x: f64) -> f64 {
+    x.clamp(-f64::MAX, f64::MAX)
 }
 
 /// What the reference looked like: exact, from the raw values, frozen in the profile.
@@ -167,25 +175,26 @@ impl TrafficSummary {
     fn add_unseen(&mut self, text: Option<String>, count: u64) {
         match text {
             Some(text) if self.unseen.len() < MAX_UNSEEN || self.unseen.contains_key(&text) => {
-                *self.unseen.entry(text).or_default() += count;
+                let known = self.unseen.entry(text).or_default();
+                *known = known.saturating_add(count);
             }
-            _ => self.unseen_more += count,
+            _ => self.unseen_more = self.unseen_more.saturating_add(count),
         }
     }
 
     /// Values outside the schema's levels, named or not.
     #[must_use]
     pub fn unseen_total(&self) -> u64 {
-        self.unseen.values().sum::<u64>() + self.unseen_more
+        self.unseen.values().fold(self.unseen_more, |sum, count| sum.saturating_add(*count))
     }
 
     /// Adds everything that `other` has seen.
     pub fn merge(&mut self, other: &Self) {
         self.moments.merge(&other.moments);
-        self.below += other.below;
-        self.above += other.above;
-        self.infinite += other.infinite;
-        self.unseen_more += other.unseen_more;
+        self.below = self.below.saturating_add(other.below);
+        self.above = self.above.saturating_add(other.above);
+        self.infinite = self.infinite.saturating_add(other.infinite);
+        self.unseen_more = self.unseen_more.saturating_add(other.unseen_more);
         for (text, count) in &other.unseen {
             self.add_unseen(Some(text.clone()), *count);
         }
@@ -248,6 +257,20 @@ mod tests {
         let mut moments = Moments::default();
         (0..1000).for_each(|i| moments.observe(1e9 + f64::from(i % 2)));
         assert!((moments.std().unwrap() - 0.500_250_187_63).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_largest_numbers_can_be_stored() {
+        let mut moments = Moments::default();
+        for x in [f64::MAX, -f64::MAX, 1e200, -f64::MAX] {
+            moments.observe(x);
+        }
+        let mut twice = moments;
+        twice.merge(&moments);
+        for moments in [moments, twice] {
+            let json = serde_json::to_string(&moments).unwrap();
+            assert_eq!(serde_json::from_str::<Moments>(&json).unwrap(), moments, "{json}");
+        }
     }
 
     #[test]

@@ -425,8 +425,7 @@ fn over_the_threshold_by_chance_is_elevated() {
     let report = DriftDetector::default().detect(&profile, &counts);
     assert_eq!(report.features[0].status, FeatureStatus::Elevated, "{report}");
     assert_eq!(report.verdict, Verdict::Stable);
-    let mut settings = DriftSettings::default();
-    settings.gate = Gate::Off;
+    let settings = DriftSettings { gate: Gate::Off, ..DriftSettings::default() };
     let report = DriftDetector::new(settings).unwrap().detect(&profile, &counts);
     assert_eq!(report.verdict, Verdict::Drift, "with the gate off PSI alone decides");
 }

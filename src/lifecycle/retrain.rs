@@ -171,7 +171,7 @@ pub struct Retraining {
 /// How the work of a run ended, when it did not fail.
 enum Ending {
     Skipped(String),
-    Decided(PromotionDecision),
+    Decided(Box<PromotionDecision>),
 }
 
 /// Rows of one run, and what is known of them.
@@ -270,7 +270,7 @@ impl Retraining {
                 run.state = RunState::Completed;
                 run.decision = Some(decision.id);
                 run.promoted = Some(decision.promoted && decision.state == DecisionState::Done);
-                Some(decision)
+                Some(*decision)
             }
             Err(error) => {
                 (run.state, run.message) = (RunState::Failed, Some(error.chain()));
@@ -375,7 +375,7 @@ impl Retraining {
         progress: &dyn Progress,
     ) -> Result<Ending, Error> {
         if let Some(decision) = self.decided_before(run).await? {
-            return Ok(Ending::Decided(decision));
+            return Ok(Ending::Decided(Box::new(decision)));
         }
         let champion =
             load(&*self.promotion.registry, &self.formats, request.model, &self.promotion.alias)
@@ -409,7 +409,7 @@ impl Retraining {
             let version = challenger.version.version;
             registry.tag(request.model, version, "pmmds.rejected", &decision.reason).await?;
         }
-        Ok(Ending::Decided(decision))
+        Ok(Ending::Decided(Box::new(decision)))
     }
 
     /// The decision of this run, if it was carried out before the run was killed.

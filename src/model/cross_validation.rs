@@ -17,7 +17,7 @@ pub const MAX_FOLDS: usize = 1_000;
 /// use pmmds::model::Folds;
 ///
 /// let folds = Folds::new(5)?;
-/// assert_eq!(folds.of("7590-VHVEG"), 2);
+/// assert_eq!(folds.of("7590-VHVEG"), 1);
 /// assert_eq!(Folds::new(1).unwrap_err().to_string(), "1 folds, expected 2 to 1000");
 /// # Ok::<(), pmmds::model::FoldsError>(())
 /// ```
@@ -42,7 +42,8 @@ impl Folds {
         }
     }
 
-    /// Parts the entities another way, for example inside a fold of the first way. Defaults to 0.
+    /// Parts the entities another way, for example inside a fold of the first way, where the
+    /// first way again would leave one fold empty. Defaults to 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -70,6 +71,22 @@ impl Folds {
     ///
     /// [`FoldsError::Class`] when a fold lacks rows of a class: it could not be judged, and its
     /// complement might not be learned from.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use pmmds::model::Folds;
+    /// use pmmds::record::{Dataset, Row};
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    ///
+    /// let schema = Arc::new(FeatureSchema::new([Feature::integer("tenure")])?);
+    /// let mut data = Dataset::new(Arc::clone(&schema));
+    /// data.push(&Row::missing(&schema), 1.0, "7590-VHVEG");
+    /// assert_eq!(
+    ///     Folds::new(2)?.assign(&data).unwrap_err().to_string(),
+    ///     "fold 0 has 1 rows and none with label 0; use fewer folds or more rows",
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn assign(&self, data: &Dataset) -> Result<Vec<usize>, FoldsError> {
         let folds: Vec<usize> = (0..data.rows()).map(|row| self.of(data.entity(row))).collect();
         let mut rows = vec![[0; 2]; self.count];

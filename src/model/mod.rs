@@ -61,7 +61,8 @@ impl Task {
                 if !(-PROBABILITY_SLACK..=1.0 + PROBABILITY_SLACK).contains(&score) {
                     return Err(InvalidScore { score });
                 }
-                let score = score.clamp(0.0, 1.0);
+                // + 0.0: no store has to keep the sign of a zero.
+                let score = score.clamp(0.0, 1.0) + 0.0;
                 Ok(Prediction { score, label: u8::from(score >= threshold) })
             }
         }
@@ -103,13 +104,32 @@ pub struct InvalidOutcome {
 
 /// What a model answered for one row.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "PredictionFields")]
 pub struct Prediction {
-    // finite; a probability in [0, 1] for binary classification
+    // finite; a probability in [0, 1] for binary classification; not -0.0
     score: f64,
+    // 0 or 1
     label: u8,
 }
 
 impl Prediction {
+    /// The prediction that was stored as these two numbers; `None` for what [`Task::prediction`]
+    /// never makes.
+    ///
+    /// ```
+    /// use pmmds::model::{Prediction, Task};
+    /// let prediction = Task::binary().prediction(0.73)?;
+    /// let stored = (prediction.score(), prediction.label());
+    /// assert_eq!(Prediction::from_stored(stored.0, stored.1), Some(prediction));
+    /// assert_eq!(Prediction::from_stored(f64::NAN, 1), None);
+    /// # Ok::<(), pmmds::model::InvalidScore>(())
+    /// ```
+    #[must_use]
+    pub fn from_stored(score: f64, label: u8) -> Option<Self> {
+        let possible = (0.0..=1.0).contains(&score) && label <= 1;
+        possible.then_some(Self { score: score + 0.0, label })
+    }
+
     /// The score: for binary classification the probability of the positive class.
     #[must_use]
     pub fn score(&self) -> f64 {
@@ -120,6 +140,22 @@ impl Prediction {
     #[must_use]
     pub fn label(&self) -> u8 {
         self.label
+    }
+}
+
+// The stored form; reading goes through `Prediction::from_stored`.
+#[derive(Deserialize)]
+struct PredictionFields {
+    score: f64,
+    label: u8,
+}
+
+impl TryFrom<PredictionFields> for Prediction {
+    type Error = InvalidScore;
+
+    fn try_from(fields: PredictionFields) -> Result<Self, InvalidScore> {
+        let invalid = InvalidScore { score: fields.score };
+        Self::from_stored(fields.score, fields.label).ok_or(invalid)
     }
 }
 
@@ -269,5 +305,14 @@ mod tests {
             assert!(task.prediction(bad).is_err(), "{bad}");
         }
         assert_eq!(task.prediction(0.5).unwrap().label(), 1);
+        assert!(task.prediction(-0.0).unwrap().score().is_sign_positive());
+    }
+
+    #[test]
+    fn what_no_model_answers_is_not_read_back() {
+        let read = |json: &str| serde_json::from_str::<Prediction>(json).is_ok();
+        assert!(read(r#"{"score":0.25,"label":1}"#));
+        assert!(!read(r#"{"score":1.5,"label":1}"#));
+        assert!(!read(r#"{"score":0.25,"label":2}"#));
     }
 }

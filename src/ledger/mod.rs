@@ -7,6 +7,8 @@
 //! under. The store checks its fencing token in the same transaction as the write (M. Kleppmann,
 //! *How to do distributed locking*, 2016).
 
+mod rules;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use crate::promote::DecisionRecord;
 use crate::registry::{ModelName, VersionId};
 use crate::schema::Fingerprint;
 use crate::{Error, Timestamp, Window};
+
+pub use rules::{DecisionStep, Rules};
 
 /// One look of the monitor at one window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -286,11 +290,16 @@ pub trait DriftStore: Debug + Send + Sync {
 /// Keeps alerts.
 #[async_trait]
 pub trait AlertStore: Debug + Send + Sync {
-    /// Opens `alert`, unless one with the same model, version and key is open: that one is
-    /// returned as it is, and can be told by its id.
+    /// Opens `alert`, unless one with the same model, version and key is open, or one with its id
+    /// is known: that one is returned as it is, and can be told by its id.
     async fn open_alert(&self, alert: &Alert) -> Result<Alert, Error>;
 
     /// Replaces an alert by id; [`NotFound`](crate::ErrorKind::NotFound) if there is none.
+    ///
+    /// Monitor, retraining and people write to the same alert, so nothing that one of them has
+    /// recorded is undone by another's older copy: the times of acknowledgement and resolution,
+    /// the action taken and the retraining run stay as they are once they are there. Model,
+    /// version, key, time of opening and the run that opened it never change.
     async fn update_alert(&self, alert: &Alert) -> Result<(), Error>;
 
     /// Marks an alert as being looked at, keeping the first time and the latest action, and
@@ -364,7 +373,7 @@ pub trait DecisionStore: Debug + Send + Sync {
 /// Gives turns.
 #[async_trait]
 pub trait LeaseStore: Debug + Send + Sync {
-    /// Takes the lease `name` for `length`, if it is free, expired, or `owner`'s already (which
+    /// Takes the lease `name` for `length`, if it is free, expired, or still `owner`'s (which
     /// renews it under the same token). `None` while somebody else holds it.
     async fn acquire_lease(
         &self,
@@ -385,13 +394,18 @@ pub trait LeaseStore: Debug + Send + Sync {
 /// # Contract
 ///
 /// * What a write returned `Ok` for is there after a crash, as far as the store can make it.
-/// * Lists are ordered by the time of the record, then by id.
+/// * Lists are ordered by the time of the record, then by id. A page of 0 items is
+///   [`InvalidInput`](crate::ErrorKind::InvalidInput).
 /// * A write under a lease that was lost changes nothing and is a
-///   [`Conflict`](crate::ErrorKind::Conflict).
+///   [`Conflict`](crate::ErrorKind::Conflict). A lease that has expired is lost, also before
+///   somebody else takes it.
+/// * A record is stored if it can be read back: one with a number that JSON does not have, where
+///   its type has no `None`, is [`InvalidInput`](crate::ErrorKind::InvalidInput).
 ///
 /// # Implementing
 ///
-/// Implement the four traits; this one follows. Run `pmmds::conformance::ledger` (feature
+/// Implement the four traits; this one follows. [`Rules`] has the decisions that every ledger
+/// takes alike. Run `pmmds::conformance::ledger` (feature
 /// `conformance`) on the implementation; the in-memory one in [`memory`](crate::memory) is the
 /// reference.
 pub trait Ledger: DriftStore + AlertStore + DecisionStore + LeaseStore {}

@@ -4,6 +4,8 @@
 //! batch is recognised and nothing is counted twice. A batch carries its own
 //! [`Counts`], so that windows are added up from batches and not from rows.
 
+mod rules;
+
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,8 @@ use crate::registry::{ModelName, VersionId};
 use crate::schema::{FeatureSchema, Fingerprint};
 use crate::validate::Violations;
 use crate::{Error, Timestamp, Window};
+
+pub use rules::{OutcomeStep, Rules, extent};
 
 /// Names a batch for ever: a batch that is sent again has the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,7 +47,7 @@ pub struct InferenceEvent {
     pub at: Timestamp,
     /// what the model answered
     pub prediction: Prediction,
-    /// time that validation and model took
+    /// time that validation and model took, in whole microseconds
     pub latency: Duration,
     /// the row as slots of the profile
     pub codes: Codes,
@@ -52,7 +56,7 @@ pub struct InferenceEvent {
 }
 
 impl InferenceEvent {
-    /// An event without raw features.
+    /// An event without raw features. `latency` is cut to whole microseconds.
     #[must_use]
     pub fn new(
         id: Uuid,
@@ -62,6 +66,9 @@ impl InferenceEvent {
         latency: Duration,
         codes: Codes,
     ) -> Self {
+        // Within i64, which is what stores have.
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        let latency = Duration::from_micros(micros.min(i64::MAX.unsigned_abs()));
         Self { id, request_id, at, prediction, latency, codes, features: None }
     }
 
@@ -291,25 +298,35 @@ pub struct Purged {
 /// * [`append`](Self::append) writes a batch whole or not at all, and once: the same id again is
 ///   [`AlreadyThere`](Appended::AlreadyThere). When it returns `Ok` the batch is as durable as the
 ///   store can make it. After an error nothing is known; the caller sends the *same* batch again.
+/// * Ids of events are the caller's to keep unique. A store may refuse a batch that holds the id
+///   of an event it has, as a [`Conflict`](crate::ErrorKind::Conflict).
 /// * [`counts`](Self::counts) equals, bit for bit, counting the codes of every event that
 ///   [`scan`](Self::scan) returns for that window. Summaries and rejections come from batches
 ///   whose events all lie in the window; [`Counts::summarised`] says how many rows they cover.
 ///   Refused requests of a batch without events count at the time the batch was written.
 /// * Windows are half-open: an event on a boundary is in exactly one of two adjacent windows.
 /// * Outcomes are idempotent and may arrive before their event.
-///   [`labelled`](Self::labelled) returns the first event of each request id, in order of time.
+///   [`labelled`](Self::labelled) returns one event per request id of a model, the first in the
+///   whole log that has raw features, in order of time: also adjacent windows return it once.
+/// * Pages are in the order of time, then of the event's id. A page of 0 items is
+///   [`InvalidInput`](crate::ErrorKind::InvalidInput).
+/// * [`purge`](Self::purge) removes raw features with their events. A batch that lost an event
+///   gives no summaries any more, also not for the events it still has; its id is remembered at
+///   least until a purge of the time at which it was written.
 /// * [`now`](Self::now) is the clock of the store, so that replicas agree on windows.
 ///
 /// # Implementing
 ///
-/// Run `pmmds::conformance::log` (feature `conformance`) on the implementation; the in-memory one
-/// in [`memory`](crate::memory) is the reference.
+/// [`Rules`] has the decisions that every log takes alike. Run `pmmds::conformance::log` (feature
+/// `conformance`) on the implementation; the in-memory one in [`memory`](crate::memory) is the
+/// reference.
 #[async_trait]
 pub trait InferenceLog: Debug + Send + Sync {
     /// Writes a batch. [`InvalidInput`](crate::ErrorKind::InvalidInput) for an empty one.
     async fn append(&self, batch: &EventBatch) -> Result<Appended, Error>;
 
     /// Records outcomes, all or none of them. The last value for a request id holds.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for one that is no finite number.
     async fn record_outcomes(&self, outcomes: &[Outcome]) -> Result<OutcomeReceipt, Error>;
 
     /// What came in for one version over `window`, as slots of `profile`.
@@ -340,7 +357,8 @@ pub trait InferenceLog: Debug + Send + Sync {
         limit: usize,
     ) -> Result<Page<LabelledEvent>, Error>;
 
-    /// Removes events from before `before`, and outcomes observed before it.
+    /// Removes events from before `before`, and outcomes observed before it. Done in steps where
+    /// the store is large; after an error some may be gone, and the rest goes with the next call.
     async fn purge(&self, before: Timestamp) -> Result<Purged, Error>;
 
     /// The store's clock.
