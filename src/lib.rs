@@ -40,6 +40,10 @@ mod tests;
 // The adapters: a feature, a folder and a module of one name each, and the only lines of the core
 // that name them.
 
+#[cfg(feature = "axum")]
+#[path = "../adapters/axum/mod.rs"]
+pub mod axum;
+
 #[cfg(feature = "csv")]
 #[path = "../adapters/csv/mod.rs"]
 pub mod csv;

@@ -6,8 +6,8 @@
 
 pub use pmmds::*;
 
-// #[path = "../../../adapters/axum/mod.rs"]
-// pub mod axum;
+#[path = "../../../adapters/axum/mod.rs"]
+pub mod axum;
 #[path = "../../../adapters/csv/mod.rs"]
 pub mod csv;
 #[path = "../../../adapters/files/mod.rs"]
