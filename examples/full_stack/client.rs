@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::Outcome;
+use crate::data::client_builder;
 use crate::telco::Request;
 
 /// Requests in flight at a time.
@@ -37,14 +38,15 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(base: impl Into<String>, token: Option<String>) -> Outcome<Self> {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+        let http = client_builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
         Ok(Self { base: base.into(), token, http })
     }
 
     /// One prediction; an answer other than 200 is an error that holds it.
     pub(crate) async fn predict(&self, request: &Request) -> Outcome<Answer> {
         // The features are JSON already; nothing in between may change a digit of them.
-        let body = format!("{{\"request_id\":\"{}\",\"features\":{}}}", request.id, request.features);
+        let body =
+            format!("{{\"request_id\":\"{}\",\"features\":{}}}", request.id, request.features);
         let answer = self
             .http
             .post(format!("{}/api/v1/predict", self.base))
@@ -57,7 +59,11 @@ impl Client {
         if status != StatusCode::OK {
             return Err(format!("predict answered {status}: {text}").into());
         }
-        Ok(serde_json::from_str(&text)?)
+        let answer: Answer = serde_json::from_str(&text)?;
+        if answer.request_id != request.id {
+            return Err(format!("{} was answered as {}", request.id, answer.request_id).into());
+        }
+        Ok(answer)
     }
 
     /// Sends all requests, some at a time, and returns how many answers each version gave.

@@ -11,7 +11,7 @@ use pmmds::Timestamp;
 use pmmds::axum::{RawFeatures, Service, ServiceBuilder};
 use pmmds::drift::Verdict;
 use pmmds::ledger::{AlertStore, DecisionStore, DriftStore, RunState, Trigger};
-use pmmds::lifecycle::{Holdout, Retrained, RetrainRequest, RetrainSettings, Retraining};
+use pmmds::lifecycle::{Holdout, RetrainRequest, RetrainSettings, Retrained, Retraining};
 use pmmds::linfa::{LogisticRegression, formats};
 use pmmds::log::InferenceLog;
 use pmmds::model::Progress;
@@ -137,9 +137,8 @@ pub(crate) async fn serve(settings: &Settings) -> Outcome<ExitCode> {
     // What is in production may be promoted by another process.
     let service = service(&state, settings, Some(POLL)).await?;
     let address = SocketAddr::new(settings.host, settings.port);
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|e| format!("cannot listen on {address}: {e}"))?;
+    let listener =
+        TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
     match service.model() {
         Some(model) => println!("serving {} v{}", model.name, model.version),
         None => println!("nothing is in production yet: train first; serving 503 until then"),
@@ -185,15 +184,12 @@ pub(crate) struct Traffic {
 
 pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outcome<ExitCode> {
     let customers = customers(settings).await?;
-    let url = traffic.url.unwrap_or_else(|| {
-        format!("http://{}", SocketAddr::new(settings.host, settings.port))
-    });
+    let url = traffic
+        .url
+        .unwrap_or_else(|| format!("http://{}", SocketAddr::new(settings.host, settings.port)));
     let client = Client::new(url.trim_end_matches('/'), settings.admin_token.clone())?;
-    let mut rows: Vec<usize> = if traffic.drift {
-        customers.campaign()
-    } else {
-        (0..customers.all.rows()).collect()
-    };
+    let mut rows: Vec<usize> =
+        if traffic.drift { customers.campaign() } else { (0..customers.all.rows()).collect() };
     // A part of its own for every call, in an order of its own.
     let part = pmmds::lifecycle::Environment::new_id(&pmmds::system::SystemEnvironment::new());
     let order = |row: &usize| {
@@ -263,7 +259,12 @@ pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {
             (None, Some(at)) => format!("acknowledged {}", shown(at)),
             (None, None) => "open".to_owned(),
         };
-        println!("  {}  v{}  {}  {state}", shown(alert.opened_at), alert.version, alert.severity.word());
+        println!(
+            "  {}  v{}  {}  {state}",
+            shown(alert.opened_at),
+            alert.version,
+            alert.severity.word()
+        );
         println!("      {}", alert.message);
     }
     Ok(ExitCode::SUCCESS)

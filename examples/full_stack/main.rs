@@ -98,8 +98,6 @@ enum Command {
 async fn main() -> ExitCode {
     let Arguments { settings, command } = Arguments::parse();
     settings.start_logging();
-    // There is one provider in this build, so nothing else can have been installed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match command {
         None => story::tell(&settings).await,
         Some(Command::DownloadData) => commands::download_data(&settings).await,

@@ -1,5 +1,6 @@
 //! What can be set, from the command line or from the environment of the original system.
 
+use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -43,7 +44,12 @@ pub(crate) struct Settings {
     pub(crate) psi_threshold: f64,
 
     /// PSI from which predictions count as drifted
-    #[arg(long, env = "PMMDS_DRIFT_PREDICTION_PSI_THRESHOLD", default_value_t = 0.2, global = true)]
+    #[arg(
+        long,
+        env = "PMMDS_DRIFT_PREDICTION_PSI_THRESHOLD",
+        default_value_t = 0.2,
+        global = true
+    )]
     pub(crate) prediction_psi_threshold: f64,
 
     /// Drifted features that raise an alert
@@ -70,7 +76,13 @@ pub(crate) struct Settings {
     pub(crate) alert_on_prediction_drift: bool,
 
     /// What is logged to stderr
-    #[arg(long, env = "PMMDS_LOG_LEVEL", default_value = "warn", ignore_case = true, global = true)]
+    #[arg(
+        long,
+        env = "PMMDS_LOG_LEVEL",
+        default_value = "warn",
+        ignore_case = true,
+        global = true
+    )]
     pub(crate) log_level: LogLevel,
 
     /// Whether logs are JSON lines
@@ -110,7 +122,10 @@ impl Settings {
             LogLevel::Debug => tracing::Level::DEBUG,
             LogLevel::Trace => tracing::Level::TRACE,
         };
-        let logs = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+        let logs = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr);
         if self.log_json { logs.json().init() } else { logs.init() }
     }
 }

@@ -58,7 +58,8 @@ impl State {
     /// Keeps other writers out for as long as the result lives.
     pub(crate) fn lock(&self) -> Outcome<File> {
         let path = self.file("lock");
-        let file = File::create(&path).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+        let file =
+            File::create(&path).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {

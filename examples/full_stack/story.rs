@@ -173,7 +173,10 @@ impl Story<'_> {
         }
         if self.state.production().await?.is_none() {
             let done = self.retrain(Trigger::Manual, false).await?;
-            check(done.promoted() == Some(VersionId::FIRST), "version 1 is the first in production")?;
+            check(
+                done.promoted() == Some(VersionId::FIRST),
+                "version 1 is the first in production",
+            )?;
         }
         self.in_production(1).await?;
         let serving = self.version(1).await?;
@@ -257,7 +260,8 @@ impl Story<'_> {
         }
         self.in_production(2).await?;
         let next = self.customers.requests("next answer", &self.eras.launch[..1]);
-        let answer = server.client.predict(&Request { id: Uuid::now_v7(), ..next[0].clone() }).await?;
+        let answer =
+            server.client.predict(&Request { id: Uuid::now_v7(), ..next[0].clone() }).await?;
         check(answer.model_version == "2", "the next answer is version 2's")?;
         check((0.0..=1.0).contains(&answer.probability), "the answer is a probability")?;
         let open = self.state.store.open_alerts(&self.state.model).await?;
@@ -281,7 +285,8 @@ impl Story<'_> {
             format!("v1 {old:.4}, v2 {new:.4}, difference {low:+.4} to {high:+.4} ({rows} rows)"),
         );
         let reloaded = server.client.reload().await?;
-        let versions = (reloaded["previous_version"].as_str(), reloaded["current_version"].as_str());
+        let versions =
+            (reloaded["previous_version"].as_str(), reloaded["current_version"].as_str());
         check(versions == (Some("1"), Some("2")), "the reload brings version 2")
     }
 
@@ -294,7 +299,10 @@ impl Story<'_> {
         let requests = self.customers.requests("after", &self.eras.after);
         let window = self.traffic(client, requests, |marks| &mut marks.after).await?;
         let done = self.look(2, window).await?;
-        check(done.run.report.verdict == Verdict::Stable, "v2's traffic is stable against its profile")?;
+        check(
+            done.run.report.verdict == Verdict::Stable,
+            "v2's traffic is stable against its profile",
+        )?;
         check(done.alert.is_none(), "no second retraining is asked for")?;
         self.note("verdict", summary(&done.run.report));
         self.end("after")
@@ -360,7 +368,8 @@ impl Story<'_> {
         self.save()?;
         if span(&mut self.marks).end.is_none() {
             let logged = self.logged(start).await?;
-            let left = requests.into_iter().filter(|request| !logged.contains(&request.id)).collect();
+            let left =
+                requests.into_iter().filter(|request| !logged.contains(&request.id)).collect();
             client.send("sending requests", left, Duration::ZERO).await?;
             // The window ends after its last event, on the next microsecond at the earliest.
             let end = self.state.store.now().await?.saturating_add(Duration::from_micros(1));
@@ -400,8 +409,11 @@ impl Story<'_> {
         println!("\n== The log");
         let start = self.marks.quiet.start.ok_or("no traffic has begun")?;
         let logged = self.logged(start).await?;
-        let parts =
-            [("quiet", &self.eras.quiet), ("launch", &self.eras.launch), ("after", &self.eras.after)];
+        let parts = [
+            ("quiet", &self.eras.quiet),
+            ("launch", &self.eras.launch),
+            ("after", &self.eras.after),
+        ];
         let mut sent = 0;
         for (part, rows) in parts {
             for request in self.customers.requests(part, rows) {
@@ -428,7 +440,10 @@ fn summary(report: &DriftReport) -> String {
     let psi = report.max_psi().unwrap_or(f64::NAN);
     let (drifted, all) = (report.drifted().count(), report.features.len());
     let verdict = report.verdict.headline();
-    format!("{verdict}: {drifted} of {all} features, largest PSI {psi:.4}, {} rows", report.current_rows)
+    format!(
+        "{verdict}: {drifted} of {all} features, largest PSI {psi:.4}, {} rows",
+        report.current_rows
+    )
 }
 
 fn read_marks(path: &Path) -> Outcome<Marks> {
