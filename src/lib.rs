@@ -28,6 +28,9 @@ pub mod schema;
 pub mod time;
 pub mod validate;
 
+#[rustfmt::skip]
+#[cfg(feature = "sqlite")] #[path = "../adapters/sqlite/mod.rs"] pub mod sqlite;
+
 pub use error::{Error, ErrorKind};
 pub use time::{Timestamp, Window};
 
@@ -36,6 +39,10 @@ mod tests;
 
 // The adapters: a feature, a folder and a module of one name each, and the only lines of the core
 // that name them.
+
+#[cfg(feature = "axum")]
+#[path = "../adapters/axum/mod.rs"]
+pub mod axum;
 
 #[cfg(feature = "csv")]
 #[path = "../adapters/csv/mod.rs"]

@@ -442,3 +442,19 @@ fn a_report_survives_a_file_and_prints() {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
 }
+
+#[test]
+fn a_category_that_was_refused_on_reading_counts_as_other() {
+    use crate::record::{Columns, Table};
+    use crate::validate::Violations;
+
+    let schema = FeatureSchema::new([Feature::categorical("plan", ["basic"]).nullable()]).unwrap();
+    let table = Table::from_rows(["plan"], [["basic"], ["gold"], [""]]).unwrap();
+    let mut out = Violations::new();
+    let columns = Columns::from_table(&schema.into(), &table, &mut out).unwrap();
+    let profile = Profile::fit(&columns.batch()).unwrap();
+    let counts = Counts::of(&profile, &columns.batch(), None).unwrap();
+    assert_eq!((out.error_count(), counts.slots(0)), (1, &[1, 1, 1][..]));
+    assert_eq!(profile.features()[0].counts(), [1, 1, 1]);
+    assert_eq!(counts.summaries()[0].unseen_total(), 1);
+}
