@@ -324,7 +324,8 @@ impl InferenceLog for SqliteStore {
         }
 
         let unreadable = |cause| {
-            self.corrupt(format_args!("summaries in {window} cannot be added up")).with_source(cause)
+            self.corrupt(format_args!("summaries in {window} cannot be added up"))
+                .with_source(cause)
         };
         let mut sum = summary::Sum::new(profile).map_err(|e| unreadable(e.into()))?;
         let mut last_batch = 0_i64;
@@ -412,7 +413,8 @@ impl InferenceLog for SqliteStore {
             let (event, version) = self.event(row)?;
             let outcome: f64 = row.try_get("outcome").map_err(failed)?;
             if !outcome.is_finite() {
-                return Err(self.corrupt(format_args!("request {} has outcome {outcome}", event.request_id)));
+                return Err(self
+                    .corrupt(format_args!("request {} has outcome {outcome}", event.request_id)));
             }
             Ok(LabelledEvent { event, version, outcome })
         };

@@ -19,7 +19,8 @@ async fn the_log_keeps_the_contract_in_a_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_keeps_the_contract_in_memory_behind_pointers() {
-    let make = async || Arc::new(SqliteStore::open_in_memory().await.unwrap()) as Arc<dyn InferenceLog>;
+    let make =
+        async || Arc::new(SqliteStore::open_in_memory().await.unwrap()) as Arc<dyn InferenceLog>;
     log::all(make, &log::Options::new().seed(2)).await;
 }
 
