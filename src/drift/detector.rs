@@ -22,6 +22,18 @@ use super::summary::TrafficSummary;
 use crate::record::Batch;
 
 /// What it takes, beside a large PSI, for a feature to have drifted.
+///
+/// ```
+/// use pmmds::drift::{Correction, DriftDetector, DriftSettings, Gate};
+///
+/// let mut settings = DriftSettings::default();
+/// settings.gate = Gate::Significance { alpha: 0.001, correction: Correction::BenjaminiHochberg };
+/// assert!(DriftDetector::new(settings.clone()).is_ok());
+///
+/// settings.gate = Gate::Significance { alpha: 1.0, correction: Correction::Holm };
+/// let error = DriftDetector::new(settings).unwrap_err();
+/// assert_eq!(error.to_string(), "alpha is 1, expected a level between 0 and 1");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[non_exhaustive]
@@ -158,6 +170,14 @@ impl DriftSettings {
 }
 
 /// A setting is outside its range.
+///
+/// ```
+/// use pmmds::drift::{DriftDetector, DriftSettings};
+/// let mut settings = DriftSettings::default();
+/// settings.min_rows = 0;
+/// let error = DriftDetector::new(settings).unwrap_err();
+/// assert_eq!(error.to_string(), "min_rows is 0, expected at least 1");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} is {value}, expected {expected}")]
 pub struct SettingsError {
@@ -228,6 +248,28 @@ impl DriftDetector {
     }
 
     /// The same detector with one metric more in its reports.
+    ///
+    /// ```
+    /// use pmmds::drift::{BinnedPair, DriftDetector, DriftMetric, NotComparable};
+    ///
+    /// #[derive(Debug)]
+    /// struct Rows;
+    ///
+    /// impl DriftMetric for Rows {
+    ///     fn name(&self) -> &'static str { "rows" }
+    ///     fn measure(&self, pair: BinnedPair<'_>) -> Result<f64, NotComparable> {
+    ///         Ok(pair.current_rows() as f64)
+    ///     }
+    /// }
+    /// let detector = DriftDetector::default().metric(Rows);
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::Array2::from_shape_fn((100, 1), |(row, _)| row as f64);
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// let report = detector.compare(&batch, &batch)?;
+    /// let names: Vec<&str> = report.features[0].metrics.keys().map(String::as_str).collect();
+    /// assert_eq!(names, ["js", "kl", "psi", "rows"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn metric(mut self, metric: impl DriftMetric + 'static) -> Self {
         self.metrics.push(Box::new(metric));
@@ -241,6 +283,21 @@ impl DriftDetector {
     }
 
     /// Compares `counts` with the profile that they were counted by.
+    ///
+    /// ```
+    /// use ndarray::Array2;
+    /// use pmmds::drift::{Counts, DriftDetector, Profile, Verdict};
+    /// use pmmds::record::Batch;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    ///
+    /// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// let reference = Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+    /// let profile = Profile::fit(&Batch::from_array(&schema, reference.view())?)?;
+    /// let report = DriftDetector::default().detect(&profile, &Counts::empty(&profile));
+    /// assert_eq!(report.verdict, Verdict::NoTraffic);
+    /// assert!(report.features.is_empty() && report.max_psi().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn detect(&self, profile: &Profile, counts: &Counts) -> DriftReport {
         let mut report = self.blank(profile, counts);
@@ -310,6 +367,17 @@ impl DriftDetector {
     }
 
     /// The report of a window that cannot be compared with the profile, for the reason `why`.
+    ///
+    /// ```
+    /// use pmmds::drift::{Counts, DriftDetector, Profile};
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0]];
+    /// # let profile = Profile::fit(&pmmds::record::Batch::from_array(&schema, data.view())?)?;
+    /// let why = "3 rows of the window were encoded with another profile".to_owned();
+    /// let report = DriftDetector::default().not_comparable(&profile, &Counts::empty(&profile), why);
+    /// assert!(report.to_string().starts_with("not comparable: 3 rows of the window"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn not_comparable(&self, profile: &Profile, counts: &Counts, why: String) -> DriftReport {
         let mut report = self.blank(profile, counts);

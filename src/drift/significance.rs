@@ -23,6 +23,14 @@ const ENOUGH_EXTREMES: u64 = 20;
 const SIMULATIONS: (u64, u64) = (9_999, 199_999);
 
 /// How p-values are corrected for testing many features at once.
+///
+/// ```
+/// use pmmds::drift::Correction;
+/// let p_values = [0.01, 0.02, 0.03];
+/// assert_eq!(Correction::Holm.adjust(&p_values), [0.03, 0.04, 0.04]);
+/// assert_eq!(Correction::BenjaminiHochberg.adjust(&p_values), [0.03, 0.03, 0.03]);
+/// assert_eq!(Correction::None.adjust(&p_values), p_values);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
