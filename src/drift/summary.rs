@@ -60,7 +60,7 @@ impl Moments {
         let (n, m) = (self.count as f64, other.count as f64);
         let delta = held(other.mean - self.mean);
         self.count = self.count.saturating_add(other.count);
-        self.mean = held(self.mean + delta * (m / (n + m)));
+        self.mean = held(delta.mul_add(m / (n + m), self.mean));
         self.squares =
             held(self.squares + held(delta * delta).mul_add(n * m / (n + m), other.squares));
     }

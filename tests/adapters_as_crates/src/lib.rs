@@ -14,5 +14,5 @@ pub use pmmds::*;
 // pub mod files;
 // #[path = "../../../adapters/linfa/mod.rs"]
 // pub mod linfa;
-// #[path = "../../../adapters/sqlite/mod.rs"]
-// pub mod sqlite;
+#[path = "../../../adapters/sqlite/mod.rs"]
+pub mod sqlite;
