@@ -278,8 +278,8 @@ impl ModelArtifact {
                 return Err(corrupt(format!("smoke row {index}: {violation}")));
             }
             let score = self.model.score(&row);
-            // Written so that a NaN is caught.
-            if !((score - smoke.score).abs() <= SMOKE_TOLERANCE) {
+            let same = (score - smoke.score).abs() <= SMOKE_TOLERANCE;
+            if !same {
                 return Err(corrupt(format!(
                     "smoke row {index} scores {score}, on record is {}",
                     smoke.score

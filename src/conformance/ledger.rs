@@ -31,7 +31,6 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use serde_json::json;
 use uuid::Uuid;
 
 use super::join_all;
@@ -41,6 +40,9 @@ use crate::ledger::{
     ReferenceDataset, RetrainingRun, RunState, Trigger,
 };
 use crate::log::{Cursor, Page};
+use crate::promote::{
+    Candidate, Candidates, Champion, Decision, DecisionRecord, Metric, Reason, Validation,
+};
 use crate::registry::{ModelName, VersionId};
 use crate::schema::Fingerprint;
 use crate::{Error, ErrorKind, Timestamp, Window};
@@ -192,7 +194,7 @@ fn drift_run(model: &ModelName, number: u64, hour: i64, profile: &str) -> DriftR
             reference_rows: 10,
             current_rows: number,
             rejected_requests: u64::MAX,
-            settings: DriftSettings { psi_threshold: 0.1 + 0.2, min_drift_features: 3 },
+            settings: DriftSettings { psi_threshold: 0.1 + 0.2, ..DriftSettings::default() },
             features: Vec::new(),
             prediction: None,
             signals: vec![Signal::PredictionDrift { psi: 5e-324, threshold: f64::MAX }],
@@ -252,10 +254,28 @@ fn decision(model: &ModelName, number: u64, micros: i64) -> PromotionDecision {
         reason: TEXT.to_owned(),
         state: DecisionState::Intended,
         retraining_run: None,
-        record: json!({ "auc": [0.1 + 0.2, 5e-324, f64::MAX, -0.5], "n": u64::MAX, "text": TEXT }),
+        record: Some(record(model, number, micros)),
         created_at: at(micros),
         updated_at: at(micros),
     }
+}
+
+/// The numbers behind a decision, some of them hard to keep.
+fn record(model: &ModelName, number: u64, micros: i64) -> DecisionRecord {
+    let champion = Candidate::new(version(1), Validation::NotDone);
+    let challenger = Candidate::new(version(2), Validation::Failed { errors: u64::MAX });
+    let reasons = [0.1 + 0.2, 5e-324, f64::MAX, -0.5]
+        .map(|number| Reason::new("criterion", true, TEXT).observed(number).limit(1.0 / 3.0));
+    DecisionRecord::new(
+        id(model, "decision", number).to_string(),
+        at(micros),
+        model.clone(),
+        Candidates::new(&challenger, Champion::Serving(&champion), &[]),
+        &Decision::new(true, reasons.to_vec()),
+        Metric::RocAuc,
+    )
+    .trigger_type("drift")
+    .comparison_duration(Duration::from_nanos(1))
 }
 
 #[track_caller]
@@ -611,7 +631,7 @@ pub async fn decisions(ledger: &dyn Ledger, model: &ModelName) {
     let at_once = PromotionDecision {
         kind: DecisionKind::External,
         champion: None,
-        record: serde_json::Value::Null,
+        record: None,
         state: DecisionState::Done,
         ..decision(model, 2, 3)
     };

@@ -120,6 +120,9 @@ impl Counts {
             match value {
                 Value::Number(x) => summary.observe(*x, feature.summary()),
                 Value::Level(LevelId::OTHER) => summary.observe_unseen(None),
+                Value::Invalid if feature.binning().other_slot().is_some() => {
+                    summary.observe_unseen(None);
+                }
                 _ => {}
             }
         }

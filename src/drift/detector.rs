@@ -1,13 +1,418 @@
 //! The rule that turns counts into a verdict.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-/// Thresholds of a detector. (More follows.)
+use super::binning::Binning;
+use super::counts::{Counts, NotComparable};
+use super::divergence::{JensenShannon, KullbackLeibler};
+use super::metric::{BinnedPair, DriftMetric};
+use super::profile::{FeatureProfile, Profile};
+use super::psi::{Psi, chance_psi};
+use super::report::{
+    DriftReport, FeatureDrift, FeatureStatus, REPORT_VERSION, Severity, Significance, SlotShift,
+    Verdict,
+};
+use super::sentence::sentence;
+use super::signals;
+use super::significance::{Correction, pearson, provable_psi};
+use super::smoothing::Smoothing;
+use super::summary::TrafficSummary;
+
+/// What it takes, beside a large PSI, for a feature to have drifted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+#[non_exhaustive]
+pub enum Gate {
+    /// The shift is significant: the corrected p-value is below `alpha`.
+    Significance {
+        /// in `(0, 1)`
+        alpha: f64,
+        /// how p-values are corrected for testing many features
+        correction: Correction,
+    },
+    /// Nothing: PSI alone decides, as in the original. At 100 rows that raises an alarm in many
+    /// windows without any drift.
+    Off,
+}
+
+impl Default for Gate {
+    /// Significance at 0.01 with Holm's correction.
+    fn default() -> Self {
+        Self::Significance { alpha: 0.01, correction: Correction::Holm }
+    }
+}
+
+impl Gate {
+    /// Level and correction; with the gate off those of the default, for information.
+    fn test(self) -> (f64, Correction) {
+        match self {
+            Self::Significance { alpha, correction } => (alpha, correction),
+            Self::Off => (0.01, Correction::Holm),
+        }
+    }
+}
+
+/// Thresholds of a [`DriftDetector`].
+///
+/// ```
+/// use pmmds::drift::{DriftDetector, DriftSettings};
+///
+/// let mut settings = DriftSettings::default();
+/// settings.psi_threshold = 0.25;
+/// assert!(DriftDetector::new(settings).is_ok());
+///
+/// let mut settings = DriftSettings::default();
+/// settings.psi_threshold = f64::NAN;
+/// let error = DriftDetector::new(settings).unwrap_err();
+/// assert_eq!(error.to_string(), "psi_threshold is NaN, expected a number above 0");
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DriftSettings {
-    /// PSI from which a feature counts as drifted, if the shift is also significant
+    /// PSI from which a feature counts as drifted, if the [`gate`](Self::gate) lets it. Defaults to
+    /// 0.2.
     pub psi_threshold: f64,
-    /// drifted features that it takes for [`Verdict::Drift`](super::Verdict::Drift)
+    /// PSI from which the score counts as drifted. Defaults to 0.2.
+    pub prediction_psi_threshold: f64,
+    /// Drifted features that it takes for [`Verdict::Drift`]; all of them, where there are fewer.
+    /// Defaults to 3.
     pub min_drift_features: usize,
+    /// Rows that it takes for a verdict, in the window and in the reference. Defaults to 100.
+    pub min_rows: u64,
+    /// What it takes beside a large PSI. Defaults to significance at 0.01 with Holm's correction.
+    pub gate: Gate,
+    /// What is done about empty slots. Defaults to [`Smoothing::Pooled`] with 0.5.
+    pub smoothing: Smoothing,
+    /// Increase of a feature's share of missing values that is a signal. Defaults to 0.05.
+    pub missing_increase: f64,
+    /// Share of values outside a feature's levels that is a signal. Defaults to 0.02.
+    pub unseen_share: f64,
+    /// Share of numbers outside the reference's range that is a signal. Defaults to 0.05.
+    pub out_of_range_share: f64,
+    /// Share of refused requests that is a signal. Defaults to 0.05.
+    pub rejected_share: f64,
+}
+
+impl Default for DriftSettings {
+    fn default() -> Self {
+        Self {
+            psi_threshold: 0.2,
+            prediction_psi_threshold: 0.2,
+            min_drift_features: 3,
+            min_rows: 100,
+            gate: Gate::default(),
+            smoothing: Smoothing::default(),
+            missing_increase: 0.05,
+            unseen_share: 0.02,
+            out_of_range_share: 0.05,
+            rejected_share: 0.05,
+        }
+    }
+}
+
+impl DriftSettings {
+    fn check(&self) -> Result<(), SettingsError> {
+        let refuse = |setting, value: f64, expected| {
+            Err(SettingsError { setting, value: value.to_string(), expected })
+        };
+        for (setting, value) in [
+            ("psi_threshold", self.psi_threshold),
+            ("prediction_psi_threshold", self.prediction_psi_threshold),
+        ] {
+            if !value.is_finite() || value <= 0.0 {
+                return refuse(setting, value, "a number above 0");
+            }
+        }
+        for (setting, value) in [
+            ("missing_increase", self.missing_increase),
+            ("unseen_share", self.unseen_share),
+            ("out_of_range_share", self.out_of_range_share),
+            ("rejected_share", self.rejected_share),
+        ] {
+            if !(value > 0.0 && value <= 1.0) {
+                return refuse(setting, value, "a share above 0 and at most 1");
+            }
+        }
+        if let Gate::Significance { alpha, .. } = self.gate
+            && !(alpha > 0.0 && alpha < 1.0)
+        {
+            return refuse("alpha", alpha, "a level between 0 and 1");
+        }
+        if !self.smoothing.is_valid() {
+            return Err(SettingsError {
+                setting: "smoothing",
+                value: format!("{:?}", self.smoothing),
+                expected: "a finite constant above 0, a floor below 1",
+            });
+        }
+        if self.min_drift_features == 0 || self.min_rows == 0 {
+            let setting = if self.min_rows == 0 { "min_rows" } else { "min_drift_features" };
+            return refuse(setting, 0.0, "at least 1");
+        }
+        Ok(())
+    }
+}
+
+/// A setting is outside its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} is {value}, expected {expected}")]
+pub struct SettingsError {
+    setting: &'static str,
+    value: String,
+    expected: &'static str,
+}
+
+/// Compares windows with profiles.
+///
+/// A feature has *drifted* when its PSI reaches the threshold **and** the shift is significant; over
+/// the threshold without significance it is *elevated*. Metrics beside PSI are for people, and for
+/// rules of your own.
+///
+/// ```
+/// use ndarray::Array2;
+/// use pmmds::drift::{Counts, DriftDetector, Profile, Verdict};
+/// use pmmds::record::Batch;
+/// use pmmds::schema::{Feature, FeatureSchema};
+///
+/// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// let reference = Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+/// let profile = Profile::fit(&Batch::from_array(&schema, reference.view())?)?;
+///
+/// let live = Array2::from_shape_fn((500, 1), |(i, _)| i as f64); // the lower half only
+/// let counts = Counts::of(&profile, &Batch::from_array(&schema, live.view())?, None)?;
+/// let report = DriftDetector::default().detect(&profile, &counts);
+/// assert_eq!(report.verdict, Verdict::Drift);
+/// assert!(report.to_string().contains("drift: 1 of 1 features drifted"));
+///
+/// let few = Counts::of(&profile, &Batch::from_array(&schema, live.slice(ndarray::s![..87, ..]))?, None)?;
+/// let report = DriftDetector::default().detect(&profile, &few);
+/// assert_eq!(report.verdict, Verdict::InsufficientData { have: 87, need: 100 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct DriftDetector {
+    // checked
+    settings: DriftSettings,
+    // in addition to PSI
+    metrics: Vec<Box<dyn DriftMetric>>,
+}
+
+impl Default for DriftDetector {
+    fn default() -> Self {
+        Self::with_usual_metrics(DriftSettings::default())
+    }
+}
+
+impl DriftDetector {
+    /// A detector with these settings that computes PSI, KL and JS.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] when a setting is outside its range.
+    pub fn new(settings: DriftSettings) -> Result<Self, SettingsError> {
+        settings.check()?;
+        Ok(Self::with_usual_metrics(settings))
+    }
+
+    fn with_usual_metrics(settings: DriftSettings) -> Self {
+        let smoothing = settings.smoothing;
+        let metrics: Vec<Box<dyn DriftMetric>> = vec![
+            Box::new(KullbackLeibler::new(smoothing)),
+            Box::new(JensenShannon::new(smoothing)),
+        ];
+        Self { settings, metrics }
+    }
+
+    /// The same detector with one metric more in its reports.
+    #[must_use]
+    pub fn metric(mut self, metric: impl DriftMetric + 'static) -> Self {
+        self.metrics.push(Box::new(metric));
+        self
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &DriftSettings {
+        &self.settings
+    }
+
+    /// Compares `counts` with the profile that they were counted by.
+    #[must_use]
+    pub fn detect(&self, profile: &Profile, counts: &Counts) -> DriftReport {
+        let mut report = self.blank(profile, counts);
+        if let Some(verdict) = self.no_verdict(profile, counts) {
+            report.verdict = verdict;
+            report.signals.extend(signals::rejected(&self.settings, counts));
+            return report;
+        }
+        match self.compare(profile, counts) {
+            Ok((features, prediction)) => {
+                report.signals = signals::all(&self.settings, profile, counts, prediction.as_ref());
+                report.verdict = self.verdict(&features);
+                report.features = features;
+                report.prediction = prediction;
+            }
+            Err(error) => report.verdict = Verdict::NotComparable { why: error.why().to_owned() },
+        }
+        report
+    }
+
+    /// The report of a window that cannot be compared with the profile, for the reason `why`.
+    #[must_use]
+    pub fn not_comparable(&self, profile: &Profile, counts: &Counts, why: String) -> DriftReport {
+        let mut report = self.blank(profile, counts);
+        report.verdict = Verdict::NotComparable { why };
+        report
+    }
+
+    fn blank(&self, profile: &Profile, counts: &Counts) -> DriftReport {
+        DriftReport {
+            report_version: REPORT_VERSION,
+            verdict: Verdict::NoTraffic,
+            profile: profile.fingerprint(),
+            reference_rows: profile.rows(),
+            current_rows: counts.rows(),
+            rejected_requests: counts.rejected_requests(),
+            settings: self.settings.clone(),
+            features: Vec::new(),
+            prediction: None,
+            signals: Vec::new(),
+        }
+    }
+
+    /// Why nothing can be said, if so.
+    fn no_verdict(&self, profile: &Profile, counts: &Counts) -> Option<Verdict> {
+        let need = self.settings.min_rows;
+        if counts.profile() != profile.fingerprint() {
+            return Some(Verdict::NotComparable {
+                why: format!(
+                    "the window was counted with profile {}, the reference is profile {}",
+                    counts.profile().short(),
+                    profile.fingerprint().short()
+                ),
+            });
+        }
+        if counts.rows() == 0 && counts.rejected_requests() == 0 {
+            return Some(Verdict::NoTraffic);
+        }
+        if profile.rows() < need {
+            let have = profile.rows();
+            let why = format!("the reference has {have} rows, at least {need} are needed");
+            return Some(Verdict::NotComparable { why });
+        }
+        let have = counts.rows();
+        (have < need).then_some(Verdict::InsufficientData { have, need })
+    }
+
+    fn verdict(&self, features: &[FeatureDrift]) -> Verdict {
+        let drifted = features.iter().filter(|f| f.status == FeatureStatus::Drifted).count();
+        if drifted >= self.settings.min_drift_features.min(features.len()) {
+            Verdict::Drift
+        } else if drifted > 0 {
+            Verdict::FeatureDrift
+        } else {
+            Verdict::Stable
+        }
+    }
+
+    fn compare(
+        &self,
+        profile: &Profile,
+        counts: &Counts,
+    ) -> Result<(Vec<FeatureDrift>, Option<FeatureDrift>), NotComparable> {
+        let mut pairs = Vec::with_capacity(profile.features().len());
+        for (at, feature) in profile.features().iter().enumerate() {
+            let pair = BinnedPair::new(feature.binning(), feature.counts(), counts.slots(at))?;
+            pairs.push((feature, pair, counts.summaries().get(at)));
+        }
+        let mut features = self.measure(&pairs, self.settings.psi_threshold);
+        features.sort_by(|a, b| b.psi.total_cmp(&a.psi).then_with(|| a.name.cmp(&b.name)));
+        let score = match profile.score() {
+            // Scores that were not counted are not known, which is not "all the same".
+            Some(score) if !counts.slots(profile.features().len()).is_empty() => {
+                let slots = counts.slots(profile.features().len());
+                let pair = BinnedPair::new(score.binning(), score.counts(), slots)?;
+                self.measure(&[(score, pair, None)], self.settings.prediction_psi_threshold).pop()
+            }
+            _ => None,
+        };
+        Ok((features, score))
+    }
+
+    /// Measures one family of features, whose p-values are corrected together.
+    fn measure(
+        &self,
+        pairs: &[(&FeatureProfile, BinnedPair<'_>, Option<&TrafficSummary>)],
+        threshold: f64,
+    ) -> Vec<FeatureDrift> {
+        let (alpha, correction) = self.settings.gate.test();
+        let family = pairs.iter().filter(|(_, pair, _)| pair.used().count() > 1).count();
+        let tests: Vec<_> =
+            pairs.iter().map(|(_, pair, _)| pearson(*pair, family, alpha)).collect();
+        let p_values: Vec<f64> = tests.iter().flatten().map(|test| test.p_value).collect();
+        let mut adjusted = correction.adjust(&p_values).into_iter();
+        let psi = Psi::new(self.settings.smoothing);
+        let mut features = Vec::with_capacity(pairs.len());
+        for ((profile, pair, summary), test) in pairs.iter().zip(tests) {
+            let significance = test.and_then(|test| {
+                Some(Significance {
+                    statistic: test.statistic,
+                    degrees_of_freedom: test.degrees_of_freedom,
+                    method: test.method,
+                    p_value: test.p_value,
+                    adjusted_p_value: adjusted.next()?,
+                })
+            });
+            let contributions = psi.contributions(*pair);
+            let size: f64 = contributions.iter().sum();
+            let proven = match self.settings.gate {
+                Gate::Off => true,
+                Gate::Significance { alpha, .. } => {
+                    significance.is_some_and(|test| test.adjusted_p_value < alpha)
+                }
+            };
+            let slots = slot_shifts(profile.binning(), *pair, &contributions);
+            let mut metrics: BTreeMap<String, Option<f64>> = self
+                .metrics
+                .iter()
+                .map(|metric| (metric.name().to_owned(), metric.measure(*pair).ok()))
+                .collect();
+            metrics.insert(psi.name().to_owned(), Some(size));
+            let (n, m) = (pair.reference_rows(), pair.current_rows());
+            features.push(FeatureDrift {
+                name: profile.name().to_owned(),
+                psi: size,
+                severity: Severity::of_psi(size),
+                status: match (size >= threshold, proven) {
+                    (false, _) => FeatureStatus::Stable,
+                    (true, false) => FeatureStatus::Elevated,
+                    (true, true) => FeatureStatus::Drifted,
+                },
+                chance_psi: chance_psi(pair.used().count() as u64, n, m),
+                provable_psi: provable_psi(*pair, family, alpha),
+                significance,
+                metrics,
+                sentence: sentence(profile, &slots, *summary),
+                slots,
+                reference: profile.summary().clone(),
+                current: summary.cloned(),
+            });
+        }
+        features
+    }
+}
+
+fn slot_shifts(binning: &Binning, pair: BinnedPair<'_>, contributions: &[f64]) -> Vec<SlotShift> {
+    let counts = pair.reference().iter().zip(pair.current()).zip(contributions);
+    let shift =
+        |(slot, ((reference, current), contribution)): (usize, ((&u64, &u64), &f64))| SlotShift {
+            label: binning.label(slot),
+            reference: *reference,
+            current: *current,
+            contribution: *contribution,
+        };
+    counts.enumerate().map(shift).collect()
 }

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::drift::{DriftReport, Severity};
 use crate::log::{Cursor, Page};
+use crate::promote::DecisionRecord;
 use crate::registry::{ModelName, VersionId};
 use crate::schema::Fingerprint;
 use crate::{Error, Timestamp, Window};
@@ -240,9 +241,8 @@ pub struct PromotionDecision {
     pub state: DecisionState,
     /// the retraining run that led to it
     pub retraining_run: Option<Uuid>,
-    /// every number behind it: a [`DecisionRecord`](crate::promote::DecisionRecord) as JSON, null
-    /// where nothing was compared
-    pub record: serde_json::Value,
+    /// every number behind it; `None` where nothing was compared
+    pub record: Option<DecisionRecord>,
     /// when it was decided
     pub created_at: Timestamp,
     /// when its state last changed

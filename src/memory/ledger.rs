@@ -370,7 +370,10 @@ mod tests {
     #[tokio::test]
     async fn it_keeps_the_contract() {
         let (clock, pass) = test_clock();
-        let sleep = |time| std::future::ready(pass(time));
+        let sleep = |time| {
+            pass(time);
+            std::future::ready(())
+        };
         let make = async || MemoryLedger::with_clock(clock.clone());
         suite::all(make, &Options::new(), sleep).await;
         let make = async || Arc::new(MemoryLedger::with_clock(clock.clone())) as Arc<dyn Ledger>;

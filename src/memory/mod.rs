@@ -6,14 +6,17 @@
 //!
 //! | trait | here |
 //! |---|---|
+//! | [`ModelRegistry`](crate::registry::ModelRegistry) | [`MemoryRegistry`] |
 //! | [`InferenceLog`](crate::log::InferenceLog) | [`MemoryLog`] |
 //! | [`Ledger`](crate::ledger::Ledger) | [`MemoryLedger`] |
 
 mod ledger;
 mod log;
+mod registry;
 
 pub use ledger::MemoryLedger;
 pub use log::MemoryLog;
+pub use registry::MemoryRegistry;
 
 /// A clock at noon for the tests of this folder, and how to move it on.
 #[cfg(test)]

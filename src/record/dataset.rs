@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{BatchError, Column, Columns, Row, Table};
-use crate::schema::{FeatureSchema, Fingerprint, Hasher};
+use crate::schema::{FeatureSchema, Fingerprint, Hasher, LevelId};
 use crate::validate::Violations;
 
 /// Rows with their true outcome, and the entity (customer, account, device) each is about.
@@ -52,7 +52,8 @@ impl Dataset {
     /// # Errors
     ///
     /// When a column is absent, the target is one of the features, holds an empty cell, or holds
-    /// anything but `positive` and one other text.
+    /// anything but `positive` and one other text, or an entity has no id: rows without one would
+    /// pass for one entity.
     pub fn from_table(
         schema: &Arc<FeatureSchema>,
         table: &Table,
@@ -81,7 +82,13 @@ impl Dataset {
         }
         let labels = source.cells().map(|cell| f64::from(u8::from(cell == positive))).collect();
         let entities = match entity {
-            Some(name) => column(name)?.cells().map(Into::into).collect(),
+            Some(name) => {
+                let source = column(name)?;
+                if let Some(row) = source.cells().position(|text| text.trim().is_empty()) {
+                    return Err(DatasetError::NoEntity { entity: name.to_owned(), row });
+                }
+                source.cells().map(Into::into).collect()
+            }
             None => (0..table.rows()).map(|row| row.to_string().into()).collect(),
         };
         Ok(Self { columns: Columns::from_table(schema, table, out)?, labels, entities })
@@ -180,7 +187,11 @@ impl Dataset {
                     hasher.float(*x);
                 }),
                 Column::Levels(levels) => levels.iter().for_each(|level| {
-                    hasher.number(level.index().map_or(255, |index| index as u64));
+                    hasher.number(match level.index() {
+                        Some(index) => index as u64,
+                        None if *level == LevelId::MISSING => 255,
+                        None => 254,
+                    });
                 }),
             }
         }
@@ -218,6 +229,14 @@ pub enum DatasetError {
         /// row number from 0
         row: usize,
     },
+    /// A row has no entity id.
+    #[error("entity {entity:?} is empty in row {row}")]
+    NoEntity {
+        /// name of the column
+        entity: String,
+        /// row number from 0
+        row: usize,
+    },
     /// The target has more than two values.
     #[error(
         "target {target:?} holds {:?} and {:?} besides {positive:?}, expected two values",
@@ -237,4 +256,46 @@ pub enum DatasetError {
     /// The features cannot be read.
     #[error(transparent)]
     Columns(#[from] BatchError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Value;
+    use crate::schema::{Feature, LevelId, Unlisted};
+
+    #[test]
+    fn the_fingerprint_tells_other_from_missing() {
+        let feature = Feature::categorical("plan", ["basic"]).unlisted(Unlisted::Other).nullable();
+        let schema = Arc::new(FeatureSchema::new([feature]).unwrap());
+        let of = |value| {
+            let mut row = Row::missing(&schema);
+            row.set(schema.id("plan").unwrap(), value);
+            let mut data = Dataset::new(Arc::clone(&schema));
+            data.push(&row, 0.0, "c1");
+            data.fingerprint()
+        };
+        let other = Value::Level(LevelId::OTHER);
+        assert_eq!(of(Value::Missing), of(Value::Missing));
+        assert_ne!(of(Value::Missing), of(other));
+    }
+
+    #[test]
+    fn rows_without_an_entity_are_no_entity() {
+        let table =
+            Table::from_rows(["id", "x", "y"], [["a", "1", "No"], [" ", "2", "Yes"]]).unwrap();
+        let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")]).unwrap());
+        let mut out = Violations::new();
+        let error = Dataset::from_table(&schema, &table, "y", "Yes", Some("id"), &mut out);
+        assert_eq!(error.unwrap_err().to_string(), "entity \"id\" is empty in row 1");
+    }
+
+    #[test]
+    fn data_with_missing_values_equal_themselves() {
+        let table = Table::from_rows(["x", "y"], [["", "No"], ["2", "Yes"]]).unwrap();
+        let schema = Arc::new(FeatureSchema::new([Feature::numeric("x").nullable()]).unwrap());
+        let mut out = Violations::new();
+        let data = Dataset::from_table(&schema, &table, "y", "Yes", None, &mut out).unwrap();
+        assert_eq!(data, data.clone());
+    }
 }

@@ -1,25 +1,27 @@
 //! JSON straight into a [`Row`], in one pass, with every problem reported.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
+use super::number::read_number;
 use super::{Row, Value};
 use crate::schema::{Feature, FeatureId, FeatureKind, FeatureSchema, LevelId, Unlisted};
-use crate::validate::{Rule, Violation, Violations};
-
-/// Largest magnitude up to which every whole number has an exact `f64`.
-const EXACT_INTEGERS: u64 = 1 << 53;
-
-/// Most names of unknown features that are remembered to find one that stands twice.
-const REMEMBERED_UNKNOWN: usize = 1_000;
+use crate::validate::{Rule, Violation, Violations, excerpt};
 
 /// Decodes a JSON object of features, such as `{"tenure": 12, "contract": "One year"}`.
 ///
-/// Problems of single values go to `out`, all of them: missing and unknown features, wrong types,
-/// unlisted categories, duplicates. Ranges and nulls are the
-/// [validator](crate::validate::FeatureValidator)'s. A byte order mark is skipped.
+/// Problems of single values go to `out`, all of them, in schema order: missing, unknown and
+/// duplicate features, wrong types, unlisted categories, numbers that `f64` cannot hold. Ranges
+/// and nulls are the [validator](crate::validate::FeatureValidator)'s. A byte order mark is
+/// skipped.
+///
+/// Time and memory are linear in the length of `json`, the stack is bounded. A clean document
+/// without escapes, whose numbers have no more than 19 digits, allocates nothing but the row.
 ///
 /// # Errors
 ///
@@ -38,6 +40,10 @@ const REMEMBERED_UNKNOWN: usize = 1_000;
 ///
 /// let error = decode_row(&schema, br#"{"tenure": NaN}"#, &mut out).unwrap_err();
 /// assert_eq!(error.feature(), Some("tenure"));
+/// assert_eq!(
+///     error.to_string(),
+///     "Invalid value for tenure: expected value at line 1 column 12",
+/// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn decode_row(
@@ -57,7 +63,8 @@ pub fn decode_row(
 }
 
 /// Decodes features that stand inside a larger document: pass [`seed`](Self::seed) to the
-/// deserializer where the object of features is.
+/// deserializer where the object of features is. It must be a [`serde_json::Deserializer`] over
+/// bytes or a text in memory, not over a reader.
 ///
 /// ```
 /// use pmmds::record::{Decoder, Row, Value};
@@ -76,16 +83,20 @@ pub fn decode_row(
 #[derive(Debug)]
 pub struct Decoder<'a> {
     schema: &'a FeatureSchema,
+    // of `schema`
     row: &'a mut Row,
     out: &'a mut Violations,
-    // the feature whose value is being read, to name it should the document break off there
-    current: Option<FeatureId>,
+    // the feature in whose value the document broke off
+    broken: Option<String>,
 }
 
 impl<'a> Decoder<'a> {
-    /// A decoder into `row`, which must be of `schema`.
+    /// A decoder into `row`, which becomes a row of `schema` if it is of another.
     pub fn new(schema: &'a FeatureSchema, row: &'a mut Row, out: &'a mut Violations) -> Self {
-        Self { schema, row, out, current: None }
+        if row.values().len() != schema.len() {
+            *row = Row::missing(schema);
+        }
+        Self { schema, row, out, broken: None }
     }
 
     /// The seed that reads the object of features.
@@ -96,11 +107,7 @@ impl<'a> Decoder<'a> {
     /// What to tell the sender about `error`, which the deserializer returned.
     #[must_use]
     pub fn explain(&self, error: &serde_json::Error) -> DecodeError {
-        let feature = self.current.and_then(|id| self.schema.get(id));
-        DecodeError {
-            feature: feature.map(|feature| feature.name().to_owned()),
-            message: error.to_string(),
-        }
+        DecodeError { feature: self.broken.clone(), message: error.to_string() }
     }
 
     fn report(&mut self, id: FeatureId, rule: Rule, value: Option<&dyn fmt::Display>) {
@@ -113,6 +120,47 @@ impl<'a> Decoder<'a> {
         self.row.set(id, Value::Invalid);
         self.report(id, rule, Some(value));
     }
+
+    /// Reads `raw`, one JSON value of correct syntax.
+    fn read(&mut self, id: FeatureId, raw: &str) {
+        let feature: &'a Feature = &self.schema.features()[id.index()];
+        let wrong_type = match feature.kind() {
+            FeatureKind::Numeric { .. } => Rule::NotANumber,
+            FeatureKind::Categorical { .. } => Rule::NotAString,
+        };
+        match (raw.as_bytes().first(), feature.kind()) {
+            (Some(b'n'), _) => self.row.set(id, Value::Missing),
+            (Some(b'-' | b'0'..=b'9'), FeatureKind::Numeric { .. }) => match read_number(raw) {
+                Ok(number) => self.row.set(id, Value::Number(number)),
+                Err(rule) => self.refuse(id, rule, &raw),
+            },
+            (Some(b'"'), kind) => match (text(raw), kind) {
+                (Some(text), FeatureKind::Categorical { unlisted, .. }) => {
+                    match feature.level(&text) {
+                        LevelId::OTHER if *unlisted == Unlisted::Reject => {
+                            self.refuse(id, Rule::InvalidCategory, &format_args!("'{text}'"));
+                        }
+                        level => self.row.set(id, Value::Level(level)),
+                    }
+                }
+                (Some(text), _) => self.refuse(id, wrong_type, &format_args!("'{text}'")),
+                (None, _) => self.refuse(id, wrong_type, &raw),
+            },
+            (Some(b'['), _) => self.refuse(id, wrong_type, &"an array"),
+            (Some(b'{'), _) => self.refuse(id, wrong_type, &"an object"),
+            _ => self.refuse(id, wrong_type, &raw),
+        }
+    }
+}
+
+/// The text that a JSON string stands for; `None` when an escape in it stands for no character.
+fn text(raw: &str) -> Option<Cow<'_, str>> {
+    let inside = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inside.as_bytes().contains(&b'\\') {
+        serde_json::from_str(raw).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inside))
+    }
 }
 
 /// Why bytes are no JSON object of features.
@@ -123,7 +171,8 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
-    /// The feature whose value could not be read, if that is where the document broke off.
+    /// The feature in whose value the document broke off, shortened if the schema does not know
+    /// it.
     #[must_use]
     pub fn feature(&self) -> Option<&str> {
         self.feature.as_deref()
@@ -163,30 +212,32 @@ impl<'de> Visitor<'de> for FeaturesSeed<'_, '_> {
         decoder.row.fill(Value::Missing);
         // Missing is also what null gives, so presence is kept apart; a bit per feature.
         let mut seen = Seen::new(decoder.schema.len());
-        let mut unknown: HashSet<String> = HashSet::new();
-        while let Some(key) = map.next_key_seed(KeySeed(decoder.schema))? {
+        let mut unknown: HashSet<Cow<'de, str>> = HashSet::new();
+        let mut guess = 0;
+        while let Some(key) = map.next_key_seed(KeySeed { schema: decoder.schema, guess })? {
             match key {
                 Key::Known(id) => {
-                    decoder.current = Some(id);
+                    let raw: &RawValue = map.next_value().inspect_err(|_| {
+                        decoder.broken = Some(decoder.schema.features()[id.index()].name().into());
+                    })?;
+                    guess = id.index() + 1;
                     if seen.insert(id.index()) {
-                        map.next_value_seed(ValueSeed { decoder: &mut *decoder, id })?;
+                        decoder.read(id, raw.get());
                     } else {
-                        map.next_value::<IgnoredAny>()?;
                         decoder.row.set(id, Value::Invalid);
                         decoder.report(id, Rule::DuplicateFeature, None);
                     }
-                    decoder.current = None;
                 }
                 Key::Unknown(name) => {
-                    map.next_value::<IgnoredAny>()?;
-                    let rule = Rule::UnknownFeature;
-                    decoder.out.push(None, || Violation::unknown(&name), rule);
-                    if unknown.contains(&name) {
-                        return Err(de::Error::custom(format_args!("duplicate key {name:?}")));
-                    }
-                    if unknown.len() < REMEMBERED_UNKNOWN {
-                        unknown.insert(name);
-                    }
+                    map.next_value::<Strict>()
+                        .inspect_err(|_| decoder.broken = Some(excerpt(&name)))?;
+                    let rule = if unknown.contains(&name) {
+                        Rule::DuplicateFeature
+                    } else {
+                        Rule::UnknownFeature
+                    };
+                    decoder.out.push(None, || Violation::unknown(rule, &name), rule);
+                    unknown.insert(name);
                 }
             }
         }
@@ -231,140 +282,101 @@ impl Seen {
     }
 }
 
-enum Key {
+enum Key<'de> {
     Known(FeatureId),
-    Unknown(String),
+    Unknown(Cow<'de, str>),
 }
 
-struct KeySeed<'a>(&'a FeatureSchema);
+struct KeySeed<'a> {
+    schema: &'a FeatureSchema,
+    // most senders keep the order of the schema, so this feature is tried before any hashing
+    guess: usize,
+}
+
+impl KeySeed<'_> {
+    fn find(&self, name: &str) -> Option<FeatureId> {
+        match self.schema.features().get(self.guess) {
+            Some(feature) if feature.name() == name => FeatureId::new(self.guess),
+            _ => self.schema.id(name),
+        }
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
-    type Value = Key;
+    type Value = Key<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key<'de>, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for KeySeed<'_> {
-    type Value = Key;
+impl<'de> Visitor<'de> for KeySeed<'_> {
+    type Value = Key<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the name of a feature")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Key, E> {
-        Ok(self
-            .0
-            .id(name)
-            .map_or_else(|| Key::Unknown(name.chars().take(100).collect()), Key::Known))
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Key<'de>, E> {
+        Ok(self.find(name).map_or(Key::Unknown(Cow::Borrowed(name)), Key::Known))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Key<'de>, E> {
+        Ok(self.find(name).map_or_else(|| Key::Unknown(name.to_owned().into()), Key::Known))
     }
 }
 
-struct ValueSeed<'d, 'a> {
-    decoder: &'d mut Decoder<'a>,
-    id: FeatureId,
-}
+/// Any value, looked at and thrown away. Unlike `serde::de::IgnoredAny` it minds what strings and
+/// numbers hold and how deep the value nests, so that an unknown feature is no way around them.
+struct Strict;
 
-impl ValueSeed<'_, '_> {
-    fn feature(&self) -> &Feature {
-        &self.decoder.schema.features()[self.id.index()]
-    }
-
-    /// The rule that a value of any other type breaks.
-    fn type_rule(&self) -> Rule {
-        match self.feature().kind() {
-            FeatureKind::Numeric { .. } => Rule::NotANumber,
-            FeatureKind::Categorical { .. } => Rule::NotAString,
-        }
-    }
-
-    fn wrong_type(self, shown: &dyn fmt::Display) {
-        self.decoder.refuse(self.id, self.type_rule(), shown);
-    }
-
-    /// A whole number too large for `f64` to hold exactly would be silently another number.
-    fn whole(self, number: impl fmt::Display, magnitude: u64) {
-        if magnitude <= EXACT_INTEGERS || self.type_rule() == Rule::NotAString {
-            // Exact: the text of a whole number up to 2^53 reads back as that number.
-            let value = number.to_string().parse().unwrap_or(f64::NAN);
-            self.number(value);
-        } else {
-            self.decoder.refuse(self.id, Rule::OutOfRange, &number);
-        }
-    }
-
-    fn number(self, number: f64) {
-        match self.type_rule() {
-            Rule::NotAString => self.wrong_type(&number),
-            _ => self.decoder.row.set(self.id, Value::Number(number)),
-        }
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for ValueSeed<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
-    type Value = ();
+impl<'de> Visitor<'de> for Strict {
+    type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the value of a feature")
+        f.write_str("any value")
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
-        self.number(number);
-        Ok(())
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        self.whole(number, number);
-        Ok(())
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        self.whole(number, number.unsigned_abs());
-        Ok(())
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        let FeatureKind::Categorical { unlisted, .. } = self.feature().kind() else {
-            self.wrong_type(&format_args!("'{text}'"));
-            return Ok(());
-        };
-        match self.feature().level(text) {
-            LevelId::OTHER if *unlisted == Unlisted::Reject => {
-                self.decoder.refuse(self.id, Rule::InvalidCategory, &format_args!("'{text}'"));
-            }
-            level => self.decoder.row.set(self.id, Value::Level(level)),
-        }
-        Ok(())
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.wrong_type(&value);
-        Ok(())
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.decoder.row.set(self.id, Value::Missing);
-        Ok(())
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        self.wrong_type(&"an array");
-        Ok(())
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+        while seq.next_element::<Self>()?.is_some() {}
+        Ok(self)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        self.wrong_type(&"an object");
-        Ok(())
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        while map.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,14 +10,18 @@
 //!
 //! Strings become level ids here, once; nothing behind this module looks at a text again.
 
+mod batch;
 mod columns;
 mod dataset;
 mod json;
+mod number;
 mod row;
 mod table;
 
-pub use columns::{Batch, BatchError, Column, Columns};
+pub use batch::{Batch, BatchError, Column};
+pub use columns::{Columns, ReadError};
 pub use dataset::{Dataset, DatasetError};
 pub use json::{DecodeError, Decoder, decode_row};
+pub(crate) use number::read_number;
 pub use row::{Row, Value};
 pub use table::{Table, TableBuilder, TableError, TextColumn};

@@ -1,13 +1,16 @@
 //! A table of texts, as read from a file and before any schema is known.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::schema::FeatureSchema;
 
 /// One column of a [`Table`]: every distinct text once, and for each row which one it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextColumn {
     name: String,
     // distinct, in order of first appearance
-    texts: Vec<Box<str>>,
+    texts: Vec<Arc<str>>,
     // index into `texts`, one per row
     cells: Vec<u32>,
 }
@@ -39,9 +42,43 @@ impl TextColumn {
         self.cells.iter().map(|cell| *cell as usize)
     }
 
+    /// How many cells stand for "no value", see [`Table::is_null`].
+    ///
+    /// ```
+    /// use pmmds::record::Table;
+    /// let table = Table::from_rows(["charges"], [["20.5"], [" "], ["NA"]])?;
+    /// assert_eq!(table.columns()[0].null_count(), 2);
+    /// # Ok::<(), pmmds::record::TableError>(())
+    /// ```
+    #[must_use]
+    pub fn null_count(&self) -> usize {
+        let null: Vec<bool> = self.texts().map(Table::is_null).collect();
+        self.indices().filter(|index| null[*index]).count()
+    }
+
     /// The text of every row.
     pub fn cells(&self) -> impl ExactSizeIterator<Item = &str> {
         self.indices().map(|index| self.text(index))
+    }
+
+    fn select(&self, rows: &[usize]) -> Self {
+        let mut column = Self { name: self.name.clone(), texts: Vec::new(), cells: Vec::new() };
+        // Where each old text stands among the new ones, once it has appeared.
+        let mut moved: Vec<Option<u32>> = vec![None; self.texts.len()];
+        for row in rows {
+            let old = self.cells[*row] as usize;
+            let new = *moved[old].get_or_insert_with(|| column.add(Arc::clone(&self.texts[old])));
+            column.cells.push(new);
+        }
+        column
+    }
+
+    /// Adds a distinct text and says where it stands.
+    fn add(&mut self, text: Arc<str>) -> u32 {
+        // 2^32 distinct texts of one column would take hundreds of gigabytes first.
+        let index = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        self.texts.push(text);
+        index
     }
 }
 
@@ -123,19 +160,38 @@ impl Table {
 
     /// The rows at `indices`, in that order.
     ///
+    /// ```
+    /// use pmmds::record::Table;
+    /// let table = Table::from_rows(["plan"], [["basic"], ["gold"], ["gold"]])?;
+    /// let gold = table.select(&[2, 1]);
+    /// assert_eq!(gold.columns()[0].texts().collect::<Vec<_>>(), ["gold"]);
+    /// # Ok::<(), pmmds::record::TableError>(())
+    /// ```
+    ///
     /// # Panics
     ///
     /// When an index is not below [`rows`](Self::rows).
     #[must_use]
     pub fn select(&self, indices: &[usize]) -> Self {
-        let mut builder = TableBuilder::empty(self.columns.iter().map(|c| c.name.clone()));
-        for row in indices {
-            for (at, column) in self.columns.iter().enumerate() {
-                builder.cell(at, column.text(column.cells[*row] as usize));
-            }
-            builder.rows += 1;
-        }
-        builder.build()
+        let columns = self.columns.iter().map(|column| column.select(indices)).collect();
+        Self { columns, rows: indices.len() }
+    }
+
+    /// Names of the columns that are no feature of `schema`.
+    ///
+    /// ```
+    /// use pmmds::record::Table;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// let table = Table::from_rows(["id", "x"], [["a", "1"]])?;
+    /// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// assert_eq!(table.columns_outside(&schema).collect::<Vec<_>>(), ["id"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn columns_outside<'t>(
+        &'t self,
+        schema: &'t FeatureSchema,
+    ) -> impl Iterator<Item = &'t str> {
+        self.columns.iter().map(TextColumn::name).filter(|name| schema.id(name).is_none())
     }
 
     /// Whether `text` stands for "no value": empty or white space, `NA`, `N/A`, `NaN` or `null`
@@ -153,9 +209,16 @@ impl Table {
 pub struct TableBuilder {
     columns: Vec<TextColumn>,
     // per column: where each distinct text stands
-    known: Vec<HashMap<Box<str>, u32>>,
+    known: Vec<HashMap<Arc<str>, u32>>,
     rows: usize,
+    // of all distinct texts
+    text_bytes: usize,
+    distinct: usize,
 }
+
+/// About what a distinct text takes besides its bytes: two pointers, the counts behind them, a
+/// place in a hash map.
+const BYTES_PER_TEXT: usize = 80;
 
 impl TableBuilder {
     /// A table with these columns and no rows.
@@ -167,16 +230,12 @@ impl TableBuilder {
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Result<Self, TableError> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         check_names(names.iter().map(String::as_str))?;
-        Ok(Self::empty(names))
-    }
-
-    fn empty(names: impl IntoIterator<Item = String>) -> Self {
         let columns: Vec<TextColumn> = names
             .into_iter()
             .map(|name| TextColumn { name, texts: Vec::new(), cells: Vec::new() })
             .collect();
         let known = columns.iter().map(|_| HashMap::new()).collect();
-        Self { columns, known, rows: 0 }
+        Ok(Self { columns, known, rows: 0, text_bytes: 0, distinct: 0 })
     }
 
     /// Adds one row.
@@ -209,14 +268,39 @@ impl TableBuilder {
         let index = match self.known[at].get(text) {
             Some(index) => *index,
             None => {
-                // 2^32 distinct texts of one column would take hundreds of gigabytes first.
-                let index = u32::try_from(column.texts.len()).unwrap_or(u32::MAX);
-                column.texts.push(text.into());
-                self.known[at].insert(text.into(), index);
+                let text: Arc<str> = text.into();
+                self.text_bytes += text.len();
+                self.distinct += 1;
+                let index = column.add(Arc::clone(&text));
+                self.known[at].insert(text, index);
                 index
             }
         };
         column.cells.push(index);
+    }
+
+    /// Number of rows so far.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// About how many bytes the table takes so far, for whoever reads rows that never end: four a
+    /// cell, and each distinct text of a column once.
+    ///
+    /// ```
+    /// use pmmds::record::TableBuilder;
+    /// let mut builder = TableBuilder::new(["plan"])?;
+    /// builder.push(["basic"])?;
+    /// let first = builder.memory();
+    /// builder.push(["basic"])?;
+    /// assert_eq!(builder.memory(), first + 4);
+    /// # Ok::<(), pmmds::record::TableError>(())
+    /// ```
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let cells = self.rows.saturating_mul(self.columns.len()).saturating_mul(4);
+        cells.saturating_add(self.text_bytes).saturating_add(self.distinct * BYTES_PER_TEXT)
     }
 
     /// The table.

@@ -92,6 +92,10 @@ pub enum FeatureKind {
 
 /// One feature of a [`FeatureSchema`](super::FeatureSchema).
 ///
+/// Names and levels are 1 to [`MAX_NAME_BYTES`] bytes of any script; control characters, marks
+/// that reorder text, invisible characters and white space at either end are refused. They are
+/// data wherever they go: no query, label or page is ever put together from one unescaped.
+///
 /// ```
 /// use pmmds::schema::Feature;
 ///
@@ -142,6 +146,38 @@ impl Feature {
     pub fn range(mut self, lowest: f64, highest: f64) -> Self {
         if let FeatureKind::Numeric { min, max, .. } = &mut self.kind {
             (*min, *max) = (Some(lowest), Some(highest));
+        }
+        self
+    }
+
+    /// Limits a numeric feature to `lowest` and above; no effect on a categorical one. Defaults to
+    /// no limit.
+    ///
+    /// ```
+    /// use pmmds::schema::{Feature, FeatureKind};
+    /// let price = Feature::numeric("price").at_least(0.0);
+    /// assert!(matches!(price.kind(), FeatureKind::Numeric { min: Some(_), max: None, .. }));
+    /// ```
+    #[must_use]
+    pub fn at_least(mut self, lowest: f64) -> Self {
+        if let FeatureKind::Numeric { min, .. } = &mut self.kind {
+            *min = Some(lowest);
+        }
+        self
+    }
+
+    /// Limits a numeric feature to `highest` and below; no effect on a categorical one. Defaults
+    /// to no limit.
+    ///
+    /// ```
+    /// use pmmds::schema::{Feature, FeatureKind};
+    /// let share = Feature::numeric("share").at_least(0.0).at_most(1.0);
+    /// assert_eq!(share, Feature::numeric("share").range(0.0, 1.0));
+    /// ```
+    #[must_use]
+    pub fn at_most(mut self, highest: f64) -> Self {
+        if let FeatureKind::Numeric { max, .. } = &mut self.kind {
+            *max = Some(highest);
         }
         self
     }
@@ -211,6 +247,11 @@ impl Feature {
         at.and_then(LevelId::new).unwrap_or(LevelId::OTHER)
     }
 
+    /// Whether `level` is one of the levels, other or missing, rather than of another feature.
+    pub(crate) fn has(&self, level: LevelId) -> bool {
+        level.index().is_none_or(|index| index < self.levels().len())
+    }
+
     pub(super) fn check(&self) -> Result<(), SchemaError> {
         check_name(&self.name)
             .map_err(|why| SchemaError::Name { name: excerpt(&self.name), why })?;
@@ -258,17 +299,26 @@ fn excerpt(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
+/// Whether `c` breaks a line, moves the cursor, reorders what is shown, or is not shown at all.
+/// The joiners U+200C and U+200D are not among them: some scripts need them to spell.
+pub(crate) fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            | '\u{2028}' | '\u{2029}'
+            | '\u{00ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
 /// Names reach logs, reports and terminals: characters that hide or reorder text stay out.
-fn check_name(name: &str) -> Result<(), &'static str> {
-    let reorders = |c: char| matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         Err("it is empty")
     } else if name.len() > MAX_NAME_BYTES {
         Err("it is longer than 256 bytes")
     } else if name.chars().any(char::is_control) {
         Err("it holds a control character")
-    } else if name.chars().any(reorders) {
-        Err("it holds a mark that reorders text")
+    } else if name.chars().any(is_deceptive) {
+        Err("it holds a character that is invisible or reorders text")
     } else if name.trim() != name {
         Err("it begins or ends with white space")
     } else {

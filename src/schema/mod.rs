@@ -30,6 +30,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use feature::is_deceptive;
 pub use feature::{Feature, FeatureId, FeatureKind, LevelId, MAX_LEVELS, MAX_NAME_BYTES, Unlisted};
 pub(crate) use fingerprint::Hasher;
 pub use fingerprint::{Fingerprint, NotAFingerprint};
@@ -117,6 +118,23 @@ impl FeatureSchema {
     pub fn to_toml(&self) -> String {
         // Strings, finite numbers and arrays of tables: there is nothing TOML could refuse.
         toml::to_string(self).unwrap_or_default()
+    }
+
+    /// The schema as JSON, as [`from_json`](Self::from_json) reads it.
+    ///
+    /// ```
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// let schema = FeatureSchema::new([Feature::integer("tenure").at_least(0.0)])?;
+    /// assert_eq!(
+    ///     schema.to_json(),
+    ///     r#"{"schema_version":1,"features":[{"name":"tenure","kind":"integer","min":0.0}]}"#,
+    /// );
+    /// # Ok::<(), pmmds::schema::SchemaError>(())
+    /// ```
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Strings, finite numbers and lists: there is nothing JSON could refuse.
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// The features in order.
@@ -364,6 +382,8 @@ mod tests {
             (Feature::numeric(""), "it is empty"),
             (Feature::numeric(" a"), "white space"),
             (Feature::numeric("a\u{202e}b"), "reorders"),
+            (Feature::numeric("a\u{200b}b"), "invisible"),
+            (Feature::categorical("x", ["a\u{2028}"]), "invisible"),
             (Feature::numeric("a\nb"), "control"),
             (Feature::numeric("x".repeat(10_000)), "longer than 256"),
             (Feature::numeric("x").range(2.0, 1.0), "min 2 is greater than max 1"),

@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 pub use report::{RuleCount, ValidationReport};
 pub use schema_validator::SchemaValidator;
+pub(crate) use violation::excerpt;
 pub use violation::{Rule, Violation, Violations};
 
 use crate::record::{Batch, Row};

@@ -105,8 +105,13 @@ impl ValidationReport {
 impl fmt::Display for ValidationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.passed() { "passed" } else { "failed" };
-        let plural = if self.errors == 1 { "" } else { "s" };
-        writeln!(f, "validation {verdict}: {} error{plural} in {} rows", self.errors, self.rows)?;
+        let s = |count: u64| if count == 1 { "" } else { "s" };
+        let Self { errors, warnings, rows, .. } = self;
+        write!(f, "validation {verdict}: {errors} error{}", s(*errors))?;
+        if *warnings > 0 {
+            write!(f, " and {warnings} warning{}", s(*warnings))?;
+        }
+        writeln!(f, " in {rows} row{}", s(*rows))?;
         for RuleCount { feature, rule, count } in &self.counts {
             let feature = feature.as_deref().unwrap_or("(unknown features)");
             writeln!(f, "  {feature} {}: {count}", rule.code())?;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::violation::shown;
 use super::{FeatureValidator, Rule, Violation, Violations};
 use crate::record::{Batch, Column, Row, Value};
-use crate::schema::{Feature, FeatureId, FeatureKind, FeatureSchema, LevelId, Unlisted};
+use crate::schema::{Feature, FeatureKind, FeatureSchema, LevelId, Unlisted};
 
 /// Largest magnitude up to which an `f64` holds every whole number exactly: 2^53.
 const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
@@ -57,7 +58,9 @@ fn broken_by_level(feature: &Feature, level: LevelId) -> Option<Rule> {
 
 fn violation(rule: Rule, feature: &Feature, value: Value) -> Violation {
     match value {
-        Value::Number(number) if !number.is_nan() => Violation::of(rule, feature, Some(&number)),
+        Value::Number(number) if !number.is_nan() => {
+            Violation::of(rule, feature, Some(&shown(number)))
+        }
         Value::Level(level) if level != LevelId::MISSING => {
             let text = level.index().and_then(|index| feature.levels().get(index));
             match text {
@@ -65,6 +68,7 @@ fn violation(rule: Rule, feature: &Feature, value: Value) -> Violation {
                 None => Violation::of(rule, feature, Some(&"a value outside the levels")),
             }
         }
+        _ if rule == Rule::MissingFeature => Violation::of(rule, feature, None),
         _ => Violation::of(rule, feature, Some(&"null")),
     }
 }
@@ -75,17 +79,19 @@ impl FeatureValidator for SchemaValidator {
     }
 
     fn validate(&self, row: &Row, out: &mut Violations) {
-        for ((id, feature), value) in
-            self.schema.ids().zip(self.schema.features()).zip(row.values())
-        {
-            let broken = match *value {
-                Value::Invalid => None,
-                Value::Missing => (!feature.is_nullable()).then_some(Rule::Null),
-                Value::Number(number) => broken_by_number(feature, number),
-                Value::Level(level) => broken_by_level(feature, level),
+        for (id, feature) in self.schema.ids().zip(self.schema.features()) {
+            let value = row.values().get(id.index());
+            let broken = match value {
+                // A row of another schema.
+                None => Some(Rule::MissingFeature),
+                Some(Value::Invalid) => None,
+                Some(Value::Missing) => (!feature.is_nullable()).then_some(Rule::Null),
+                Some(Value::Number(number)) => broken_by_number(feature, *number),
+                Some(Value::Level(level)) => broken_by_level(feature, *level),
             };
             if let Some(rule) = broken {
-                out.push(Some(id), || violation(rule, feature, *value), rule);
+                let value = value.copied().unwrap_or(Value::Missing);
+                out.push(Some(id), || violation(rule, feature, value), rule);
             }
         }
         if !out.is_clean() {
@@ -94,27 +100,31 @@ impl FeatureValidator for SchemaValidator {
     }
 
     fn validate_batch(&self, batch: &Batch<'_>, out: &mut Violations) {
-        for ((id, feature), column) in
-            self.schema.ids().zip(self.schema.features()).zip(batch.columns())
-        {
-            let mut report = |row: usize, rule: Rule, value: Value, id: FeatureId| {
+        for (id, feature) in self.schema.ids().zip(self.schema.features()) {
+            let mut report = |row: usize, rule: Rule, value: Value| {
                 if !batch.is_refused(id, row) {
                     out.push(Some(id), || violation(rule, feature, value).at_row(row), rule);
                 }
             };
-            match column {
-                Column::Numbers(numbers) => {
+            match batch.columns().get(id.index()) {
+                Some(Column::Numbers(numbers)) => {
                     for (row, number) in numbers.iter().enumerate() {
                         if let Some(rule) = broken_by_number(feature, *number) {
-                            report(row, rule, Value::Number(*number), id);
+                            report(row, rule, Value::Number(*number));
                         }
                     }
                 }
-                Column::Levels(levels) => {
+                Some(Column::Levels(levels)) => {
                     for (row, level) in levels.iter().enumerate() {
                         if let Some(rule) = broken_by_level(feature, *level) {
-                            report(row, rule, Value::Level(*level), id);
+                            report(row, rule, Value::Level(*level));
                         }
+                    }
+                }
+                // A batch of another schema.
+                None => {
+                    for row in 0..batch.rows() {
+                        report(row, Rule::MissingFeature, Value::Missing);
                     }
                 }
             }
@@ -200,6 +210,62 @@ mod tests {
                 "Row 3: Invalid value for x: inf. Must be a number between 0 and 1",
             ]
         );
+    }
+
+    #[test]
+    fn bounds_are_inclusive_and_whole_numbers_end_at_2_to_the_53() {
+        let broken = |feature: Feature, number: f64| broken_by_number(&feature, number);
+        let tenure = || Feature::integer("x").range(0.0, 100.0);
+        for (number, rule) in [
+            (0.0, None),
+            (-0.0, None),
+            (100.0, None),
+            (-1.0, Some(Rule::OutOfRange)),
+            (101.0, Some(Rule::OutOfRange)),
+            (0.5, Some(Rule::NotAnInteger)),
+            (f64::INFINITY, Some(Rule::OutOfRange)),
+            (f64::NAN, Some(Rule::Null)),
+        ] {
+            assert_eq!(broken(tenure(), number), rule, "{number}");
+        }
+        let open = || Feature::numeric("x").nullable();
+        assert_eq!(broken(open(), f64::NAN), None);
+        assert_eq!(broken(open(), f64::MAX), None);
+        assert_eq!(broken(open(), f64::NEG_INFINITY), Some(Rule::OutOfRange));
+        assert_eq!(broken(open().at_least(1.0), 1.0_f64.next_down()), Some(Rule::OutOfRange));
+        assert_eq!(broken(open().at_most(1.0), 1.0_f64.next_up()), Some(Rule::OutOfRange));
+        assert_eq!(broken(Feature::integer("x"), EXACT_INTEGERS), None);
+        assert_eq!(broken(Feature::integer("x"), EXACT_INTEGERS + 2.0), Some(Rule::OutOfRange));
+    }
+
+    #[test]
+    fn what_is_of_another_schema_is_not_clean() {
+        let one = FeatureSchema::new([Feature::integer("tenure")]).unwrap();
+        let mut row = Row::missing(&one);
+        row.set(one.id("tenure").unwrap(), Value::Number(5.0));
+        let mut out = Violations::new();
+        validator().validate(&row, &mut out);
+        assert_eq!(out.count(Rule::MissingFeature), 2);
+
+        let data = array![[5.0], [6.0]];
+        let mut out = Violations::new();
+        validator().validate_batch(&Batch::from_array(&one, data.view()).unwrap(), &mut out);
+        assert_eq!(out.count(Rule::MissingFeature), 4);
+    }
+
+    #[test]
+    fn extreme_numbers_are_shown_with_an_exponent() {
+        let schema = FeatureSchema::new([Feature::numeric("x").range(0.0, 1e30)]).unwrap();
+        for (number, shown) in [(-1e300, "-1e300"), (-1e-7, "-1e-7"), (-0.5, "-0.5")] {
+            let mut row = Row::missing(&schema);
+            row.set(schema.id("x").unwrap(), Value::Number(number));
+            let mut out = Violations::new();
+            SchemaValidator::new(schema.clone()).validate(&row, &mut out);
+            assert_eq!(
+                out.errors().next().unwrap().message(),
+                format!("Invalid value for x: {shown}. Must be a number between 0 and 1e30")
+            );
+        }
     }
 
     #[test]

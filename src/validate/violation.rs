@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{Feature, FeatureId, FeatureKind, FeatureSchema};
+use crate::schema::{Feature, FeatureId, FeatureKind, FeatureSchema, is_deceptive};
 
 /// Longest part of an offending value that is repeated to the caller, in characters.
 const EXCERPT_CHARS: usize = 64;
@@ -78,8 +78,7 @@ pub struct Violation {
 impl Violation {
     /// `feature` broke `rule` with `value` (as the sender wrote it, in quotes if it was a text).
     pub(crate) fn of(rule: Rule, feature: &Feature, value: Option<&dyn fmt::Display>) -> Self {
-        let value =
-            value.filter(|_| !feature.is_sensitive()).map(|value| excerpt(&value.to_string()));
+        let value = value.filter(|_| !feature.is_sensitive()).map(excerpt);
         let name = feature.name();
         let message = match rule {
             Rule::MissingFeature => format!("Missing required feature: {name}"),
@@ -92,11 +91,14 @@ impl Violation {
         Self { rule, feature: name.to_owned(), row: None, value, message }
     }
 
-    /// The schema knows no feature called `name`.
-    pub(crate) fn unknown(name: &str) -> Self {
+    /// The schema knows no feature called `name`, which broke `rule`: unknown, or duplicate.
+    pub(crate) fn unknown(rule: Rule, name: &str) -> Self {
         let feature = excerpt(name);
-        let message = format!("Unknown feature: {feature}");
-        Self { rule: Rule::UnknownFeature, feature, row: None, value: None, message }
+        let message = match rule {
+            Rule::DuplicateFeature => format!("Duplicate feature: {feature}"),
+            _ => format!("Unknown feature: {feature}"),
+        };
+        Self { rule, feature, row: None, value: None, message }
     }
 
     pub(crate) fn at_row(mut self, row: usize) -> Self {
@@ -122,8 +124,9 @@ impl Violation {
         self.row
     }
 
-    /// The offending value, at most 64 characters, texts in quotes. `None` where there is none,
-    /// or where the feature is sensitive.
+    /// The first 64 characters of the offending value, texts in quotes, control characters and
+    /// others that change how text is shown written as escapes. `None` where there is none, or
+    /// where the feature is sensitive.
     #[must_use]
     pub fn value(&self) -> Option<&str> {
         self.value.as_deref()
@@ -145,20 +148,47 @@ impl fmt::Display for Violation {
     }
 }
 
-/// `text` as it is repeated to people: shortened, with control characters escaped.
-fn excerpt(text: &str) -> String {
-    let mut short = String::new();
-    for c in text.chars().take(EXCERPT_CHARS) {
-        if c.is_control() {
-            short.extend(c.escape_default());
-        } else {
-            short.push(c);
+/// `value` as it is repeated to people: shortened, with control characters escaped. However long
+/// the value is, no more of it is copied than is shown.
+pub(crate) fn excerpt(value: impl fmt::Display) -> String {
+    struct Excerpt {
+        text: String,
+        // characters that still fit
+        left: usize,
+    }
+
+    impl fmt::Write for Excerpt {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            for c in text.chars() {
+                if self.left == 0 {
+                    self.text.push('\u{2026}');
+                    return Err(fmt::Error);
+                }
+                self.left -= 1;
+                if is_deceptive(c) {
+                    self.text.extend(c.escape_default());
+                } else {
+                    self.text.push(c);
+                }
+            }
+            Ok(())
         }
     }
-    if text.chars().nth(EXCERPT_CHARS).is_some() {
-        short.push('\u{2026}');
+
+    let mut excerpt = Excerpt { text: String::new(), left: EXCERPT_CHARS };
+    // The only error is the one above, which ends the copying.
+    let _ = write!(excerpt, "{value}");
+    excerpt.text
+}
+
+/// `number` in as few digits as say which it is; very large and very small ones with an exponent.
+pub(crate) fn shown(number: f64) -> String {
+    match number.abs() {
+        size if size.is_finite() && (size >= 1e16 || (size > 0.0 && size < 1e-5)) => {
+            format!("{number:e}")
+        }
+        _ => number.to_string(),
     }
-    short
 }
 
 fn expectation(rule: Rule, feature: &Feature) -> String {
@@ -173,7 +203,7 @@ fn expectation(rule: Rule, feature: &Feature) -> String {
         }
         FeatureKind::Numeric { min, max, integer } => {
             let what = if *integer { "an integer" } else { "a number" };
-            match (rule, min, max) {
+            match (rule, min.map(shown), max.map(shown)) {
                 (Rule::NotANumber | Rule::Null, ..) => "Must be a number".to_owned(),
                 (Rule::NotAnInteger, ..) => "Must be an integer".to_owned(),
                 (_, Some(min), Some(max)) => format!("Must be {what} between {min} and {max}"),
@@ -188,8 +218,9 @@ fn expectation(rule: Rule, feature: &Feature) -> String {
 /// Everything that was wrong with one row or one batch.
 ///
 /// Counts are exact; of the violations themselves the first [`limit`](Self::with_limit) errors and
-/// as many warnings are kept, so that hostile input cannot fill the memory. A clean row allocates
-/// nothing.
+/// as many warnings are kept, in the order in which they were found (of a batch: column by
+/// column), so that hostile input cannot fill the memory. Nothing is allocated until something is
+/// wrong.
 ///
 /// ```
 /// use pmmds::record::decode_row;
@@ -249,10 +280,12 @@ impl Violations {
         }
     }
 
-    /// Puts errors into the order of the schema's features, so that the same row always gives the
-    /// same list, whatever order its keys came in.
+    /// Puts errors into the order of rows and of the schema's features, so that the same row
+    /// always gives the same list, whatever order its keys came in. Features that the schema does
+    /// not know come last.
     pub(crate) fn sort_by_schema(&mut self, schema: &FeatureSchema) {
-        self.errors.sort_by_key(|v| (v.row, schema.id(&v.feature)));
+        let place = |feature: &str| schema.id(feature).map_or(usize::MAX, FeatureId::index);
+        self.errors.sort_by_cached_key(|v| (v.row, place(&v.feature)));
     }
 
     /// Whether there are no errors. There may be warnings.
@@ -267,12 +300,12 @@ impl Violations {
         self.counts.is_empty()
     }
 
-    /// The first errors.
+    /// The errors that were kept, by row and in schema order.
     pub fn errors(&self) -> impl ExactSizeIterator<Item = &Violation> {
         self.errors.iter()
     }
 
-    /// The first warnings.
+    /// The warnings that were kept, in the order in which they were found.
     pub fn warnings(&self) -> impl ExactSizeIterator<Item = &Violation> {
         self.warnings.iter()
     }

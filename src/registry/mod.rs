@@ -16,6 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::schema::{Fingerprint, Hasher};
 use crate::{Error, Timestamp};
 
+mod rules;
+
+pub use rules::{AliasStep, MAX_TAG_BYTES, Rules};
+
 /// Most files of one artifact.
 pub const MAX_ARTIFACT_FILES: usize = 1_000;
 
@@ -235,7 +239,8 @@ impl From<VersionId> for String {
 /// The files of a model version: names and bytes, nothing that runs.
 ///
 /// Names are relative paths of at most four parts, each of plain characters, so that no
-/// implementation can be led outside its folder; two names that differ only in case are refused.
+/// implementation can be led outside its folder. Two names that differ only in case are refused,
+/// and so is a file below another file (`a` and `a/b`). Clones share the bytes.
 ///
 /// ```
 /// use pmmds::registry::ArtifactFiles;
@@ -248,7 +253,7 @@ impl From<VersionId> for String {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ArtifactFiles {
     // names as described above; at most MAX_ARTIFACT_FILES and MAX_ARTIFACT_BYTES
-    files: BTreeMap<String, Vec<u8>>,
+    files: BTreeMap<String, Arc<Vec<u8>>>,
 }
 
 impl ArtifactFiles {
@@ -273,18 +278,21 @@ impl ArtifactFiles {
         if self.files.keys().any(|known| known.eq_ignore_ascii_case(&name)) {
             return Err(ArtifactError::Duplicate { name });
         }
+        if let Some(other) = self.files.keys().find(|k| is_below(k, &name) || is_below(&name, k)) {
+            return Err(ArtifactError::Nested { other: other.clone(), name });
+        }
         let total = self.total_bytes().saturating_add(bytes.len() as u64);
         if self.files.len() >= MAX_ARTIFACT_FILES || total > MAX_ARTIFACT_BYTES {
             return Err(ArtifactError::TooLarge { files: self.files.len() + 1, bytes: total });
         }
-        self.files.insert(name, bytes);
+        self.files.insert(name, Arc::new(bytes));
         Ok(())
     }
 
     /// The bytes of a file.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.files.get(name).map(Vec::as_slice)
+        self.files.get(name).map(|bytes| bytes.as_slice())
     }
 
     /// All files by name.
@@ -310,6 +318,13 @@ impl ArtifactFiles {
     }
 }
 
+/// Whether `name` would lie in the folder `folder`, whatever the letter case.
+fn is_below(name: &str, folder: &str) -> bool {
+    let start = name.as_bytes().get(..folder.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(folder.as_bytes()))
+        && name.as_bytes().get(folder.len()) == Some(&b'/')
+}
+
 /// Why a file cannot be part of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -327,6 +342,14 @@ pub enum ArtifactError {
     Duplicate {
         /// the name
         name: String,
+    },
+    /// One name would be both a file and a folder.
+    #[error("artifact files {name:?} and {other:?} exclude each other: one would be a folder")]
+    Nested {
+        /// the name
+        name: String,
+        /// the name that is there
+        other: String,
     },
     /// Too many files or bytes.
     #[error(
@@ -354,7 +377,7 @@ pub struct ModelVersion {
     pub created_at: Timestamp,
     /// [`ArtifactFiles::digest`] of its files
     pub digest: Fingerprint,
-    /// aliases that point at it now
+    /// aliases that point at it now, in alphabetical order
     pub aliases: Vec<Alias>,
     /// notes, such as why it was rejected
     pub tags: BTreeMap<String, String>,
@@ -390,16 +413,21 @@ impl ModelVersion {
 /// * [`register`](Self::register) is idempotent by run id: the same run gives the same version,
 ///   also after a crash between upload and answer. Different bytes under a known run id are a
 ///   [`Conflict`](crate::ErrorKind::Conflict).
+/// * A registration is there whole or not at all, whoever looks and whenever the process ends.
 /// * `Ok(None)` from [`resolve`](Self::resolve) is a *fact*: the registry answered, and there is no
 ///   such alias (or no such model). Everything else is an error; an outage is
 ///   [`Unavailable`](crate::ErrorKind::Unavailable).
-/// * [`set_alias`](Self::set_alias) compares and sets.
+/// * [`set_alias`](Self::set_alias) compares and sets: of several callers who expect the same, one
+///   moves the alias.
+/// * Run ids and tag keys are names, checked by [`Rules`]: others are
+///   [`InvalidInput`](crate::ErrorKind::InvalidInput).
 /// * What [`fetch_artifact`](Self::fetch_artifact) returns was checked against the digest that was
 ///   stored at registration; a difference is [`Corrupt`](crate::ErrorKind::Corrupt).
 ///
 /// # Implementing
 ///
-/// Run `pmmds::conformance::registry` (feature `conformance`) on the implementation; the
+/// Take the decisions from [`Rules`], so that every registry answers alike. Run
+/// `pmmds::conformance::registry` (feature `conformance`) on the implementation; the
 /// in-memory one in [`memory`](crate::memory) is the reference.
 #[async_trait]
 pub trait ModelRegistry: Debug + Send + Sync {
@@ -422,8 +450,9 @@ pub trait ModelRegistry: Debug + Send + Sync {
 
     /// Points `alias` at `version` if it points at `expected` now (`None`: at nothing).
     ///
-    /// [`Conflict`](crate::ErrorKind::Conflict) if it points elsewhere, but for `version` itself:
-    /// asking again for what is already so is no conflict.
+    /// [`Conflict`](crate::ErrorKind::Conflict) if it points elsewhere, with what was found and
+    /// what was expected; but not if it points at `version` already: asking again for what is so
+    /// is no conflict.
     /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such version.
     async fn set_alias(
         &self,
@@ -440,7 +469,7 @@ pub trait ModelRegistry: Debug + Send + Sync {
         version: VersionId,
     ) -> Result<ArtifactFiles, Error>;
 
-    /// Sets one tag of a version.
+    /// Sets one tag of a version, in place of the value that it had.
     async fn tag(
         &self,
         model: &ModelName,
@@ -544,6 +573,22 @@ mod tests {
             files.insert("Model.JSON", vec![2]).unwrap_err().to_string(),
             "artifact file \"Model.JSON\" stands twice"
         );
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        for (first, second) in [("a", "a/b"), ("a/b", "a"), ("A/b/c", "a/B")] {
+            let mut files = ArtifactFiles::new();
+            files.insert(first, Vec::new()).unwrap();
+            assert_eq!(
+                files.insert(second, Vec::new()).unwrap_err().to_string(),
+                format!(
+                    "artifact files {second:?} and {first:?} exclude each other: one would be a folder"
+                )
+            );
+        }
+        let mut files = ArtifactFiles::new();
+        ["ab", "a/b", "a/c", "a.b"].iter().for_each(|n| files.insert(*n, Vec::new()).unwrap());
     }
 
     #[test]

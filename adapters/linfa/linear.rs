@@ -1,0 +1,423 @@
+//! A model that adds up one number per feature.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::encoding::slot;
+use crate::model::{Model, Task};
+use crate::record::{Batch, Column, Row, Value};
+use crate::schema::{FeatureKind, FeatureSchema, LevelId};
+
+/// Largest magnitude of a weight, an intercept, and a distance from the mean. The products and
+/// their sum over every feature of a schema stay finite.
+pub(super) const LARGEST: f64 = 1e100;
+
+/// What one feature adds to the log-odds.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Term {
+    Number {
+        // finite; in the unit of the feature
+        mean: f64,
+        // per unit of the feature; at most LARGEST either way
+        weight: f64,
+        // instead of weight * (x - mean); at most LARGEST either way
+        missing: f64,
+    },
+    /// One weight per slot: the levels of the schema, then other, then missing; each at most
+    /// LARGEST either way.
+    Slots(Box<[f64]>),
+}
+
+impl Term {
+    fn number(mean: f64, weight: f64, missing: f64, x: f64) -> f64 {
+        if x.is_nan() { missing } else { (x - mean).clamp(-LARGEST, LARGEST) * weight }
+    }
+
+    fn level(weights: &[f64], level: LevelId) -> f64 {
+        weights[slot(level, weights.len() - 2)]
+    }
+
+    fn missing(&self) -> f64 {
+        match self {
+            Self::Number { missing, .. } => *missing,
+            Self::Slots(weights) => weights[weights.len() - 1],
+        }
+    }
+
+    fn of(&self, value: Value) -> f64 {
+        match (self, value) {
+            (Self::Number { mean, weight, missing }, Value::Number(x)) => {
+                Self::number(*mean, *weight, *missing, x)
+            }
+            (Self::Slots(weights), Value::Level(level)) => Self::level(weights, level),
+            _ => self.missing(),
+        }
+    }
+
+    /// Adds the term of each of `rows` of `column` to its sum.
+    fn add(&self, column: &Column<'_>, rows: Range<usize>, sums: &mut [f64]) {
+        match (self, column) {
+            (Self::Number { mean, weight, missing }, Column::Numbers(numbers)) => {
+                for (sum, x) in sums.iter_mut().zip(&numbers[rows]) {
+                    *sum += Self::number(*mean, *weight, *missing, *x);
+                }
+            }
+            (Self::Slots(weights), Column::Levels(levels)) => {
+                for (sum, level) in sums.iter_mut().zip(&levels[rows]) {
+                    *sum += Self::level(weights, *level);
+                }
+            }
+            _ => sums.iter_mut().for_each(|sum| *sum += self.missing()),
+        }
+    }
+}
+
+/// Rows that are summed together: their sums stay in the fastest cache.
+const BLOCK: usize = 1_024;
+
+/// Logistic regression, fitted: the score is a logistic function of a sum over the features.
+///
+/// # Formula
+///
+/// ```text
+/// score    = 1 / (1 + exp(-log_odds))
+/// log_odds = intercept + t_1 + ... + t_k
+/// t_i      = weight_i (x_i - mean_i)   numeric, or missing_i where the value is missing
+/// t_i      = weight_i[slot of x_i]     categorical: the levels, other, missing
+/// ```
+///
+/// where the terms are added in schema order. One row costs one look-up or product per feature and
+/// one `exp`, and allocates nothing. A batch is summed column by column; every row sees the same
+/// additions in the same order, so its score is the same bit for bit.
+///
+/// Every row has a score in `[0, 1]`, whatever its values: NaN and a value of the wrong kind stand
+/// as missing, an infinity counts as a very large number, and a level that is none of the schema's
+/// as other. The weight of what training never saw is 0.
+///
+/// Made by [`LogisticRegression`](super::LogisticRegression) and
+/// [`LinearFormat`](super::LinearFormat).
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::linfa::LinearFormat;
+/// use pmmds::model::ModelFormat;
+/// use pmmds::record::{Row, Value};
+/// use pmmds::schema::{Feature, FeatureSchema};
+///
+/// let schema = Arc::new(FeatureSchema::new([Feature::numeric("x").nullable()])?);
+/// let document = br#"{"format":"pmmds.linear.v1","threshold":0.5,"intercept":-1.0,"features":[
+///     {"kind":"numeric","name":"x","mean":10.0,"weight":0.5,"missing":3.0}]}"#;
+/// let model = LinearFormat.load(document, &schema)?;
+/// let mut row = Row::missing(&schema);
+/// assert_eq!(model.score(&row), 1.0 / (1.0 + f64::exp(-2.0)));
+/// row.set(schema.id("x").unwrap(), Value::Number(12.0));
+/// assert_eq!(model.score(&row), 0.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinearModel {
+    schema: Arc<FeatureSchema>,
+    // in [0, 1]
+    threshold: f64,
+    // at most LARGEST either way
+    intercept: f64,
+    // one per feature, of its kind and with as many slots
+    terms: Box<[Term]>,
+}
+
+/// Why numbers are no linear model of a schema.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(super) enum NotLinear {
+    #[error("threshold {threshold} is not between 0 and 1")]
+    Threshold { threshold: f64 },
+    #[error("intercept {intercept:e} is not between -1e100 and 1e100")]
+    Intercept { intercept: f64 },
+    #[error("{found} features, the schema has {expected}")]
+    FeatureCount { expected: usize, found: usize },
+    #[error("feature {feature:?} must be {expected}")]
+    Kind { feature: String, expected: &'static str },
+    #[error("feature {feature:?}: {found} slots, expected {expected}")]
+    SlotCount { feature: String, expected: usize, found: usize },
+    #[error("feature {feature:?}: mean {mean} is not finite")]
+    Mean { feature: String, mean: f64 },
+    #[error("feature {feature:?}: weight {weight:e} is not between -1e100 and 1e100")]
+    Weight { feature: String, weight: f64 },
+}
+
+impl LinearModel {
+    /// The model with these `terms`, one per feature of `schema`.
+    pub(super) fn new(
+        schema: &Arc<FeatureSchema>,
+        threshold: f64,
+        intercept: f64,
+        terms: Vec<Term>,
+    ) -> Result<Self, NotLinear> {
+        let bounded = |x: f64| x.abs() <= LARGEST;
+        if !(0.0..=1.0).contains(&threshold) {
+            return Err(NotLinear::Threshold { threshold });
+        }
+        if !bounded(intercept) {
+            return Err(NotLinear::Intercept { intercept });
+        }
+        if terms.len() != schema.len() {
+            return Err(NotLinear::FeatureCount { expected: schema.len(), found: terms.len() });
+        }
+        for (feature, term) in schema.features().iter().zip(&terms) {
+            let name = || feature.name().to_owned();
+            let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
+            if numeric != matches!(term, Term::Number { .. }) {
+                let expected = if numeric { "numeric" } else { "categorical" };
+                return Err(NotLinear::Kind { feature: name(), expected });
+            }
+            let weights = match term {
+                Term::Number { mean, .. } if !mean.is_finite() => {
+                    return Err(NotLinear::Mean { feature: name(), mean: *mean });
+                }
+                Term::Number { weight, missing, .. } => &[*weight, *missing][..],
+                Term::Slots(weights) => {
+                    let (expected, found) = (feature.levels().len() + 2, weights.len());
+                    if found != expected {
+                        return Err(NotLinear::SlotCount { feature: name(), expected, found });
+                    }
+                    weights
+                }
+            };
+            if let Some(weight) = weights.iter().copied().find(|weight| !bounded(*weight)) {
+                return Err(NotLinear::Weight { feature: name(), weight });
+            }
+        }
+        Ok(Self { schema: Arc::clone(schema), threshold, intercept, terms: terms.into() })
+    }
+
+    /// The log-odds of a row whose every term is 0. See [`LinearFormat::read`] for an example.
+    ///
+    /// [`LinearFormat::read`]: super::LinearFormat::read
+    #[must_use]
+    pub fn intercept(&self) -> f64 {
+        self.intercept
+    }
+
+    /// What the score is a logistic function of: positive when the positive class is more likely
+    /// than not. Finite.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use pmmds::linfa::LinearFormat;
+    /// use pmmds::model::Model;
+    /// use pmmds::record::Row;
+    /// # use pmmds::schema::{Feature, FeatureSchema};
+    /// # let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+    /// # let document = br#"{"format":"pmmds.linear.v1","threshold":0.5,"intercept":-2.5,"features":[
+    /// #     {"kind":"numeric","name":"x","mean":0.0,"weight":1.0,"missing":0.5}]}"#;
+    /// let model = LinearFormat::read(document, &schema)?;
+    /// let row = Row::missing(&schema);
+    /// assert_eq!(model.log_odds(&row), -2.0);
+    /// assert_eq!(model.score(&row), 1.0 / (1.0 + f64::exp(2.0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn log_odds(&self, row: &Row) -> f64 {
+        let mut sum = self.intercept;
+        for (term, value) in self.terms.iter().zip(row.values()) {
+            sum += term.of(*value);
+        }
+        sum
+    }
+
+    pub(super) fn threshold(&self) -> f64 {
+        self.threshold
+    }
+
+    pub(super) fn terms(&self) -> &[Term] {
+        &self.terms
+    }
+}
+
+/// The probability whose log-odds are `log_odds`.
+pub(super) fn logistic(log_odds: f64) -> f64 {
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
+impl Model for LinearModel {
+    fn schema(&self) -> &Arc<FeatureSchema> {
+        &self.schema
+    }
+
+    fn task(&self) -> Task {
+        Task::BinaryClassification { threshold: self.threshold }
+    }
+
+    fn score(&self, row: &Row) -> f64 {
+        logistic(self.log_odds(row))
+    }
+
+    fn score_batch(&self, batch: &Batch<'_>) -> Vec<f64> {
+        let mut sums = vec![self.intercept; batch.rows()];
+        for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
+            let rows = block * BLOCK..block * BLOCK + sums.len();
+            for (term, column) in self.terms.iter().zip(batch.columns()) {
+                term.add(column, rows.clone(), sums);
+            }
+            sums.iter_mut().for_each(|sum| *sum = logistic(*sum));
+        }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::Columns;
+    use crate::schema::Feature;
+
+    fn schema() -> Arc<FeatureSchema> {
+        Arc::new(
+            FeatureSchema::new([
+                Feature::numeric("x").nullable(),
+                Feature::categorical("c", ["a", "b"]).nullable(),
+                Feature::numeric("y").nullable(),
+            ])
+            .unwrap(),
+        )
+    }
+
+    fn terms() -> Vec<Term> {
+        vec![
+            Term::Number { mean: 1.5, weight: 0.3, missing: -0.7 },
+            Term::Slots([0.1, -0.2, 0.4, -0.8].into()),
+            Term::Number { mean: -1e-3, weight: -7.0, missing: 0.0 },
+        ]
+    }
+
+    fn model() -> LinearModel {
+        LinearModel::new(&schema(), 0.5, 0.25, terms()).unwrap()
+    }
+
+    fn row(values: [Value; 3]) -> Row {
+        let schema = schema();
+        let mut row = Row::missing(&schema);
+        schema.ids().zip(values).for_each(|(id, value)| row.set(id, value));
+        row
+    }
+
+    #[test]
+    fn the_terms_add_up() {
+        let level = |index| Value::Level(LevelId::new(index).unwrap());
+        let absent = Value::Missing;
+        let odds = |x, c, y| model().log_odds(&row([x, c, y]));
+        assert_eq!(odds(absent, absent, absent).to_bits(), (0.25 - 0.7 - 0.8 + 0.0_f64).to_bits());
+        let x = Value::Number(2.5);
+        assert_eq!(odds(x, level(1), absent).to_bits(), (0.25 + 0.3 - 0.2 + 0.0_f64).to_bits());
+        for (same, as_) in [
+            (Value::Level(LevelId::MISSING), absent),
+            (level(2), Value::Level(LevelId::OTHER)),
+            (Value::Invalid, absent),
+            (Value::Number(1.0), absent),
+        ] {
+            assert_eq!(odds(x, same, x).to_bits(), odds(x, as_, x).to_bits(), "{same:?}");
+        }
+        let nan = odds(Value::Number(f64::NAN), absent, x);
+        assert_eq!(nan.to_bits(), odds(level(0), absent, x).to_bits());
+    }
+
+    #[test]
+    fn what_is_no_model_is_refused_by_name() {
+        let replaced = |at: usize, term: Term| {
+            let mut terms = terms();
+            terms[at] = term;
+            LinearModel::new(&schema(), 0.5, 0.0, terms).unwrap_err().to_string()
+        };
+        let number = |mean, weight, missing| Term::Number { mean, weight, missing };
+        for (found, expected) in [
+            (replaced(1, number(0.0, 0.0, 0.0)), "feature \"c\" must be categorical"),
+            (replaced(0, Term::Slots([].into())), "feature \"x\" must be numeric"),
+            (replaced(1, Term::Slots([].into())), "feature \"c\": 0 slots, expected 4"),
+            (replaced(0, number(f64::NAN, 0.0, 0.0)), "feature \"x\": mean NaN is not finite"),
+            (
+                replaced(2, number(0.0, 1e101, 0.0)),
+                "feature \"y\": weight 1e101 is not between -1e100 and 1e100",
+            ),
+            (
+                replaced(2, number(0.0, 0.0, f64::NAN)),
+                "feature \"y\": weight NaN is not between -1e100 and 1e100",
+            ),
+        ] {
+            assert_eq!(found, expected);
+        }
+        let new = |threshold, intercept, terms| {
+            LinearModel::new(&schema(), threshold, intercept, terms).unwrap_err().to_string()
+        };
+        assert_eq!(new(1.5, 0.0, terms()), "threshold 1.5 is not between 0 and 1");
+        assert_eq!(
+            new(0.5, f64::INFINITY, terms()),
+            "intercept inf is not between -1e100 and 1e100"
+        );
+        assert_eq!(new(0.5, 0.0, Vec::new()), "0 features, the schema has 3");
+    }
+
+    fn any_number() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Missing),
+            any::<f64>().prop_map(Value::Number),
+            (-100.0..100.0).prop_map(Value::Number),
+        ]
+    }
+
+    fn any_level() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Missing),
+            Just(Value::Level(LevelId::OTHER)),
+            (0_usize..2).prop_map(|index| Value::Level(LevelId::new(index).unwrap())),
+        ]
+    }
+
+    #[test]
+    fn blocks_of_a_batch_meet() {
+        let model = model();
+        for rows in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 7] {
+            let mut columns = Columns::new(schema());
+            for i in 0..u16::try_from(rows).unwrap() {
+                let level = LevelId::new(usize::from(i % 2)).unwrap();
+                let x = if i % 11 == 0 { Value::Missing } else { Value::Number(f64::from(i)) };
+                columns.push(&row([x, Value::Level(level), Value::Number(f64::from(i % 7))]));
+            }
+            let scores = model.score_batch(&columns.batch());
+            assert_eq!(scores.len(), rows);
+            for (at, score) in scores.into_iter().enumerate() {
+                assert_eq!(model.score(&columns.row(at)).to_bits(), score.to_bits(), "row {at}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_scores_the_same_alone_and_in_a_batch(
+            rows in prop::collection::vec((any_number(), any_level(), any_number()), 0..40),
+        ) {
+            let model = model();
+            let mut columns = Columns::new(schema());
+            let rows: Vec<Row> = rows.into_iter().map(|(x, c, y)| row([x, c, y])).collect();
+            rows.iter().for_each(|row| columns.push(row));
+            let together = model.score_batch(&columns.batch());
+            prop_assert_eq!(together.len(), rows.len());
+            for (row, score) in rows.iter().zip(together) {
+                prop_assert_eq!(model.score(row).to_bits(), score.to_bits());
+                prop_assert!((0.0..=1.0).contains(&score));
+            }
+        }
+
+        #[test]
+        fn the_largest_weights_still_give_a_probability(
+            x in any::<f64>(), y in any::<f64>(), signs in any::<[bool; 3]>(),
+        ) {
+            let sign = |at: usize| if signs[at] { LARGEST } else { -LARGEST };
+            let number = |at| Term::Number { mean: f64::MAX, weight: sign(at), missing: sign(at) };
+            let terms = vec![number(0), Term::Slots([sign(1); 4].into()), number(2)];
+            let model = LinearModel::new(&schema(), 0.5, LARGEST, terms).unwrap();
+            let score = model.score(&row([Value::Number(x), Value::Missing, Value::Number(y)]));
+            prop_assert!((0.0..=1.0).contains(&score));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Training and scoring with [linfa](https://docs.rs/linfa).
+//!
+//! | item | what it is |
+//! |---|---|
+//! | [`LogisticRegression`] | a [`Trainer`](crate::model::Trainer): L2-regularised logistic regression |
+//! | [`LinearModel`] | the [`Model`](crate::model::Model) that it makes: a sum of table look-ups |
+//! | [`LinearFormat`] | the [`ModelFormat`] that rebuilds such a model from its document |
+//! | [`formats`] | every format of this module, for whoever loads models |
+//!
+//! Every trainer here reads a data set the same way, and no value is refused for being rare:
+//!
+//! * A numeric feature becomes its distance from the mean in standard deviations, both of the
+//!   training rows that have a value. A missing value stands at the mean; if training had rows
+//!   without the value, a second column marks them. A feature that is the same in all rows is
+//!   left out.
+//! * A categorical feature becomes a column for every level that training saw, and one each for
+//!   *other* and *missing* if training saw those. What training never saw adds nothing, as if the
+//!   feature were not there. A feature with a single level in training is left out.
+//!
+//! linfa wants the columns as one dense array: 8 bytes for every row and column.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use pmmds::linfa::LogisticRegression;
+//! use pmmds::model::{Model, Trainer};
+//! use pmmds::record::{Dataset, Row, Table, Value};
+//! use pmmds::schema::{Feature, FeatureSchema};
+//! use pmmds::validate::Violations;
+//!
+//! let table = Table::from_rows(
+//!     ["tenure", "contract", "churn"],
+//!     [["1", "Monthly", "Yes"], ["2", "Monthly", "Yes"], ["40", "Yearly", "No"], ["3", "Yearly", "No"]],
+//! )?;
+//! let schema = Arc::new(FeatureSchema::new([
+//!     Feature::integer("tenure"),
+//!     Feature::categorical("contract", ["Monthly", "Yearly"]),
+//! ])?);
+//! let data = Dataset::from_table(&schema, &table, "churn", "Yes", None, &mut Violations::new())?;
+//!
+//! let trained = LogisticRegression::default().fit(&data, &())?;
+//! let scores = trained.model.score_batch(&data.columns().batch());
+//! assert!(scores[0] > 0.5 && scores[2] < 0.5);
+//!
+//! // What was trained is data: it can be stored, sent, and rebuilt elsewhere.
+//! let format = pmmds::linfa::formats().into_iter().find(|f| f.name() == trained.format).unwrap();
+//! let rebuilt = format.load(&trained.document, &schema)?;
+//! assert_eq!(rebuilt.score_batch(&data.columns().batch()), scores);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod encoding;
+mod linear;
+mod linear_format;
+mod logistic_regression;
+
+#[cfg(all(test, feature = "csv"))]
+mod telco;
+
+use std::sync::Arc;
+
+pub use linear::LinearModel;
+pub use linear_format::LinearFormat;
+pub use logistic_regression::{LogisticRegression, LogisticRegressionBuilder, SettingError};
+
+use crate::model::ModelFormat;
+use crate::record::Dataset;
+use crate::{Error, ErrorKind};
+
+/// Every format that this module writes or ever wrote.
+///
+/// ```
+/// let names: Vec<String> =
+///     pmmds::linfa::formats().iter().map(|format| format.name().to_owned()).collect();
+/// assert_eq!(names, ["pmmds.linear.v1"]);
+/// ```
+#[must_use]
+pub fn formats() -> Vec<Arc<dyn ModelFormat>> {
+    vec![Arc::new(LinearFormat)]
+}
+
+fn error(kind: ErrorKind, context: impl Into<String>) -> Error {
+    Error::new(kind, "linfa", context)
+}
+
+fn invalid(context: impl Into<String>) -> Error {
+    error(ErrorKind::InvalidInput, context)
+}
+
+/// The labels as classes, if there is something to learn from them.
+fn classes(data: &Dataset) -> Result<Vec<bool>, Error> {
+    if data.rows() == 0 {
+        return Err(invalid("cannot train on 0 rows"));
+    }
+    let class = |(row, label): (usize, &f64)| {
+        if *label == 0.0 {
+            Ok(false)
+        } else if label.total_cmp(&1.0).is_eq() {
+            Ok(true)
+        } else {
+            Err(invalid(format!("label {label} in row {row} is neither 0 nor 1")))
+        }
+    };
+    let classes: Vec<bool> =
+        data.labels().iter().enumerate().map(class).collect::<Result<_, _>>()?;
+    let positive = classes.iter().filter(|class| **class).count();
+    if positive == 0 || positive == classes.len() {
+        let only = u8::from(positive > 0);
+        let rows = classes.len();
+        return Err(invalid(format!("all {rows} rows have label {only}, both classes are needed")));
+    }
+    Ok(classes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Trainer;
+    use crate::record::Row;
+    use crate::schema::{Feature, FeatureSchema};
+
+    fn labelled(labels: &[f64]) -> Dataset {
+        let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")]).unwrap());
+        let mut data = Dataset::new(Arc::clone(&schema));
+        for (row, label) in labels.iter().enumerate() {
+            data.push(&Row::missing(&schema), *label, row.to_string());
+        }
+        data
+    }
+
+    #[test]
+    fn what_cannot_be_learned_from_is_refused_with_the_reason() {
+        for (labels, message) in [
+            (&[][..], "cannot train on 0 rows"),
+            (&[0.0, 0.0], "all 2 rows have label 0, both classes are needed"),
+            (&[1.0, 1.0, 1.0], "all 3 rows have label 1, both classes are needed"),
+            (&[0.0, 1.0, 2.0], "label 2 in row 2 is neither 0 nor 1"),
+            (&[0.0, f64::NAN], "label NaN in row 1 is neither 0 nor 1"),
+            (&[0.0, 1.0], "no feature takes two different values in the 2 training rows"),
+        ] {
+            let error = LogisticRegression::default().fit(&labelled(labels), &()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert_eq!(error.to_string(), format!("linfa: invalid input: {message}"));
+        }
+    }
+}

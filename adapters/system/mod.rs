@@ -1,0 +1,48 @@
+//! The machine's own clock and randomness, for the flows (feature `system`).
+//!
+//! ```
+//! use pmmds::lifecycle::Environment;
+//! use pmmds::system::SystemEnvironment;
+//!
+//! let environment = SystemEnvironment::new();
+//! let (first, second) = (environment.new_id(), environment.new_id());
+//! assert!(first < second, "ids sort by time");
+//! ```
+
+#![expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
+
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::lifecycle::Environment;
+
+/// UUIDv7 ids, and time since it was made.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemEnvironment {
+    start: Instant,
+}
+
+impl SystemEnvironment {
+    /// An environment whose time begins now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for SystemEnvironment {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Environment for SystemEnvironment {
+    fn new_id(&self) -> Uuid {
+        Uuid::now_v7()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+}

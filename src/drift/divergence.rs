@@ -1,0 +1,106 @@
+//! Kullback-Leibler and Jensen-Shannon divergence.
+
+use super::counts::NotComparable;
+use super::metric::{BinnedPair, DriftMetric};
+use super::smoothing::Smoothing;
+
+/// Kullback-Leibler divergence of the window from the reference.
+///
+/// # Formula
+///
+/// ```text
+/// KL = sum_i r_i ln(r_i / c_i)
+/// ```
+///
+/// where `r_i` and `c_i` are the [smoothed](Smoothing) shares of reference and window in slot `i`:
+/// the nats lost by describing the reference with the window. 0 for equal distributions, without
+/// upper bound, and not symmetric. It hardly sees slots that are new in the window, where `r_i` is
+/// near 0; PSI does. With [`Smoothing::Floor`], which does not renormalise, it can be below 0 by
+/// about the floor.
+///
+/// # Reference
+///
+/// S. Kullback and R. A. Leibler, *On Information and Sufficiency*, 1951, DOI
+/// 10.1214/aoms/1177729694.
+///
+/// ```
+/// use pmmds::drift::{Binning, BinnedPair, DriftMetric, KullbackLeibler};
+/// let binning = Binning::levels(["a", "b"]);
+/// let pair = BinnedPair::new(&binning, &[300, 100, 0, 0], &[100, 300, 0, 0])?;
+/// // 0.75 ln 3 + 0.25 ln (1/3), but for the smoothing
+/// assert!((KullbackLeibler::default().measure(pair)? - 0.5493).abs() < 0.01);
+/// # Ok::<(), pmmds::drift::NotComparable>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct KullbackLeibler {
+    smoothing: Smoothing,
+}
+
+impl KullbackLeibler {
+    /// KL with this smoothing.
+    #[must_use]
+    pub fn new(smoothing: Smoothing) -> Self {
+        Self { smoothing }
+    }
+}
+
+impl DriftMetric for KullbackLeibler {
+    fn name(&self) -> &'static str {
+        "kl"
+    }
+
+    fn measure(&self, pair: BinnedPair<'_>) -> Result<f64, NotComparable> {
+        Ok(self.smoothing.shares(pair).map(|(r, c)| r * (r / c).ln()).sum())
+    }
+}
+
+/// Jensen-Shannon divergence: Kullback-Leibler to the middle of both, symmetric and bounded.
+///
+/// # Formula
+///
+/// ```text
+/// JS = (KL(r || m) + KL(c || m)) / 2,  m_i = (r_i + c_i) / 2
+/// ```
+///
+/// in nats: 0 for equal distributions, ln 2 = 0.693 for distributions without a common slot. Being
+/// bounded it tells a large shift from a larger one badly.
+///
+/// # Reference
+///
+/// J. Lin, *Divergence Measures Based on the Shannon Entropy*, 1991, DOI 10.1109/18.61115.
+///
+/// ```
+/// use pmmds::drift::{Binning, BinnedPair, DriftMetric, JensenShannon};
+/// let binning = Binning::levels(["a", "b"]);
+/// let pair = BinnedPair::new(&binning, &[1_000_000, 0, 0, 0], &[0, 1_000_000, 0, 0])?;
+/// let js = JensenShannon::default().measure(pair)?;
+/// assert!(js < std::f64::consts::LN_2 && js > 0.693);
+/// # Ok::<(), pmmds::drift::NotComparable>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct JensenShannon {
+    smoothing: Smoothing,
+}
+
+impl JensenShannon {
+    /// JS with this smoothing.
+    #[must_use]
+    pub fn new(smoothing: Smoothing) -> Self {
+        Self { smoothing }
+    }
+}
+
+impl DriftMetric for JensenShannon {
+    fn name(&self) -> &'static str {
+        "js"
+    }
+
+    fn measure(&self, pair: BinnedPair<'_>) -> Result<f64, NotComparable> {
+        let term = |(r, c): (f64, f64)| {
+            let middle = f64::midpoint(r, c);
+            0.5 * r.mul_add((r / middle).ln(), c * (c / middle).ln())
+        };
+        // Rounding alone can bring a sum of nothing below 0.
+        Ok(self.smoothing.shares(pair).map(term).sum::<f64>().max(0.0))
+    }
+}

@@ -1,0 +1,122 @@
+//! What has to be looked at beside the drift of features, each with a threshold of its own.
+
+use super::binning::Binning;
+use super::counts::Counts;
+use super::detector::DriftSettings;
+use super::metric::BinnedPair;
+use super::profile::Profile;
+use super::report::{FeatureDrift, FeatureStatus, Signal};
+use super::sentence::most_frequent;
+use super::significance::pearson;
+
+/// Level of the test that guards against calling chance a rise of missing values.
+const ALPHA: f64 = 0.01;
+
+/// Every signal of a window with enough rows.
+pub(super) fn all(
+    settings: &DriftSettings,
+    profile: &Profile,
+    counts: &Counts,
+    prediction: Option<&FeatureDrift>,
+) -> Vec<Signal> {
+    let mut signals = Vec::new();
+    if let Some(score) = prediction.filter(|score| score.status == FeatureStatus::Drifted) {
+        let threshold = settings.prediction_psi_threshold;
+        signals.push(Signal::PredictionDrift { psi: score.psi, threshold });
+    }
+    for at in 0..profile.features().len() {
+        signals.extend(missing(settings, profile, counts, at));
+        signals.extend(unseen(settings, profile, counts, at));
+        signals.extend(out_of_range(settings, profile, counts, at));
+    }
+    signals.extend(rejected(settings, counts));
+    signals
+}
+
+fn missing(
+    settings: &DriftSettings,
+    profile: &Profile,
+    counts: &Counts,
+    at: usize,
+) -> Option<Signal> {
+    let feature = &profile.features()[at];
+    let slot = feature.binning().missing_slot();
+    let (r, c) = (feature.counts()[slot], *counts.slots(at).get(slot)?);
+    let (reference, current) = (share(r, profile.rows())?, share(c, counts.rows())?);
+    if current - reference < settings.missing_increase {
+        return None;
+    }
+    // The same test as for drift, on a table of two slots: missing or not.
+    let table = Binning::levels(["missing", "present"]);
+    let (before, now) = ([r, profile.rows() - r, 0, 0], [c, counts.rows() - c, 0, 0]);
+    let pair = BinnedPair::new(&table, &before, &now).ok()?;
+    let tests = profile.features().len();
+    let test = pearson(pair, tests, ALPHA)?;
+    #[expect(clippy::cast_precision_loss, reason = "a number of features")]
+    let proven = test.p_value * (tests as f64) < ALPHA;
+    proven.then(|| Signal::MissingValues {
+        feature: feature.name().to_owned(),
+        reference,
+        current,
+        threshold: settings.missing_increase,
+    })
+}
+
+fn unseen(
+    settings: &DriftSettings,
+    profile: &Profile,
+    counts: &Counts,
+    at: usize,
+) -> Option<Signal> {
+    let feature = &profile.features()[at];
+    let slot = feature.binning().other_slot()?;
+    let summary = counts.summaries().get(at)?;
+    let accepted = *counts.slots(at).get(slot)?;
+    // Refused ones stand in the summary only, accepted ones in both where the row was summarised.
+    let refused = summary.unseen_total().saturating_sub(accepted);
+    let share = share(accepted + refused, counts.rows() + counts.rejected_requests())?;
+    let usual = self::share(feature.counts()[slot], profile.rows())?;
+    (share - usual >= settings.unseen_share).then(|| Signal::UnseenCategories {
+        feature: feature.name().to_owned(),
+        share,
+        threshold: settings.unseen_share,
+        examples: most_frequent(summary, 5),
+    })
+}
+
+fn out_of_range(
+    settings: &DriftSettings,
+    profile: &Profile,
+    counts: &Counts,
+    at: usize,
+) -> Option<Signal> {
+    let summary = counts.summaries().get(at)?;
+    let share = share(summary.below + summary.above, counts.summarised())?;
+    (share >= settings.out_of_range_share).then(|| Signal::OutOfRange {
+        feature: profile.features()[at].name().to_owned(),
+        share,
+        threshold: settings.out_of_range_share,
+    })
+}
+
+/// The signal of refused requests, which needs no accepted row: when everything is refused, this
+/// is all that there is.
+pub(super) fn rejected(settings: &DriftSettings, counts: &Counts) -> Option<Signal> {
+    let requests = counts.rows() + counts.rejected_requests();
+    let share = share(counts.rejected_requests(), requests)?;
+    (requests >= settings.min_rows && share >= settings.rejected_share).then(|| {
+        let most = counts.rejected().iter().max_by_key(|rejected| rejected.count);
+        Signal::Rejected {
+            share,
+            threshold: settings.rejected_share,
+            feature: most.and_then(|rejected| rejected.feature.clone()),
+            rule: most.map(|rejected| rejected.rule),
+        }
+    })
+}
+
+/// `count` of `rows`; `None` without rows, which is not 0.
+#[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+fn share(count: u64, rows: u64) -> Option<f64> {
+    (rows > 0).then(|| count as f64 / rows as f64)
+}

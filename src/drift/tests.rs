@@ -1,0 +1,460 @@
+//! Oracles and laws of the metrics, and what the detector makes of them.
+
+use ndarray::Array2;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use serde_json::Value as Json;
+
+use super::significance::pearson;
+use super::*;
+use crate::record::Batch;
+use crate::schema::{Feature, FeatureSchema, LevelId};
+use crate::tests::{any_number, close, number, read};
+
+/// Relative tolerance of a number computed from counts in another order of operations.
+const EXACT: f64 = 1e-12;
+
+/// Absolute tolerance where the oracle itself is 0 up to rounding.
+const ZERO: f64 = 1e-15;
+
+/// Relative tolerance of a p-value.
+const P_VALUE: f64 = 1e-9;
+
+fn measure(metric: &dyn DriftMetric, binning: &Binning, r: &[u64], c: &[u64]) -> f64 {
+    metric.measure(BinnedPair::new(binning, r, c).unwrap()).unwrap()
+}
+
+/// A binning with exactly `slots` slots.
+fn slots(slots: usize) -> Binning {
+    Binning::levels((2..slots).map(|level| level.to_string()))
+}
+
+fn counts(value: &Json) -> Vec<u64> {
+    let list = value.as_array().unwrap();
+    let mut counts: Vec<u64> = list.iter().map(|count| count.as_u64().unwrap()).collect();
+    // Slots that are empty on both sides change nothing.
+    counts.resize(counts.len().max(3), 0);
+    counts
+}
+
+fn assert_close(got: f64, want: f64, tolerance: f64, what: &str) {
+    let zero = want.abs() < ZERO && got.abs() < ZERO;
+    assert!(zero || close(got, want, tolerance), "{what}: {got:e}, expected {want:e}");
+}
+
+#[test]
+fn pooled_prior_oracle() {
+    let oracle = read("pooled_prior.json");
+    for case in oracle["cases"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let (r, c) = (counts(&case["reference"]), counts(&case["current"]));
+        let binning = slots(r.len());
+        for constant in [0.5, 1.0] {
+            let expected = &case[format!("pooled|c={constant}")];
+            let smoothing = Smoothing::Pooled(constant);
+            for (metric, key) in [
+                (&Psi::new(smoothing) as &dyn DriftMetric, "psi"),
+                (&KullbackLeibler::new(smoothing), "kl_ref_cur"),
+                (&JensenShannon::new(smoothing), "js_nats"),
+            ] {
+                let got = measure(metric, &binning, &r, &c);
+                assert_close(got, number(&expected[key]), EXACT, &format!("{name} {key}"));
+            }
+            let pair = BinnedPair::new(&binning, &r, &c).unwrap();
+            assert_eq!(Some(pair.used().count() as u64), expected["K"].as_u64(), "{name}");
+        }
+        let pair = BinnedPair::new(&binning, &r, &c).unwrap();
+        match (pearson(pair, 1, 0.01), case.get("pearson")) {
+            (None, None) => {}
+            (Some(test), Some(expected)) => {
+                let statistic = number(&expected["statistic"]);
+                assert_close(test.statistic, statistic, EXACT, name);
+                assert_eq!(Some(test.degrees_of_freedom), expected["dof"].as_u64(), "{name}");
+                let rare = number(&expected["min_expected"]) < 5.0;
+                assert_eq!(test.method == TestMethod::MonteCarlo, rare, "{name}");
+                if !rare {
+                    assert_close(test.p_value, number(&expected["p_value"]), P_VALUE, name);
+                }
+            }
+            (test, expected) => panic!("{name}: {test:?}, expected {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn original_parity_oracle() {
+    let oracle = read("original_parity.json");
+    for case in oracle["cases"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let floor = Smoothing::Floor(number(&case["eps"]));
+        let side = |key: &str| case[key].as_array().unwrap();
+        let (binning, r, c) = if case["kind"] == "numeric" {
+            let column = |key| -> Vec<f64> { side(key).iter().map(any_number).collect() };
+            let (reference, current) = (column("reference"), column("current"));
+            let both = || reference.iter().chain(&current).copied();
+            let min = both().fold(f64::INFINITY, f64::min);
+            let max = both().fold(f64::NEG_INFINITY, f64::max);
+            let bins = usize::try_from(case["n_bins"].as_u64().unwrap()).unwrap();
+            // The original closes its bins on the left, and the last on both ends.
+            let numeric = NumericBinning::uniform(min, max, bins, Closed::Left).unwrap();
+            let count = |values: &[f64]| {
+                let mut counts = vec![0; numeric.bins() + 1];
+                // The original drops NaN, so nothing is counted as missing.
+                values.iter().filter_map(|x| numeric.bin(*x)).for_each(|bin| counts[bin] += 1);
+                counts
+            };
+            let (r, c) = (count(&reference), count(&current));
+            (Binning::Numeric(numeric), r, c)
+        } else {
+            let text = |key| side(key).iter().map(|x| x.as_str().unwrap());
+            let mut levels: Vec<&str> = text("reference").chain(text("current")).collect();
+            levels.sort_unstable();
+            levels.dedup();
+            let count = |key| -> Vec<u64> {
+                let of = |level: &&str| text(key).filter(|x| x == level).count() as u64;
+                levels.iter().map(of).chain([0, 0]).collect()
+            };
+            let (r, c) = (count("reference"), count("current"));
+            (Binning::levels(levels), r, c)
+        };
+        for (metric, key) in [
+            (&Psi::new(floor) as &dyn DriftMetric, "psi"),
+            (&KullbackLeibler::new(floor), "kl"),
+            (&JensenShannon::new(floor), "js"),
+        ] {
+            if let Some(expected) = case.get(key) {
+                let got = measure(metric, &binning, &r, &c);
+                assert_close(got, number(expected), EXACT, &format!("{name} {key}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn corrections_oracle() {
+    let oracle = read("multiple_testing.json");
+    let mut compared = 0;
+    for case in oracle["cases"].as_array().unwrap() {
+        let p_values: Vec<f64> = case["p"].as_array().unwrap().iter().map(number).collect();
+        for (correction, key) in [(Correction::Holm, "holm"), (Correction::BenjaminiHochberg, "bh")]
+        {
+            let expected = case[key].as_array().unwrap();
+            for (got, want) in correction.adjust(&p_values).iter().zip(expected) {
+                assert_close(*got, number(want), EXACT, key);
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 0);
+}
+
+#[test]
+fn a_simulated_p_value_is_the_exact_one() {
+    // Fisher's table of the lady tasting tea: 3 of 4 against 1 of 4, two-sided p = 34/70.
+    let binning = slots(3);
+    let pair = BinnedPair::new(&binning, &[3, 1, 0], &[1, 3, 0]).unwrap();
+    let test = pearson(pair, 19, 0.01).unwrap();
+    assert_eq!(test.method, TestMethod::MonteCarlo);
+    // It stops at 20 extremes, so it is known to about a quarter.
+    assert!((test.p_value - 34.0 / 70.0).abs() < 0.25, "{}", test.p_value);
+    assert_eq!(Some(test), pearson(pair, 19, 0.01), "the same every time");
+
+    // 5 of 5 against 0 of 5: p = 2/252, small enough for the whole simulation to count.
+    let pair = BinnedPair::new(&binning, &[5, 0, 0], &[0, 5, 0]).unwrap();
+    let p_value = pearson(pair, 19, 0.01).unwrap().p_value;
+    assert!((p_value - 2.0 / 252.0).abs() < 0.004, "{p_value}");
+}
+
+#[test]
+fn simulation_works_at_every_size() {
+    let binning = slots(4);
+    for (r, c) in [
+        ([1_000_000_000, 1, 0, 0], [1_000_000_000, 0, 1, 0]),
+        ([1, 0, 0, 0], [0, 1_000_000, 1, 1]),
+        ([3_000_000, 1, 0, 0], [100, 0, 0, 90]),
+    ] {
+        let pair = BinnedPair::new(&binning, &r, &c).unwrap();
+        let test = pearson(pair, 500, 0.01).unwrap();
+        assert!(test.p_value > 0.0 && test.p_value <= 1.0, "{test:?}");
+    }
+}
+
+fn pair_of_counts() -> impl Strategy<Value = (Vec<u64>, Vec<u64>)> {
+    let side = |n| vec(prop_oneof![Just(0), 1_u64..20, 1_u64..100_000], n);
+    (3_usize..20)
+        .prop_flat_map(move |n| (side(n), side(n)))
+        .prop_filter("rows", |(r, c)| r.iter().sum::<u64>() > 0 && c.iter().sum::<u64>() > 0)
+}
+
+fn smoothings() -> impl Strategy<Value = Smoothing> {
+    prop_oneof![
+        (0.1..2.0_f64).prop_map(Smoothing::Pooled),
+        (0.1..2.0_f64).prop_map(Smoothing::Additive),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn psi_is_symmetric_and_never_negative((r, c) in pair_of_counts(), smoothing in smoothings()) {
+        let (binning, psi) = (slots(r.len()), Psi::new(smoothing));
+        let (there, back) = (measure(&psi, &binning, &r, &c), measure(&psi, &binning, &c, &r));
+        prop_assert!(there >= 0.0 && (there - back).abs() <= EXACT * there.max(1.0));
+    }
+
+    #[test]
+    fn js_is_bounded_symmetric_and_below_kl_both_ways(
+        (r, c) in pair_of_counts(),
+        smoothing in smoothings(),
+    ) {
+        let binning = slots(r.len());
+        let js = JensenShannon::new(smoothing);
+        let there = measure(&js, &binning, &r, &c);
+        prop_assert!((0.0..=std::f64::consts::LN_2).contains(&there));
+        prop_assert!((there - measure(&js, &binning, &c, &r)).abs() <= EXACT);
+        let kl = KullbackLeibler::new(smoothing);
+        let (kl, lk) = (measure(&kl, &binning, &r, &c), measure(&kl, &binning, &c, &r));
+        prop_assert!(kl >= -EXACT && lk >= -EXACT && there <= 0.25 * (kl + lk) + EXACT);
+        // PSI is the sum of both.
+        let psi = measure(&Psi::new(smoothing), &binning, &r, &c);
+        prop_assert!((psi - kl - lk).abs() <= 1e-9 * psi.max(1.0));
+    }
+
+    #[test]
+    fn equal_proportions_measure_nothing(
+        mut r in vec(0_u64..1000, 3..20), times in 1_u64..50,
+    ) {
+        r[0] += 1;
+        let c: Vec<u64> = r.iter().map(|count| count * times).collect();
+        let binning = slots(r.len());
+        for metric in [&Psi::default() as &dyn DriftMetric, &KullbackLeibler::default(), &JensenShannon::default()] {
+            let got = measure(metric, &binning, &r, &c);
+            prop_assert!(got.abs() < 1e-13, "{} {got:e}", metric.name());
+        }
+    }
+
+    #[test]
+    fn the_order_of_slots_does_not_matter((r, c) in pair_of_counts(), turn in 1_usize..20) {
+        let binning = slots(r.len());
+        let turned = |counts: &[u64]| {
+            let mut counts = counts.to_vec();
+            counts.rotate_left(turn % r.len());
+            counts
+        };
+        let psi = Psi::default();
+        let (a, b) = (measure(&psi, &binning, &r, &c), measure(&psi, &binning, &turned(&r), &turned(&c)));
+        prop_assert!((a - b).abs() <= EXACT * a.max(1.0));
+    }
+
+    #[test]
+    fn corrections_raise_p_values_and_keep_their_order(p in vec(0.0..=1.0_f64, 1..30)) {
+        for correction in [Correction::Holm, Correction::BenjaminiHochberg] {
+            let adjusted = correction.adjust(&p);
+            for i in 0..p.len() {
+                prop_assert!(adjusted[i] >= p[i] && adjusted[i] <= 1.0);
+                for j in 0..p.len() {
+                    prop_assert!(p[i] > p[j] || adjusted[i] <= adjusted[j]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn shards_add_up_to_one_pass(
+        values in vec(prop_oneof![Just(f64::NAN), Just(f64::INFINITY), -50.0..50.0_f64], 1..200),
+        cut in 0_usize..200,
+    ) {
+        let schema = FeatureSchema::new([Feature::numeric("x").nullable()]).unwrap();
+        let reference = Array2::from_shape_fn((100, 1), |(i, _)| i as f64 - 50.0);
+        let profile = Profile::fit(&Batch::from_array(&schema, reference.view()).unwrap()).unwrap();
+        let of = |values: &[f64]| {
+            let array = Array2::from_shape_vec((values.len(), 1), values.to_vec()).unwrap();
+            Counts::of(&profile, &Batch::from_array(&schema, array.view()).unwrap(), None).unwrap()
+        };
+        let (a, b) = values.split_at(cut.min(values.len()));
+        let mut there = of(a);
+        there.merge(&of(b)).unwrap();
+        let mut back = of(b);
+        back.merge(&of(a)).unwrap();
+        let whole = of(&values);
+        prop_assert_eq!(there.slots(0), whole.slots(0));
+        prop_assert_eq!(back.slots(0), whole.slots(0));
+        prop_assert_eq!(there.rows(), whole.rows());
+        let mut unit = Counts::empty(&profile);
+        // Counted without scores, so that only counts without scores merge into them.
+        prop_assert!(profile.score().is_none());
+        unit.merge(&whole).unwrap();
+        prop_assert_eq!(unit.slots(0), whole.slots(0));
+        let json = serde_json::to_string(&whole).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Counts>(&json).unwrap(), whole);
+    }
+
+    #[test]
+    fn every_value_has_one_slot_that_contains_it(
+        values in vec(-1e3..1e3_f64, 1..100), x in -2e3..2e3_f64, bins in 2_usize..30,
+    ) {
+        for atoms in [true, false] {
+            let strategy = BinningStrategy::Quantile { bins, atoms };
+            let binning = NumericBinning::fit(&values, &strategy, false).unwrap();
+            let (lower, upper) = binning.interval(binning.bin(x).unwrap());
+            prop_assert!(lower < x && x <= upper);
+        }
+    }
+}
+
+/// A table of one numeric and one categorical feature with 400 reference rows.
+fn two_features() -> (FeatureSchema, Profile) {
+    let schema =
+        FeatureSchema::new([Feature::numeric("x").nullable(), Feature::numeric("y").nullable()])
+            .unwrap();
+    let reference =
+        Array2::from_shape_fn((400, 2), |(i, j)| if j == 0 { i as f64 } else { (i % 7) as f64 });
+    let batch = Batch::from_array(&schema, reference.view()).unwrap();
+    let scores: Vec<f64> = (0..400).map(|i| f64::from(i) / 400.0).collect();
+    let profile = ProfileOptions::new().scores(&scores).fit(&batch).unwrap();
+    (schema, profile)
+}
+
+fn detect(
+    rows: usize,
+    value: impl Fn(usize, usize) -> f64,
+    score: impl Fn(usize) -> f64,
+) -> DriftReport {
+    let (schema, profile) = two_features();
+    let live = Array2::from_shape_fn((rows, 2), |(i, j)| value(i, j));
+    let batch = Batch::from_array(&schema, live.view()).unwrap();
+    let scores: Vec<f64> = (0..rows).map(score).collect();
+    let counts = Counts::of(&profile, &batch, Some(&scores)).unwrap();
+    DriftDetector::default().detect(&profile, &counts)
+}
+
+fn as_reference(i: usize, j: usize) -> f64 {
+    if j == 0 { (i * 2 % 400) as f64 } else { (i % 7) as f64 }
+}
+
+#[test]
+fn the_same_traffic_is_stable_and_says_what_it_could_have_proven() {
+    let report = detect(200, as_reference, |i| i as f64 / 200.0);
+    assert_eq!(report.verdict, Verdict::Stable, "{report}");
+    assert!(report.signals.is_empty(), "{report}");
+    let x = report.feature("x").unwrap();
+    assert_eq!(x.status, FeatureStatus::Stable);
+    assert!(x.provable_psi.unwrap() > x.chance_psi);
+}
+
+#[test]
+fn one_of_two_features_is_feature_drift_and_never_stable() {
+    let report = detect(
+        200,
+        |i, j| if j == 0 { i as f64 / 4.0 } else { (i % 7) as f64 },
+        |i| i as f64 / 200.0,
+    );
+    assert_eq!(report.verdict, Verdict::FeatureDrift, "{report}");
+    assert_eq!(report.drifted().next().unwrap().name, "x");
+    assert!(report.feature("x").unwrap().sentence.starts_with("mean 200 -> 24.9; "), "{report}");
+}
+
+#[test]
+fn a_window_of_nulls_is_major_drift_and_not_zero() {
+    let report = detect(200, |_, _| f64::NAN, |_| 0.5);
+    assert_eq!(report.verdict, Verdict::Drift);
+    let x = report.feature("x").unwrap();
+    assert_eq!((x.severity, x.sentence.as_str()), (Severity::Major, "missing 0.0 % -> 100.0 %"));
+    let kinds = |signal: &&Signal| matches!(signal, Signal::MissingValues { .. });
+    assert_eq!(report.signals.iter().filter(kinds).count(), 2, "{report}");
+    assert!(report.signals.iter().any(|signal| matches!(signal, Signal::PredictionDrift { .. })));
+}
+
+#[test]
+fn an_outlier_hides_nothing() {
+    let shifted = |i: usize, j: usize| as_reference(i, j) + if j == 0 { 80.0 } else { 0.0 };
+    let plain = detect(200, shifted, |i| i as f64 / 200.0).feature("x").unwrap().psi;
+    let with_outlier = detect(
+        200,
+        |i, j| if (i, j) == (199, 0) { 1e6 } else { shifted(i, j) },
+        |i| i as f64 / 200.0,
+    );
+    assert!((with_outlier.feature("x").unwrap().psi - plain).abs() < 0.02 * plain);
+}
+
+#[test]
+fn nothing_known_is_never_stable() {
+    let (schema, profile) = two_features();
+    let detector = DriftDetector::default();
+    assert_eq!(detector.detect(&profile, &Counts::empty(&profile)).verdict, Verdict::NoTraffic);
+    let few = detect(99, as_reference, |_| 0.5);
+    assert_eq!(few.verdict, Verdict::InsufficientData { have: 99, need: 100 });
+    assert_eq!(few.max_psi(), None);
+
+    // Everything refused: no rows to compare, and still something to say.
+    let mut refused = Counts::empty(&profile);
+    for _ in 0..100 {
+        let mut out = crate::validate::Violations::new();
+        crate::record::decode_row(&schema, b"{}", &mut out).unwrap();
+        refused.observe_rejected(&schema, &out);
+    }
+    let report = detector.detect(&profile, &refused);
+    assert_eq!(report.verdict, Verdict::InsufficientData { have: 0, need: 100 });
+    assert!(matches!(&report.signals[..], [Signal::Rejected { share, .. }] if *share > 0.99));
+
+    // Another profile of the same schema.
+    let other = Array2::from_shape_fn((400, 2), |(i, _)| (i * i) as f64);
+    let other = Profile::fit(&Batch::from_array(&schema, other.view()).unwrap()).unwrap();
+    let report = detector.detect(&other, &Counts::empty(&profile));
+    assert!(matches!(report.verdict, Verdict::NotComparable { .. }), "{report}");
+}
+
+#[test]
+fn over_the_threshold_by_chance_is_elevated() {
+    // Fifty levels and a hundred rows: PSI alone would raise an alarm.
+    let levels: Vec<String> = (0..50).map(|i| format!("level {i}")).collect();
+    let schema = FeatureSchema::new([Feature::categorical("k", levels)]).unwrap();
+    let column = |rows: usize, step: usize| -> Vec<_> {
+        (0..rows).map(|i| LevelId::new(i * step % 50).unwrap()).collect()
+    };
+    let reference = column(1000, 1);
+    let batch = Batch::new(&schema, vec![crate::record::Column::Levels(&reference)]).unwrap();
+    let profile = Profile::fit(&batch).unwrap();
+    // A hundred draws from the same levels: no drift at all.
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let live: Vec<_> =
+        (0..100).map(|_| LevelId::new(rng.next_u32() as usize % 50).unwrap()).collect();
+    let batch = Batch::new(&schema, vec![crate::record::Column::Levels(&live)]).unwrap();
+    let counts = Counts::of(&profile, &batch, None).unwrap();
+    let report = DriftDetector::default().detect(&profile, &counts);
+    assert_eq!(report.features[0].status, FeatureStatus::Elevated, "{report}");
+    assert_eq!(report.verdict, Verdict::Stable);
+    let settings = DriftSettings { gate: Gate::Off, ..DriftSettings::default() };
+    let report = DriftDetector::new(settings).unwrap().detect(&profile, &counts);
+    assert_eq!(report.verdict, Verdict::Drift, "with the gate off PSI alone decides");
+}
+
+#[test]
+fn a_report_survives_a_file_and_prints() {
+    let report = detect(300, |i, _| i as f64 / 10.0, |_| 0.01);
+    let json = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<DriftReport>(&json).unwrap(), report);
+    let text = report.to_string();
+    for part in
+        ["drift: 2 of 2 features drifted", "what changed", "predictions drifted", "prediction"]
+    {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn a_category_that_was_refused_on_reading_counts_as_other() {
+    use crate::record::{Columns, Table};
+    use crate::validate::Violations;
+
+    let schema = FeatureSchema::new([Feature::categorical("plan", ["basic"]).nullable()]).unwrap();
+    let table = Table::from_rows(["plan"], [["basic"], ["gold"], [""]]).unwrap();
+    let mut out = Violations::new();
+    let columns = Columns::from_table(&schema.into(), &table, &mut out).unwrap();
+    let profile = Profile::fit(&columns.batch()).unwrap();
+    let counts = Counts::of(&profile, &columns.batch(), None).unwrap();
+    assert_eq!((out.error_count(), counts.slots(0)), (1, &[1, 1, 1][..]));
+    assert_eq!(profile.features()[0].counts(), [1, 1, 1]);
+    assert_eq!(counts.summaries()[0].unseen_total(), 1);
+}

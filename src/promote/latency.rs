@@ -1,0 +1,315 @@
+//! How long one prediction takes, and a fair way to compare two models by it.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::evaluation::{float, mean};
+use crate::model::Model;
+use crate::record::Row;
+
+/// Milliseconds per prediction.
+///
+/// ```
+/// use std::time::Duration;
+/// use pmmds::promote::Latency;
+///
+/// let champion = Latency::from_samples(&[Duration::from_millis(2), Duration::from_millis(4)]).unwrap();
+/// assert_eq!((champion.mean_ms(), champion.p50_ms(), champion.calls()), (3.0, 3.0, 2));
+/// let challenger = Latency::from_samples(&[Duration::from_millis(6)]).unwrap();
+/// assert_eq!(challenger.ratio_to(&champion), Some(2.0));
+/// assert_eq!(Latency::from_samples(&[]), None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    // all finite and at least 0
+    mean_ms: f64,
+    p50_ms: f64,
+    p95_ms: f64,
+    p99_ms: f64,
+    // at least 1
+    calls: u64,
+}
+
+impl Latency {
+    /// The latency of single calls that took `samples`; `None` without samples.
+    ///
+    /// The mean is the plain one. Percentiles interpolate linearly between the two nearest samples
+    /// (numpy's default), so with fewer than 100 samples the 99th is close to the slowest.
+    #[must_use]
+    pub fn from_samples(samples: &[Duration]) -> Option<Self> {
+        let samples: Vec<f64> = samples.iter().map(|sample| milliseconds(*sample)).collect();
+        (!samples.is_empty()).then(|| Self::of(mean(samples.iter().copied()), samples))
+    }
+
+    // At least one sample.
+    fn of(mean_ms: f64, mut samples: Vec<f64>) -> Self {
+        samples.sort_unstable_by(f64::total_cmp);
+        Self {
+            mean_ms,
+            p50_ms: percentile(&samples, 50),
+            p95_ms: percentile(&samples, 95),
+            p99_ms: percentile(&samples, 99),
+            calls: samples.len() as u64,
+        }
+    }
+
+    /// The mean; of a [`measure_interleaved`] run the robust one described there.
+    #[must_use]
+    pub fn mean_ms(&self) -> f64 {
+        self.mean_ms
+    }
+
+    /// The median.
+    #[must_use]
+    pub fn p50_ms(&self) -> f64 {
+        self.p50_ms
+    }
+
+    /// What 95 % of the calls do not exceed.
+    #[must_use]
+    pub fn p95_ms(&self) -> f64 {
+        self.p95_ms
+    }
+
+    /// What 99 % of the calls do not exceed.
+    #[must_use]
+    pub fn p99_ms(&self) -> f64 {
+        self.p99_ms
+    }
+
+    /// Calls that were timed on their own.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// This mean over the mean of `champion`: 1.2 is 20 % slower. `None` where the quotient is no
+    /// number, as when the champion was too fast for the clock.
+    #[must_use]
+    pub fn ratio_to(&self, champion: &Self) -> Option<f64> {
+        let ratio = self.mean_ms / champion.mean_ms;
+        (champion.mean_ms > 0.0 && ratio.is_finite() && ratio >= 0.0).then_some(ratio)
+    }
+}
+
+/// Times two models on the same rows, alternating between them, by a `clock` that counts up from
+/// anywhere.
+///
+/// Measured one after the other, two identical models came out at 1.196, with 1.20 as the limit:
+/// caches warm up, clock rates change, a neighbour wakes. Here whatever drifts touches both alike:
+///
+/// * one pass over the rows with each model warms up, untimed;
+/// * then, `rounds` times, each model passes over all rows, timed as a whole, so that the clock is
+///   read twice per pass and weighs nothing; odd rounds go first-second, even ones second-first;
+/// * then, in the same alternation row by row, each call is timed on its own for the percentiles
+///   (which include one reading of the clock).
+///
+/// The mean is the *median over the rounds* of the passes' means: a pass that was interrupted is
+/// outvoted, where the plain mean would blame the model that happened to run (median of means: G.
+/// Lugosi, S. Mendelson, 2019, DOI 10.1007/s10208-019-09427-x). With an even number of rounds a
+/// linear drift cancels exactly. Calls of each model: `rows * (2 * rounds + 1)`.
+///
+/// `None` without rows or rounds. Rows must be of the models' schema.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Instant;
+/// use pmmds::model::{Model, Task};
+/// use pmmds::promote::measure_interleaved;
+/// use pmmds::record::Row;
+/// use pmmds::schema::{Feature, FeatureSchema};
+///
+/// #[derive(Debug)]
+/// struct Constant(Arc<FeatureSchema>);
+/// impl Model for Constant {
+///     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+///     fn task(&self) -> Task { Task::binary() }
+///     fn score(&self, _: &Row) -> f64 { 0.5 }
+/// }
+///
+/// let model = Constant(Arc::new(FeatureSchema::new([Feature::numeric("x")])?));
+/// let rows = vec![Row::missing(model.schema()); 50];
+/// let start = Instant::now();
+/// let (first, second) =
+///     measure_interleaved(&model, &model, &rows, 10, &|| start.elapsed()).unwrap();
+/// assert_eq!((first.calls(), second.calls()), (500, 500));
+/// # Ok::<(), pmmds::schema::SchemaError>(())
+/// ```
+#[must_use]
+pub fn measure_interleaved(
+    first: &dyn Model,
+    second: &dyn Model,
+    rows: &[Row],
+    rounds: usize,
+    clock: &dyn Fn() -> Duration,
+) -> Option<(Latency, Latency)> {
+    if rows.is_empty() || rounds == 0 {
+        return None;
+    }
+    let models = [first, second];
+    let timed = |model: &dyn Model, rows: &[Row]| {
+        let start = clock();
+        for row in rows {
+            black_box(model.score(black_box(row)));
+        }
+        milliseconds(clock().saturating_sub(start))
+    };
+    for model in models {
+        timed(model, rows);
+    }
+    let mut means = [Vec::with_capacity(rounds), Vec::with_capacity(rounds)];
+    let mut calls = [Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+        for side in order {
+            means[side].push(timed(models[side], rows) / float(rows.len()));
+        }
+        for row in rows {
+            for side in order {
+                calls[side].push(timed(models[side], std::slice::from_ref(row)));
+            }
+        }
+    }
+    let [first_means, second_means] = means.map(|mut means| {
+        means.sort_unstable_by(f64::total_cmp);
+        percentile(&means, 50)
+    });
+    let [first_calls, second_calls] = calls;
+    Some((Latency::of(first_means, first_calls), Latency::of(second_means, second_calls)))
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// The value that `percent` of the ascending, non-empty `sorted` do not exceed, by linear
+/// interpolation.
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    let position = (sorted.len() - 1) * percent;
+    let (below, part) = (sorted[position / 100], float(position % 100) / 100.0);
+    let above = sorted[position.div_ceil(100)];
+    (above - below).mul_add(part, below)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::model::Task;
+    use crate::schema::{Feature, FeatureSchema};
+
+    /// A machine on which time passes only while a model scores, by a plan of its own.
+    #[derive(Debug)]
+    struct Machine {
+        schema: Arc<FeatureSchema>,
+        nanos: AtomicU64,
+        calls: AtomicU64,
+        // by how many nanoseconds each call is slower than the one before
+        drift: u64,
+        // every so many calls, one takes 50 ms
+        hiccup_every: Option<u64>,
+    }
+
+    impl Machine {
+        fn new(drift: u64, hiccup_every: Option<u64>) -> Self {
+            let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")]).unwrap());
+            Self { schema, nanos: 0.into(), calls: 0.into(), drift, hiccup_every }
+        }
+
+        fn now(&self) -> Duration {
+            Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+        }
+
+        fn work(&self, base: u64) {
+            let call = self.calls.fetch_add(1, Ordering::Relaxed);
+            let hiccup = self.hiccup_every.is_some_and(|every| call % every == every - 1);
+            let took = base + self.drift * call + if hiccup { 50_000_000 } else { 0 };
+            self.nanos.fetch_add(took, Ordering::Relaxed);
+        }
+    }
+
+    #[derive(Debug)]
+    struct Timed<'a> {
+        machine: &'a Machine,
+        base: u64,
+    }
+
+    impl Model for Timed<'_> {
+        fn schema(&self) -> &Arc<FeatureSchema> {
+            &self.machine.schema
+        }
+
+        fn task(&self) -> Task {
+            Task::binary()
+        }
+
+        fn score(&self, _: &Row) -> f64 {
+            self.machine.work(self.base);
+            0.5
+        }
+    }
+
+    fn interleaved(machine: &Machine, first: u64, second: u64, rounds: usize) -> f64 {
+        let rows = vec![Row::missing(&machine.schema); 20];
+        let (a, b) = (Timed { machine, base: first }, Timed { machine, base: second });
+        let (a, b) = measure_interleaved(&a, &b, &rows, rounds, &|| machine.now()).unwrap();
+        b.ratio_to(&a).unwrap()
+    }
+
+    #[test]
+    fn identical_models_on_a_drifting_machine_come_out_equal() {
+        // One after the other, the same machine makes the second look 20 % slower.
+        let machine = Machine::new(10, None);
+        let pass = |calls: u64| {
+            let start = machine.now();
+            (0..calls).for_each(|_| machine.work(8_000));
+            machine.now() - start
+        };
+        let (first, second) = (pass(200), pass(200));
+        let sequential = second.as_secs_f64() / first.as_secs_f64();
+        assert!((1.20..1.25).contains(&sequential), "{sequential}");
+
+        let machine = Machine::new(10, None);
+        let ratio = interleaved(&machine, 8_000, 8_000, 10);
+        assert!((ratio - 1.0).abs() < 1e-9, "{ratio}");
+    }
+
+    #[test]
+    fn a_slower_model_is_found_through_drift_and_hiccups() {
+        let ratio = interleaved(&Machine::new(1, Some(97)), 1_000_000, 1_500_000, 20);
+        assert!((1.49..1.51).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn nothing_measured_is_none() {
+        let machine = Machine::new(0, None);
+        let model = Timed { machine: &machine, base: 1 };
+        let row = [Row::missing(&machine.schema)];
+        assert_eq!(measure_interleaved(&model, &model, &[], 3, &|| machine.now()), None);
+        assert_eq!(measure_interleaved(&model, &model, &row, 0, &|| machine.now()), None);
+        // A clock that stands still, or runs backwards, gives no ratio.
+        let (a, b) = measure_interleaved(&model, &model, &row, 3, &|| Duration::ZERO).unwrap();
+        assert_eq!(b.ratio_to(&a), None);
+        let left = AtomicU64::new(1_000);
+        let backwards = || Duration::from_nanos(left.fetch_sub(1, Ordering::Relaxed));
+        let (a, b) = measure_interleaved(&model, &model, &row, 3, &backwards).unwrap();
+        assert_eq!(b.ratio_to(&a), None);
+    }
+
+    #[test]
+    fn percentiles_interpolate() {
+        let samples: Vec<Duration> = (1..=101).map(Duration::from_millis).collect();
+        let latency = Latency::from_samples(&samples).unwrap();
+        let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-9, "{got} for {want}");
+        close(latency.mean_ms(), 51.0);
+        close(latency.p50_ms(), 51.0);
+        close(latency.p95_ms(), 96.0);
+        close(latency.p99_ms(), 100.0);
+        let two = Latency::from_samples(&[Duration::from_millis(1), Duration::from_millis(2)]);
+        close(two.unwrap().p95_ms(), 1.95);
+    }
+}

@@ -1,0 +1,50 @@
+//! Reference values for the tests, kept beside the repository: numpy, scipy and scikit-learn made
+//! them.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+/// The oracle called `name`. Looks into `$PMMDS_ORACLES`, else into `../shared/oracles` beside the
+/// repository.
+///
+/// # Panics
+///
+/// When it cannot be read: a test without its reference values must not pass.
+pub(crate) fn read(name: &str) -> Value {
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/oracles");
+    let folder = std::env::var_os("PMMDS_ORACLES").map_or_else(beside, PathBuf::from);
+    let path = folder.join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
+        panic!(
+            "no reference values in {}: {error}; set PMMDS_ORACLES to the folder that holds {name}",
+            path.display()
+        )
+    });
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The number `value`.
+pub(crate) fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// The number `value`, which may be one of the strings "NaN", "Infinity" and "-Infinity".
+pub(crate) fn any_number(value: &Value) -> f64 {
+    match value.as_str() {
+        Some("NaN") => f64::NAN,
+        Some("Infinity") => f64::INFINITY,
+        Some("-Infinity") => f64::NEG_INFINITY,
+        _ => number(value),
+    }
+}
+
+/// The list of numbers `value`.
+pub(crate) fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap_or_else(|| panic!("{value} is no list")).iter().map(number).collect()
+}
+
+/// Whether `got` is `want`, up to the `relative` tolerance.
+pub(crate) fn close(got: f64, want: f64, relative: f64) -> bool {
+    (got - want).abs() <= relative * want.abs()
+}

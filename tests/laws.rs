@@ -1,0 +1,502 @@
+//! What must hold for every input, tried on many.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use pmmds::record::{Columns, Row, Table, Value, decode_row};
+use pmmds::schema::{
+    Feature, FeatureKind, FeatureSchema, LevelId, MAX_NAME_BYTES, SchemaError, Unlisted,
+};
+use pmmds::validate::{FeatureValidator, Rule, SchemaValidator, Violation, Violations};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+/// Largest magnitude up to which every whole number has an `f64` of its own: 2^53.
+const EXACT_INTEGERS: u64 = 1 << 53;
+
+// ---------------------------------------------------------------------------------------------
+// What is tried
+// ---------------------------------------------------------------------------------------------
+
+/// A name or a level: short and plain, or whatever a sender with a grudge would choose.
+fn name() -> impl Strategy<Value = String> {
+    let usable = |name: &String| FeatureSchema::new([Feature::numeric(name.clone())]).is_ok();
+    prop_oneof![
+        3 => "[a-z]{1,3}",
+        2 => proptest::collection::vec(
+            prop_oneof![
+                select(vec!['"', '\\', '\'', '/', '{', '}', ':', ';', '$', '%', '=', '@', '\u{fe0f}',
+                            'é', 'ß', 'İ', '🦀', '\u{10ffff}', '\u{e000}', '\u{200d}', ' ', '#', '`']),
+                any::<char>(),
+            ],
+            1..40,
+        )
+        .prop_map(|chars| chars.into_iter().collect::<String>().trim().to_owned()),
+        1 => select(vec!["\"", "\\", "é", "🦀", "x"])
+            .prop_map(|unit| unit.repeat(MAX_NAME_BYTES / unit.len())),
+    ]
+    .prop_filter("not a usable name", usable)
+}
+
+fn bound() -> impl Strategy<Value = f64> {
+    prop_oneof![Just(0.0), Just(-0.0), -100.0..100.0, finite()]
+}
+
+fn finite() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        4 => proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL | proptest::num::f64::ZERO,
+        2 => (-1_000_i32..1_000).prop_map(f64::from),
+        1 => select(vec![
+            f64::MAX, f64::MIN, f64::MIN_POSITIVE, f64::from_bits(1), 0.1, 1e21, 1e16, 1e15,
+            9_007_199_254_740_991.0, 9_007_199_254_740_992.0, 9_007_199_254_740_994.0,
+        ]),
+    ]
+}
+
+fn feature() -> impl Strategy<Value = Feature> {
+    let numeric = (name(), any::<bool>(), proptest::option::of((bound(), bound()))).prop_map(
+        |(name, integer, range)| {
+            let feature = if integer { Feature::integer(name) } else { Feature::numeric(name) };
+            match range {
+                Some((a, b)) => feature.range(a.min(b), a.max(b)),
+                None => feature,
+            }
+        },
+    );
+    let levels = proptest::collection::hash_set(name(), 1..5);
+    let categorical = (name(), levels, any::<bool>()).prop_map(|(name, levels, other)| {
+        let feature = Feature::categorical(name, levels);
+        if other { feature.unlisted(Unlisted::Other) } else { feature }
+    });
+    (prop_oneof![numeric, categorical], any::<bool>(), any::<bool>()).prop_map(
+        |(feature, nullable, sensitive)| {
+            let feature = if nullable { feature.nullable() } else { feature };
+            if sensitive { feature.sensitive() } else { feature }
+        },
+    )
+}
+
+fn schema() -> impl Strategy<Value = Arc<FeatureSchema>> {
+    proptest::collection::vec(feature(), 1..8).prop_map(|mut features| {
+        let mut names = HashSet::new();
+        features.retain(|feature| names.insert(feature.name().to_lowercase()));
+        Arc::new(FeatureSchema::new(features).unwrap())
+    })
+}
+
+/// A row that its schema can express: every value missing or of the right kind.
+fn row(schema: &Arc<FeatureSchema>) -> impl Strategy<Value = Row> + use<> {
+    let schema = Arc::clone(schema);
+    proptest::collection::vec((0_u8..8, finite(), any::<Index>()), schema.len()).prop_map(
+        move |choices| {
+            let mut row = Row::missing(&schema);
+            for ((id, feature), (choice, number, index)) in
+                schema.ids().zip(schema.features()).zip(choices)
+            {
+                let value = match (choice, feature.kind()) {
+                    (0, _) => Value::Missing,
+                    (_, FeatureKind::Numeric { .. }) => Value::Number(number),
+                    (1, FeatureKind::Categorical { unlisted: Unlisted::Other, .. }) => {
+                        Value::Level(LevelId::OTHER)
+                    }
+                    (_, _) => {
+                        Value::Level(LevelId::new(index.index(feature.levels().len())).unwrap())
+                    }
+                };
+                row.set(id, value);
+            }
+            row
+        },
+    )
+}
+
+fn schema_and_row() -> impl Strategy<Value = (Arc<FeatureSchema>, Row)> {
+    schema().prop_flat_map(|schema| {
+        let row = row(&schema);
+        (Just(schema), row)
+    })
+}
+
+/// Bytes that mean something to a JSON parser.
+fn meaningful() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        select(vec![
+            &b"\""[..],
+            b"\\",
+            b"{",
+            b"}",
+            b"[",
+            b"]",
+            b":",
+            b",",
+            b"0",
+            b"9",
+            b"-",
+            b"+",
+            b".",
+            b"e",
+            b"null",
+            b"true",
+            b"false",
+            b"NaN",
+            b"1e400",
+            b"\\u0000",
+            b"\\ud800",
+            b"\\udc00",
+            b" ",
+            b"\0",
+            b"\xff",
+            b"\xc3",
+            b"\xed\xa0\x80",
+            b"\xef\xbb\xbf",
+            b"\"a\":1,",
+            b"[[[[",
+            b"{\"a\":",
+            b"9007199254740993",
+            b"18446744073709551616",
+        ])
+        .prop_map(<[u8]>::to_vec),
+        proptest::collection::vec(any::<u8>(), 1..4),
+    ]
+}
+
+/// A document that was good until it met `edits`.
+fn edited(json: &str, edits: Vec<(Index, usize, Vec<u8>)>) -> Vec<u8> {
+    let mut bytes = json.as_bytes().to_vec();
+    for (at, cut, insert) in edits {
+        let at = at.index(bytes.len() + 1);
+        let end = (at + cut).min(bytes.len());
+        bytes.splice(at..end, insert);
+    }
+    bytes
+}
+
+// ---------------------------------------------------------------------------------------------
+// The slow twin of the decoder
+// ---------------------------------------------------------------------------------------------
+
+type Counts = BTreeMap<(Option<String>, Rule), u64>;
+
+enum Twin {
+    /// No JSON, or none that `serde_json::Value` can hold.
+    Unreadable,
+    /// JSON, but no object.
+    NoObject,
+    /// A whole number of more than 64 bits became a float on the way: what was written is lost.
+    Unknowable,
+    Read(Vec<Value>, Counts),
+}
+
+fn twin(schema: &FeatureSchema, json: &[u8]) -> Twin {
+    let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
+    let object = match serde_json::from_slice(json) {
+        Ok(serde_json::Value::Object(object)) => object,
+        Ok(_) => return Twin::NoObject,
+        Err(_) => return Twin::Unreadable,
+    };
+    let mut counts = Counts::new();
+    let mut count = |feature: Option<&str>, rule| {
+        *counts.entry((feature.map(str::to_owned), rule)).or_default() += 1;
+        Value::Invalid
+    };
+    let mut values = Vec::new();
+    for feature in schema.features() {
+        let name = Some(feature.name());
+        let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
+        values.push(match object.get(feature.name()) {
+            None => count(name, Rule::MissingFeature),
+            Some(serde_json::Value::Null) => Value::Missing,
+            Some(serde_json::Value::Number(number)) if numeric => {
+                let magnitude = number.as_u64().or(number.as_i64().map(i64::unsigned_abs));
+                let float = number.as_f64().unwrap();
+                match magnitude {
+                    Some(magnitude) if magnitude > EXACT_INTEGERS => count(name, Rule::OutOfRange),
+                    Some(_) => Value::Number(float),
+                    None if float.abs() >= 9.2e18 => return Twin::Unknowable,
+                    None => Value::Number(float),
+                }
+            }
+            Some(serde_json::Value::String(text)) if !numeric => {
+                match (feature.levels().iter().position(|level| level == text), feature.kind()) {
+                    (Some(index), _) => Value::Level(LevelId::new(index).unwrap()),
+                    (None, FeatureKind::Categorical { unlisted: Unlisted::Other, .. }) => {
+                        Value::Level(LevelId::OTHER)
+                    }
+                    (None, _) => count(name, Rule::InvalidCategory),
+                }
+            }
+            Some(_) if numeric => count(name, Rule::NotANumber),
+            Some(_) => count(name, Rule::NotAString),
+        });
+    }
+    for _ in object.keys().filter(|name| schema.id(name).is_none()) {
+        count(None, Rule::UnknownFeature);
+    }
+    Twin::Read(values, counts)
+}
+
+fn counts(schema: &FeatureSchema, out: &Violations) -> Counts {
+    let name = |id| schema.get(id).unwrap().name().to_owned();
+    out.counts().map(|(id, rule, count)| ((id.map(name), rule), count)).collect()
+}
+
+fn agrees_with_twin(schema: &FeatureSchema, json: &[u8]) -> Result<(), TestCaseError> {
+    let mut out = Violations::new();
+    let decoded = decode_row(schema, json, &mut out);
+    let duplicates = out.count(Rule::DuplicateFeature) > 0;
+    match (decoded, twin(schema, json)) {
+        (Err(_), Twin::Unreadable | Twin::NoObject) | (_, Twin::Unknowable) => {}
+        (Err(error), Twin::Read(..)) => prop_assert!(false, "only the twin could read it: {error}"),
+        // The twin gives up on what a violation can name: 1e400, a lone surrogate, deep nesting.
+        (Ok(_), Twin::Unreadable) => prop_assert!(!out.is_valid()),
+        (Ok(_), Twin::NoObject) => prop_assert!(false, "this is no object"),
+        (Ok(row), Twin::Read(values, expected)) if !duplicates => {
+            prop_assert_eq!(row.values(), values);
+            prop_assert_eq!(counts(schema, &out), expected);
+        }
+        (Ok(_), Twin::Read(..)) => {}
+    }
+    Ok(())
+}
+
+fn bits(row: &Row) -> Vec<(Value, Option<u64>)> {
+    let bits = |value: &Value| match value {
+        Value::Number(number) => (Value::Number(*number), Some(number.to_bits())),
+        other => (*other, None),
+    };
+    row.values().iter().map(bits).collect()
+}
+
+/// A violation without the row it stands in.
+fn told(violation: &Violation) -> (Rule, &str, Option<&str>, &str) {
+    (violation.rule(), violation.feature(), violation.value(), violation.message())
+}
+
+// ---------------------------------------------------------------------------------------------
+// The laws
+// ---------------------------------------------------------------------------------------------
+
+proptest! {
+    #[test]
+    fn a_schema_survives_both_files(schema in schema()) {
+        let from_toml = FeatureSchema::from_toml(&schema.to_toml()).unwrap();
+        let from_json = FeatureSchema::from_json(&schema.to_json()).unwrap();
+        for read in [from_toml, from_json] {
+            prop_assert_eq!(&read, &*schema);
+            prop_assert_eq!(read.fingerprint(), schema.fingerprint());
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_schema_is_an_error_and_no_panic(
+        schema in schema(),
+        edits in proptest::collection::vec((any::<Index>(), 0_usize..6, meaningful()), 1..4),
+    ) {
+        let toml = String::from_utf8_lossy(&edited(&schema.to_toml(), edits.clone())).into_owned();
+        let json = String::from_utf8_lossy(&edited(&schema.to_json(), edits)).into_owned();
+        for read in [FeatureSchema::from_toml(&toml), FeatureSchema::from_json(&json)] {
+            let expected = matches!(read, Ok(_) | Err(SchemaError::Text { .. }));
+            prop_assert!(expected);
+        }
+    }
+
+    #[test]
+    fn a_row_survives_json_bit_for_bit((schema, row) in schema_and_row()) {
+        let mut out = Violations::new();
+        let json = row.to_json(&schema);
+        let decoded = decode_row(&schema, json.as_bytes(), &mut out).unwrap();
+        prop_assert!(out.is_clean(), "{json}: {:?}", out.errors().next());
+        prop_assert_eq!(bits(&decoded), bits(&row));
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(
+        schema in schema(),
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        parts in proptest::collection::vec(meaningful(), 0..30),
+    ) {
+        agrees_with_twin(&schema, &bytes)?;
+        agrees_with_twin(&schema, &parts.concat())?;
+        agrees_with_twin(&schema, &[b"{", &parts.concat()[..], b"}"].concat())?;
+    }
+
+    #[test]
+    fn the_decoder_agrees_with_its_slow_twin(
+        (schema, row) in schema_and_row(),
+        edits in proptest::collection::vec((any::<Index>(), 0_usize..6, meaningful()), 0..4),
+    ) {
+        agrees_with_twin(&schema, &edited(&row.to_json(&schema), edits))?;
+    }
+
+    #[test]
+    fn values_of_any_type_are_judged_as_by_the_twin(
+        schema in schema(),
+        values in proptest::collection::vec(
+            select(vec![
+                "null", "true", "5", "5.0", "5.5", "-0.0", "1e-400", "1e400", "9007199254740992",
+                "9007199254740993", "\"5\"", "\"\"", "\"\\u0000\"", "\"\\ud800\"", "[]", "[1,[2]]",
+                "{}", "{\"a\":{\"b\":null}}", "1180591620717411303424", "1e20",
+            ]),
+            8,
+        ),
+    ) {
+        let members: Vec<String> = schema.features().iter().zip(values)
+            .map(|(feature, value)| {
+                format!("{}:{value}", serde_json::Value::from(feature.name()))
+            })
+            .collect();
+        agrees_with_twin(&schema, format!("{{{}}}", members.join(",")).as_bytes())?;
+    }
+
+    #[test]
+    fn a_table_reads_like_its_rows(
+        schema in schema(),
+        cells in proptest::collection::vec(
+            proptest::collection::vec(
+                (0_u8..6, finite(), any::<Index>(),
+                 select(vec!["", " ", "NA", "x", "1,5", "9007199254740993", "1e400", "inf"])),
+                8,
+            ),
+            0..6,
+        ),
+    ) {
+        let text = |feature: &Feature, (choice, number, index, odd): &(u8, f64, Index, &str)| {
+            match (choice, feature.levels().len()) {
+                (0, _) => (*odd).to_owned(),
+                (_, 0) => format!("{number:e}"),
+                (_, levels) => feature.levels()[index.index(levels)].clone(),
+            }
+        };
+        let rows: Vec<Vec<String>> = cells
+            .iter()
+            .map(|cells| schema.features().iter().zip(cells).map(|(f, c)| text(f, c)).collect())
+            .collect();
+        let table = Table::from_rows(schema.features().iter().map(Feature::name), &rows).unwrap();
+        let (mut by_column, mut by_row) = (Violations::new(), Violations::new());
+        let columns = Columns::from_table(&schema, &table, &mut by_column).unwrap();
+        let validator = SchemaValidator::new(Arc::clone(&schema));
+        validator.validate_batch(&columns.batch(), &mut by_column);
+
+        let mut pushed = Columns::new(Arc::clone(&schema));
+        for (index, cells) in rows.iter().enumerate() {
+            let member = |(feature, cell): (&Feature, &String)| {
+                let listed = feature.levels().contains(cell);
+                let number = feature.levels().is_empty()
+                    && serde_json::from_str::<&serde_json::value::RawValue>(cell).is_ok();
+                let value = match cell {
+                    cell if !listed && Table::is_null(cell) => "null".to_owned(),
+                    cell if number => cell.clone(),
+                    cell => serde_json::Value::from(cell.as_str()).to_string(),
+                };
+                format!("{}:{value}", serde_json::Value::from(feature.name()))
+            };
+            let members: Vec<String> = schema.features().iter().zip(cells).map(member).collect();
+            let json = format!("{{{}}}", members.join(","));
+            let row = decode_row(&schema, json.as_bytes(), &mut by_row).unwrap();
+            validator.validate(&row, &mut by_row);
+            prop_assert_eq!(bits(&columns.row(index)), bits(&row));
+            prop_assert_eq!(bits(&columns.batch().row(index)), bits(&row));
+            pushed.push(&row);
+            prop_assert_eq!(bits(&pushed.row(index)), bits(&row));
+        }
+        prop_assert_eq!(counts(&schema, &by_column), counts(&schema, &by_row));
+        prop_assert_eq!(Columns::read(&schema, &table).is_err(), {
+            let mut out = Violations::new();
+            Columns::from_table(&schema, &table, &mut out).unwrap();
+            !out.is_valid()
+        });
+
+        let backwards: Vec<usize> = (0..columns.rows()).rev().collect();
+        let selected = columns.select(&backwards);
+        for (to, from) in backwards.iter().enumerate() {
+            prop_assert_eq!(bits(&selected.row(to)), bits(&columns.row(*from)));
+        }
+        if columns.rows() > 0 {
+            let of_table = Columns::from_table(&schema, &table.select(&backwards), &mut by_row);
+            prop_assert_eq!(of_table.unwrap(), selected);
+        }
+    }
+
+    #[test]
+    fn counts_are_exact_beyond_what_is_kept(
+        (schema, rows) in schema().prop_flat_map(|schema| {
+            let rows = proptest::collection::vec(row(&schema), 0..20);
+            (Just(schema), rows)
+        }),
+        limit in 0_usize..5,
+    ) {
+        let mut columns = Columns::new(Arc::clone(&schema));
+        rows.iter().for_each(|row| columns.push(row));
+        let validator = SchemaValidator::new(Arc::clone(&schema));
+        let (mut all, mut few) = (Violations::with_limit(usize::MAX), Violations::with_limit(limit));
+        validator.validate_batch(&columns.batch(), &mut all);
+        validator.validate_batch(&columns.batch(), &mut few);
+        prop_assert_eq!(all.error_count(), all.errors().len() as u64);
+        prop_assert!(all.counts().eq(few.counts()));
+        prop_assert_eq!(few.errors().len(), limit.min(all.errors().len()));
+        prop_assert_eq!(few.is_valid(), all.is_valid());
+    }
+
+    #[test]
+    fn one_row_is_judged_like_a_batch_of_one((schema, row) in schema_and_row()) {
+        let validator = SchemaValidator::new(Arc::clone(&schema));
+        let mut columns = Columns::new(Arc::clone(&schema));
+        columns.push(&row);
+        let (mut alone, mut batch) = (Violations::new(), Violations::new());
+        validator.validate(&row, &mut alone);
+        validator.validate_batch(&columns.batch(), &mut batch);
+        prop_assert!(alone.errors().map(told).eq(batch.errors().map(told)));
+        prop_assert!(alone.errors().all(|violation| violation.row().is_none()));
+        prop_assert!(batch.errors().all(|violation| violation.row() == Some(0)));
+        prop_assert!(alone.counts().eq(batch.counts()));
+    }
+
+    #[test]
+    fn any_bytes_are_a_csv_or_an_error(
+        bytes in proptest::collection::vec(any::<u8>(), 0..100),
+        parts in proptest::collection::vec(
+            select(vec!["a", "b", ",", "\"", "\n", "\r", "é", " ", "1", ";", "\u{feff}", "\0"]),
+            0..60,
+        ),
+    ) {
+        let reader = pmmds::csv::Reader::new();
+        let _ = reader.read(&bytes[..]);
+        let _ = reader.read(parts.concat().as_bytes());
+    }
+
+    #[test]
+    fn a_table_survives_csv(
+        names in proptest::collection::hash_set("[a-z]{1,5}", 2..4),
+        texts in proptest::collection::vec(any::<String>(), 0..30),
+    ) {
+        let names: Vec<String> = names.into_iter().collect();
+        let texts: Vec<String> = texts.into_iter().map(|text| text.replace('\0', "")).collect();
+        let rows: Vec<&[String]> = texts.chunks_exact(names.len()).collect();
+        let line = |cells: &[String]| {
+            let quoted: Vec<String> =
+                cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
+            quoted.join(",") + "\r\n"
+        };
+        let file = line(&names) + &rows.iter().map(|row| line(row)).collect::<String>();
+        let reader = pmmds::csv::Reader::new().space(pmmds::csv::Space::Keep);
+        let table = reader.read(file.as_bytes()).unwrap();
+        prop_assert_eq!(table, Table::from_rows(&names, rows.iter().map(|row| row.iter())).unwrap());
+    }
+
+    #[test]
+    fn a_proposed_schema_accepts_its_table(
+        cells in proptest::collection::vec(
+            select(vec!["", "NA", "0", "1", "2", "-7", "2.5", "1e3", "007", "x", "y z", "1,5"]), 3..60,
+        ),
+    ) {
+        let rows = cells.chunks_exact(3).map(|row| row.to_vec());
+        let table = Table::from_rows(["a", "b", "c"], rows).unwrap();
+        if let Ok(inferred) = FeatureSchema::infer(&table).build() {
+            let columns = Columns::read(inferred.schema(), &table).unwrap();
+            let mut out = Violations::new();
+            SchemaValidator::new(Arc::clone(inferred.schema()))
+                .validate_batch(&columns.batch(), &mut out);
+            prop_assert!(out.is_clean(), "{inferred} {:?}", out.errors().next());
+        }
+    }
+}
