@@ -28,6 +28,9 @@ pub mod schema;
 pub mod time;
 pub mod validate;
 
+#[rustfmt::skip]
+#[cfg(feature = "sqlite")] #[path = "../adapters/sqlite/mod.rs"] pub mod sqlite;
+
 pub use error::{Error, ErrorKind};
 pub use time::{Timestamp, Window};
 

@@ -379,7 +379,8 @@ impl Binning {
         }
     }
 
-    /// The slot of `value`. A value of the wrong kind counts as missing.
+    /// The slot of `value`. A value of the wrong kind counts as missing, a category that was
+    /// refused when it was read as other.
     #[must_use]
     pub fn code(&self, value: Value) -> u8 {
         let slot = match (self, value) {
@@ -388,6 +389,7 @@ impl Binning {
             (Self::Levels(levels), Value::Level(level)) => {
                 Some(level.index().filter(|at| *at < levels.len()).unwrap_or(levels.len()))
             }
+            (Self::Levels(levels), Value::Invalid) => Some(levels.len()),
             _ => None,
         };
         // Never cut: MAX_BINS and MAX_LEVELS leave room for other and missing in one byte.

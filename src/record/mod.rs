@@ -14,6 +14,7 @@ mod batch;
 mod columns;
 mod dataset;
 mod json;
+mod marks;
 mod number;
 mod row;
 mod table;

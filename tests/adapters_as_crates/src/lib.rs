@@ -14,7 +14,7 @@ pub mod csv;
 pub mod files;
 #[path = "../../../adapters/linfa/mod.rs"]
 pub mod linfa;
-// #[path = "../../../adapters/sqlite/mod.rs"]
-// pub mod sqlite;
+#[path = "../../../adapters/sqlite/mod.rs"]
+pub mod sqlite;
 #[path = "../../../adapters/system/mod.rs"]
 pub mod system;
