@@ -43,7 +43,12 @@ async fn every_row_answers_as_listed() {
         ("1e-400", with_tenure("1e-400"), 200, ""),
         ("-0.0", with_tenure("-0.0"), 200, ""),
         ("a duplicate feature", with_tenure("12, \"tenure\": 12"), 400, "tenure"),
-        ("a duplicate unknown key", with_tenure("12, \"a\": 1, \"a\": 1"), 400, "duplicate key"),
+        (
+            "a duplicate unknown key",
+            with_tenure("12, \"a\": 1, \"a\": 1"),
+            400,
+            "Duplicate feature: a",
+        ),
         ("a lone surrogate", with_contract(br#""\ud800""#), 400, "contract"),
         ("a lone surrogate in a key", with_tenure("12, \"\\ud800\": 1"), 400, "Invalid JSON"),
         ("invalid UTF-8", with_contract(b"\"\xff\xfe\""), 400, "not UTF-8"),

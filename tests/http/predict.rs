@@ -2,6 +2,7 @@
 
 use pmmds::axum::{RawFeatures, Scoring};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::support::{
@@ -64,7 +65,7 @@ async fn the_bad_payload_of_the_readme_is_refused_in_its_words() {
     );
     assert_eq!(server.log.events().len(), 0);
     // What was refused is counted, by feature and rule, for the monitor.
-    let log = server.log.clone();
+    let log = Arc::clone(&server.log);
     crate::support::until("the refusal is logged", || !log.batches().is_empty()).await;
     let batches = server.log.batches();
     assert_eq!(batches[0].counts().rejected_requests(), 1);
