@@ -409,7 +409,8 @@ impl InferenceLog for SqliteStore {
             let (event, version) = self.event(row)?;
             let outcome: f64 = row.try_get("outcome").map_err(failed)?;
             if !outcome.is_finite() {
-                return Err(self.corrupt(format_args!("request {} has outcome {outcome}", event.request_id)));
+                return Err(self
+                    .corrupt(format_args!("request {} has outcome {outcome}", event.request_id)));
             }
             Ok(LabelledEvent { event, version, outcome })
         };
@@ -589,7 +590,10 @@ fn bytes(hex: &str) -> Vec<u8> {
         b'0'..=b'9' => digit - b'0',
         _ => digit.wrapping_sub(b'A').wrapping_add(10),
     };
-    hex.as_bytes().chunks(2).map(|pair| pair.iter().fold(0, |byte, c| byte << 4 | digit(*c))).collect()
+    hex.as_bytes()
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0, |byte, c| byte << 4 | digit(*c)))
+        .collect()
 }
 
 /// As SQLite keeps numbers; an event is made with no more.
