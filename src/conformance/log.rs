@@ -18,7 +18,6 @@
 //! ```
 
 use std::future::Future;
-use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -80,9 +79,9 @@ impl Options {
         self
     }
 
-    /// How many random batches are counted in random windows. Defaults to 60.
-    pub fn batches(mut self, batches: NonZeroU32) -> Self {
-        self.batches = batches.get();
+    /// How many random batches are counted in random windows, at least 1. Defaults to 60.
+    pub fn batches(mut self, batches: u32) -> Self {
+        self.batches = batches.max(1);
         self
     }
 
