@@ -56,6 +56,12 @@ stored!(
     PromotionDecision is "decision" in "promotion_decisions" by created_at
 );
 
+/// The queries of all lists.
+#[cfg(test)]
+pub(super) fn lists() -> [&'static str; 4] {
+    [DriftRun::LIST, Alert::LIST, RetrainingRun::LIST, PromotionDecision::LIST]
+}
+
 impl SqliteStore {
     /// The record with this id, if there is one.
     async fn find<T: Stored>(

@@ -1,5 +1,6 @@
 //! The inference log in SQLite.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,7 +23,7 @@ use crate::{Error, ErrorKind, Timestamp, Window};
 
 const RULES: Rules = Rules::new(COMPONENT);
 
-/// Rows that are counted between two looks at the file; memory is bounded by it.
+/// Rows that are counted at a time; memory is bounded by it.
 const ROWS_AT_ONCE: i64 = 10_000;
 
 /// Rows that are deleted in one transaction, so that writers wait milliseconds.
@@ -107,12 +108,16 @@ fn place(event: &InferenceEvent) -> Cursor {
     Cursor { at: event.at, id: event.id }
 }
 
-const INSERT_EVENT: &str = "
-    INSERT INTO prediction_logs (model, at, id, request_id, batch, version, profile, score, label,
-        latency_us, has_features, codes)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+/// The insertion of so many events at once: a round trip to the connection costs as much as five
+/// rows. The sizes end with 1, so that every number of events is a sum of them.
+static INSERT_EVENTS: LazyLock<[(usize, String); 3]> = LazyLock::new(|| {
+    const INTO: &str = "INSERT INTO prediction_logs (model, at, id, request_id, batch, version,
+        profile, score, label, latency_us, has_features, codes) VALUES ";
+    const ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    [100, 10, 1].map(|size| (size, INTO.to_owned() + &[ROW].repeat(size).join(", ")))
+});
 
-const SCAN: &str = "
+pub(super) const SCAN: &str = "
     SELECT e.at, e.id, e.request_id, e.version, e.score, e.label, e.latency_us, e.has_features,
         e.codes, p.fingerprint, f.features
     FROM prediction_logs e
@@ -124,7 +129,7 @@ const SCAN: &str = "
     ORDER BY e.at, e.id LIMIT ?5";
 
 // CROSS JOIN: SQLite reads events in their order and looks the rest up.
-const LABELLED: &str = "
+pub(super) const LABELLED: &str = "
     SELECT e.at, e.id, e.request_id, e.version, e.score, e.label, e.latency_us, e.has_features,
         e.codes, f.features, o.outcome
     FROM prediction_logs e
@@ -138,10 +143,57 @@ const LABELLED: &str = "
                 AND (earlier.at, earlier.id) < (e.at, e.id))
     ORDER BY e.at, e.id LIMIT ?5";
 
-const CODES: &str = "
-    SELECT e.at, e.id, e.codes, e.profile = ?6 FROM prediction_logs e
-    WHERE e.model = ?1 AND (e.at, e.id) > (?2, ?3) AND e.at < ?4 AND e.version = ?5
-    ORDER BY e.at, e.id LIMIT ?7";
+pub(super) const SUMMARIES: &str = "
+    SELECT first_at, id, summary FROM ingest_batches
+    WHERE model = ?1 AND version = ?2 AND profile = ?3 AND (first_at, id) > (?4, ?5)
+        AND first_at < ?6 AND last_at < ?6 AND summary IS NOT NULL
+    ORDER BY first_at, id LIMIT ?7";
+
+// Codes travel as one text for thousands of rows: a row of its own costs ten times as much.
+pub(super) const CODES: &str = "
+    SELECT count(*) FILTER (WHERE e.profile <> ?7),
+        group_concat(hex(e.codes)) FILTER (WHERE e.profile = ?7)
+    FROM prediction_logs e
+    WHERE e.model = ?1 AND (e.at, e.id) >= (?2, ?3) AND (e.at, e.id) < (?4, ?5)
+        AND e.version = ?6";
+
+/// Where the next stretch of rows begins.
+pub(super) const NEXT: &str = "
+    SELECT at, id FROM prediction_logs
+    WHERE model = ?1 AND (at, id) >= (?2, ?3) AND at < ?4
+    ORDER BY at, id LIMIT 1 OFFSET ?5";
+
+/// The event whose codes are no codes.
+const BAD_CODES: &str = "
+    SELECT id FROM prediction_logs
+    WHERE model = ?1 AND (at, id) >= (?2, ?3) AND (at, id) < (?4, ?5) AND version = ?6
+        AND profile = ?7 AND hex(codes) = ?8
+    LIMIT 1";
+
+pub(super) const FORGET_SUMMARIES: &str = "
+    UPDATE ingest_batches SET summary = NULL WHERE id IN (
+        SELECT id FROM ingest_batches WHERE first_at < ?1 AND summary IS NOT NULL LIMIT ?2)";
+
+pub(super) const DELETE_FEATURES: &str = "
+    DELETE FROM prediction_features WHERE (model, request_id, at, id) IN (
+        SELECT model, request_id, at, id FROM (
+            SELECT model, request_id, at, id, has_features FROM prediction_logs
+            WHERE model = ?3 AND at < ?1 ORDER BY at, id LIMIT ?2)
+        WHERE has_features <> 0)";
+
+pub(super) const DELETE_EVENTS: &str = "
+    DELETE FROM prediction_logs WHERE (model, at, id) IN (
+        SELECT model, at, id FROM prediction_logs
+        WHERE model = ?3 AND at < ?1 ORDER BY at, id LIMIT ?2)";
+
+pub(super) const DELETE_OUTCOMES: &str = "
+    DELETE FROM outcomes WHERE request_id IN (
+        SELECT request_id FROM outcomes WHERE observed_at < ?1 LIMIT ?2)";
+
+pub(super) const FORGET_BATCHES: &str = "
+    DELETE FROM ingest_batches WHERE id IN (
+        SELECT id FROM ingest_batches
+        WHERE first_at < ?1 AND last_at < ?1 AND written_at < ?1 LIMIT ?2)";
 
 #[async_trait]
 impl InferenceLog for SqliteStore {
@@ -193,23 +245,28 @@ impl InferenceLog for SqliteStore {
             transaction.rollback().await.map_err(failed)?;
             return Ok(Appended::AlreadyThere);
         };
-        for event in batch.events() {
-            sqlx::query(INSERT_EVENT)
-                .bind(model)
-                .bind(event.at.as_micros())
-                .bind(&event.id.as_bytes()[..])
-                .bind(&event.request_id.as_bytes()[..])
-                .bind(row)
-                .bind(version)
-                .bind(profile)
-                .bind(event.prediction.score())
-                .bind(i64::from(event.prediction.label()))
-                .bind(micros(event.latency))
-                .bind(i64::from(event.features.is_some()))
-                .bind(event.codes.as_bytes())
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?;
+        let mut rest = batch.events();
+        for (size, insert) in &*INSERT_EVENTS {
+            while let Some((some, others)) = rest.split_at_checked(*size) {
+                let mut query = sqlx::query(insert.as_str());
+                for event in some {
+                    query = query
+                        .bind(model)
+                        .bind(event.at.as_micros())
+                        .bind(&event.id.as_bytes()[..])
+                        .bind(&event.request_id.as_bytes()[..])
+                        .bind(row)
+                        .bind(version)
+                        .bind(profile)
+                        .bind(event.prediction.score())
+                        .bind(i64::from(event.prediction.label()))
+                        .bind(micros(event.latency))
+                        .bind(i64::from(event.features.is_some()))
+                        .bind(event.codes.as_bytes());
+                }
+                query.execute(&mut *transaction).await.map_err(failed)?;
+                rest = others;
+            }
         }
         for event in batch.events() {
             let Some(features) = &event.features else { continue };
@@ -289,71 +346,11 @@ impl InferenceLog for SqliteStore {
         // 0 is nobody's number.
         let number = number.unwrap_or_default();
 
-        let (mut at, mut id) = from(window, None);
-        loop {
-            let rows = sqlx::query(CODES)
-                .bind(model)
-                .bind(at)
-                .bind(&id)
-                .bind(window.end().as_micros())
-                .bind(version)
-                .bind(number)
-                .bind(ROWS_AT_ONCE)
-                .fetch_all(&mut *transaction)
-                .await
-                .map_err(failed)?;
-            for row in &rows {
-                if row.try_get::<i64, _>(3).map_err(failed)? == 0 {
-                    found.foreign_rows += 1;
-                    continue;
-                }
-                let codes = Codes::from_bytes(row.try_get::<&[u8], _>(2).map_err(failed)?);
-                if !profile.accepts(&codes) {
-                    let event = self.id(row.try_get(1).map_err(failed)?)?;
-                    RULES.codes(profile, event, &codes)?;
-                }
-                found.counts.observe_codes(&codes);
-            }
-            match rows.last().filter(|_| rows.len() as u64 == ROWS_AT_ONCE.unsigned_abs()) {
-                None => break,
-                Some(last) => {
-                    at = last.try_get(0).map_err(failed)?;
-                    id = last.try_get(1).map_err(failed)?;
-                }
-            }
-        }
-
-        let unreadable = |cause| {
-            self.corrupt(format_args!("summaries in {window} cannot be added up")).with_source(cause)
-        };
-        let mut sum = summary::Sum::new(profile).map_err(|e| unreadable(e.into()))?;
-        let mut last_batch = 0_i64;
-        loop {
-            let batches: Vec<(i64, String)> = sqlx::query_as(
-                "SELECT id, summary FROM ingest_batches
-                WHERE model = ?1 AND version = ?2 AND profile = ?3 AND first_at >= ?4
-                    AND first_at < ?5 AND last_at < ?5 AND summary IS NOT NULL AND id > ?6
-                ORDER BY id LIMIT ?7",
-            )
-            .bind(model)
-            .bind(version)
-            .bind(number)
-            .bind(window.start().as_micros())
-            .bind(window.end().as_micros())
-            .bind(last_batch)
-            .bind(ROWS_AT_ONCE)
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(failed)?;
-            for (_, summary) in &batches {
-                sum.add(summary).map_err(unreadable)?;
-            }
-            match batches.last().filter(|_| batches.len() as u64 == ROWS_AT_ONCE.unsigned_abs()) {
-                None => break,
-                Some((id, _)) => last_batch = *id,
-            }
-        }
-        found.counts.merge_summaries(sum.total()).map_err(|e| unreadable(e.into()))?;
+        let part = Part { model, version, profile: number, window };
+        self.count_codes(&mut transaction, &part, profile, &mut found).await?;
+        let sum = self.sum_summaries(&mut transaction, &part, profile).await?;
+        let merged = found.counts.merge_summaries(sum.total());
+        merged.map_err(|e| self.unreadable_summaries(window, e))?;
         Ok(found)
     }
 
@@ -423,76 +420,19 @@ impl InferenceLog for SqliteStore {
     async fn purge(&self, before: Timestamp) -> Result<Purged, Error> {
         let what = format!("purge what is from before {before}");
         let failed = |cause| self.failed(&what, cause);
-        let micros = before.as_micros();
-        let mut purged = Purged::default();
-
         // Summaries first: none may tell of events that are gone.
-        let mut transaction = self.write(&what).await?;
-        sqlx::query(
-            "UPDATE ingest_batches SET summary = NULL
-            WHERE first_at < ? AND summary IS NOT NULL",
-        )
-        .bind(micros)
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
+        self.in_steps(&[FORGET_SUMMARIES], before, None, &what).await?;
         let models: Vec<i64> = sqlx::query_scalar("SELECT id FROM log_models")
-            .fetch_all(&mut *transaction)
+            .fetch_all(self.reads())
             .await
             .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-
+        let mut purged = Purged::default();
         for model in models {
-            loop {
-                let mut transaction = self.write(&what).await?;
-                sqlx::query(
-                    "DELETE FROM prediction_features WHERE (model, request_id, at, id) IN (
-                        SELECT model, request_id, at, id FROM (
-                            SELECT model, request_id, at, id, has_features FROM prediction_logs
-                            WHERE model = ? AND at < ? ORDER BY at, id LIMIT ?)
-                        WHERE has_features <> 0)",
-                )
-                .bind(model)
-                .bind(micros)
-                .bind(PURGED_AT_ONCE)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?;
-                let deleted = sqlx::query(
-                    "DELETE FROM prediction_logs WHERE (model, at, id) IN (
-                        SELECT model, at, id FROM prediction_logs
-                        WHERE model = ? AND at < ? ORDER BY at, id LIMIT ?)",
-                )
-                .bind(model)
-                .bind(micros)
-                .bind(PURGED_AT_ONCE)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?
-                .rows_affected();
-                transaction.commit().await.map_err(failed)?;
-                purged.events += deleted;
-                if deleted == 0 {
-                    break;
-                }
-            }
+            let delete = [DELETE_FEATURES, DELETE_EVENTS];
+            purged.events += self.in_steps(&delete, before, Some(model), &what).await?;
         }
-        purged.outcomes = self
-            .delete_in_steps(
-                "DELETE FROM outcomes WHERE request_id IN (
-                    SELECT request_id FROM outcomes WHERE observed_at < ? LIMIT ?)",
-                before,
-                &what,
-            )
-            .await?;
-        self.delete_in_steps(
-            "DELETE FROM ingest_batches WHERE id IN (
-                SELECT id FROM ingest_batches
-                WHERE first_at < ?1 AND last_at < ?1 AND written_at < ?1 LIMIT ?2)",
-            before,
-            &what,
-        )
-        .await?;
+        purged.outcomes = self.in_steps(&[DELETE_OUTCOMES], before, None, &what).await?;
+        self.in_steps(&[FORGET_BATCHES], before, None, &what).await?;
         Ok(purged)
     }
 
@@ -501,31 +441,155 @@ impl InferenceLog for SqliteStore {
     }
 }
 
+/// What is counted, as the numbers that rows refer to.
+struct Part {
+    model: i64,
+    version: i64,
+    // 0, which is nobody's, if no event was encoded by it
+    profile: i64,
+    window: Window,
+}
+
 impl SqliteStore {
-    async fn delete_in_steps(
+    async fn count_codes(
         &self,
-        delete: &'static str,
+        transaction: &mut Transaction<'_, Sqlite>,
+        part: &Part,
+        profile: &Profile,
+        found: &mut WindowCounts,
+    ) -> Result<(), Error> {
+        let failed = |cause| self.failed(format_args!("count the rows in {}", part.window), cause);
+        // No id is as small as no bytes at all: these are before any row of their moment.
+        let mut start = (part.window.start().as_micros(), Vec::new());
+        loop {
+            let next: Option<(i64, Vec<u8>)> = sqlx::query_as(NEXT)
+                .bind(part.model)
+                .bind(start.0)
+                .bind(&start.1)
+                .bind(part.window.end().as_micros())
+                .bind(ROWS_AT_ONCE)
+                .fetch_optional(&mut **transaction)
+                .await
+                .map_err(failed)?;
+            let last = next.is_none();
+            let end = next.unwrap_or((part.window.end().as_micros(), Vec::new()));
+            let (foreign, codes): (i64, Option<String>) = sqlx::query_as(CODES)
+                .bind(part.model)
+                .bind(start.0)
+                .bind(&start.1)
+                .bind(end.0)
+                .bind(&end.1)
+                .bind(part.version)
+                .bind(part.profile)
+                .fetch_one(&mut **transaction)
+                .await
+                .map_err(failed)?;
+            found.foreign_rows += foreign.unsigned_abs();
+            for hex in codes.iter().flat_map(|codes| codes.split(',')) {
+                let codes = Codes::from_bytes(bytes(hex));
+                if profile.accepts(&codes) {
+                    found.counts.observe_codes(&codes);
+                    continue;
+                }
+                let event: Vec<u8> = sqlx::query_scalar(BAD_CODES)
+                    .bind(part.model)
+                    .bind(start.0)
+                    .bind(&start.1)
+                    .bind(end.0)
+                    .bind(&end.1)
+                    .bind(part.version)
+                    .bind(part.profile)
+                    .bind(hex)
+                    .fetch_one(&mut **transaction)
+                    .await
+                    .map_err(failed)?;
+                RULES.codes(profile, self.id(&event)?, &codes)?;
+            }
+            if last {
+                return Ok(());
+            }
+            start = end;
+        }
+    }
+
+    async fn sum_summaries(
+        &self,
+        transaction: &mut Transaction<'_, Sqlite>,
+        part: &Part,
+        profile: &Profile,
+    ) -> Result<summary::Sum, Error> {
+        let failed = |cause| self.failed(format_args!("add up {}", part.window), cause);
+        let mut sum =
+            summary::Sum::new(profile).map_err(|e| self.unreadable_summaries(part.window, e))?;
+        let (mut first, mut id) = (part.window.start().as_micros(), 0_i64);
+        loop {
+            let batches: Vec<(i64, i64, String)> = sqlx::query_as(SUMMARIES)
+                .bind(part.model)
+                .bind(part.version)
+                .bind(part.profile)
+                .bind(first)
+                .bind(id)
+                .bind(part.window.end().as_micros())
+                .bind(ROWS_AT_ONCE)
+                .fetch_all(&mut **transaction)
+                .await
+                .map_err(failed)?;
+            for (.., summary) in &batches {
+                sum.add(summary).map_err(|e| self.unreadable_summaries(part.window, e))?;
+            }
+            match batches.last().filter(|_| batches.len() as u64 == ROWS_AT_ONCE.unsigned_abs()) {
+                None => return Ok(sum),
+                Some(last) => (first, id) = (last.0, last.1),
+            }
+        }
+    }
+
+    fn unreadable_summaries(
+        &self,
+        window: Window,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        self.corrupt(format_args!("summaries in {window} cannot be added up")).with_source(cause)
+    }
+
+    /// Repeats `statements`, together in one transaction, until the last of them finds nothing
+    /// more; the number of rows that it found. ?1 is the time, ?2 how many at once, ?3 the model.
+    async fn in_steps(
+        &self,
+        statements: &[&'static str],
         before: Timestamp,
+        model: Option<i64>,
         what: &str,
     ) -> Result<u64, Error> {
-        let failed = |cause| self.failed(what, cause);
         let mut all = 0;
         loop {
             let mut transaction = self.write(what).await?;
-            let deleted = sqlx::query(delete)
-                .bind(before.as_micros())
-                .bind(PURGED_AT_ONCE)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?
-                .rows_affected();
-            transaction.commit().await.map_err(failed)?;
-            all += deleted;
-            if deleted == 0 {
+            let mut found = 0;
+            for statement in statements {
+                let mut query =
+                    sqlx::query(*statement).bind(before.as_micros()).bind(PURGED_AT_ONCE);
+                if let Some(model) = model {
+                    query = query.bind(model);
+                }
+                let done = query.execute(&mut *transaction).await;
+                found = done.map_err(|e| self.failed(what, e))?.rows_affected();
+            }
+            transaction.commit().await.map_err(|e| self.failed(what, e))?;
+            all += found;
+            if found == 0 {
                 return Ok(all);
             }
         }
     }
+}
+
+/// What SQLite's `hex` made a text of.
+fn bytes(hex: &str) -> Vec<u8> {
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => digit.wrapping_sub(b'A').wrapping_add(10),
+    };
+    hex.as_bytes().chunks(2).map(|pair| pair.iter().fold(0, |byte, c| byte << 4 | digit(*c))).collect()
 }
 
 /// As SQLite keeps numbers; an event is made with no more.

@@ -157,6 +157,8 @@ impl SqliteStoreBuilder {
             })
             // After a burst the write-ahead log shrinks to this many bytes again.
             .pragma("journal_size_limit", "67108864")
+            // Rows cross from SQLite's thread to ours: in lots, not one by one.
+            .row_buffer_size(1_000)
             .disable_statement_logging()
     }
 }
