@@ -51,6 +51,13 @@ async fn every_row_answers_as_listed() {
         ),
         ("a lone surrogate", with_contract(br#""\ud800""#), 400, "contract"),
         ("a lone surrogate in a key", with_tenure("12, \"\\ud800\": 1"), 400, "Invalid JSON"),
+        ("a lone surrogate nobody knows", with_tenure(r#"12, "x": "\ud800""#), 400, "Invalid"),
+        (
+            "a lone surrogate beside the features",
+            CURL_BODY.replacen('{', r#"{"x": "\ud800", "#, 1).into_bytes(),
+            400,
+            "Invalid JSON",
+        ),
         ("invalid UTF-8", with_contract(b"\"\xff\xfe\""), 400, "not UTF-8"),
         ("invalid UTF-8 nobody reads", with_tenure("12, \"x\": 1"), 200, ""),
         ("NUL in a text", with_contract(br#""\u0000""#), 400, "Invalid value for contract"),
