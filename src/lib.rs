@@ -28,9 +28,6 @@ pub mod schema;
 pub mod time;
 pub mod validate;
 
-#[rustfmt::skip]
-#[cfg(feature = "sqlite")] #[path = "../adapters/sqlite/mod.rs"] pub mod sqlite;
-
 pub use error::{Error, ErrorKind};
 pub use time::{Timestamp, Window};
 
@@ -55,6 +52,10 @@ pub mod files;
 #[cfg(feature = "linfa")]
 #[path = "../adapters/linfa/mod.rs"]
 pub mod linfa;
+
+#[cfg(feature = "sqlite")]
+#[path = "../adapters/sqlite/mod.rs"]
+pub mod sqlite;
 
 #[cfg(feature = "system")]
 #[path = "../adapters/system/mod.rs"]

@@ -114,7 +114,9 @@ impl SqliteStore {
             let last = next.is_none();
             if next.as_ref().is_some_and(|next| *next <= start) {
                 // Damage: to go on would be to go round.
-                return Err(self.corrupt(format_args!("events in {} are out of order", part.window)));
+                return Err(
+                    self.corrupt(format_args!("events in {} are out of order", part.window))
+                );
             }
             let end = next.unwrap_or((part.window.end().as_micros(), Vec::new()));
             let (foreign, codes): (i64, Option<String>) = sqlx::query_as(CODES)
@@ -181,7 +183,8 @@ impl SqliteStore {
             for (.., summary) in &batches {
                 sum.add(summary).map_err(|e| self.unreadable_summaries(part.window, e))?;
             }
-            match batches.last().filter(|_| batches.len() as u64 == BATCHES_AT_ONCE.unsigned_abs()) {
+            match batches.last().filter(|_| batches.len() as u64 == BATCHES_AT_ONCE.unsigned_abs())
+            {
                 None => return Ok(sum),
                 // Damage may put the last before the first.
                 Some(last) if (last.0, last.1) <= (first, id) => {
@@ -207,5 +210,8 @@ fn bytes(hex: &str) -> Vec<u8> {
         b'0'..=b'9' => digit - b'0',
         _ => digit.wrapping_sub(b'A').wrapping_add(10),
     };
-    hex.as_bytes().chunks(2).map(|pair| pair.iter().fold(0, |byte, c| byte << 4 | digit(*c))).collect()
+    hex.as_bytes()
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0, |byte, c| byte << 4 | digit(*c)))
+        .collect()
 }

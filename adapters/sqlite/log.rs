@@ -351,7 +351,8 @@ impl InferenceLog for SqliteStore {
             let (event, version) = self.event(row)?;
             let outcome: f64 = row.try_get("outcome").map_err(failed)?;
             if !outcome.is_finite() {
-                return Err(self.corrupt(format_args!("request {} has outcome {outcome}", event.request_id)));
+                return Err(self
+                    .corrupt(format_args!("request {} has outcome {outcome}", event.request_id)));
             }
             Ok(LabelledEvent { event, version, outcome })
         };

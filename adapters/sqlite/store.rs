@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
-    Sqlite, SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    Sqlite, SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, Transaction};
 use uuid::Uuid;
@@ -130,8 +131,10 @@ impl SqliteStoreBuilder {
         let (writer, readers) = match &self.path {
             Some(path) => {
                 let options = self.options(path);
-                let mut connection =
-                    options.connect().await.map_err(|e| failed(format!("cannot open {name}"), e))?;
+                let mut connection = options
+                    .connect()
+                    .await
+                    .map_err(|e| failed(format!("cannot open {name}"), e))?;
                 // The first connection is not of the pool: it may end in an error at any point.
                 prepare_file(&mut connection, &name, self.busy_timeout).await?;
                 let closed = connection.close().await;
@@ -359,18 +362,12 @@ impl SqliteStore {
     }
 
     /// A transaction that holds the lock of the file: nobody else writes before it ends.
-    pub(super) async fn write(
-        &self,
-        what: &str,
-    ) -> Result<Transaction<'static, Sqlite>, Error> {
+    pub(super) async fn write(&self, what: &str) -> Result<Transaction<'static, Sqlite>, Error> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.failed(what, e))
     }
 
     /// A transaction that sees one state of the file.
-    pub(super) async fn read(
-        &self,
-        what: &str,
-    ) -> Result<Transaction<'static, Sqlite>, Error> {
+    pub(super) async fn read(&self, what: &str) -> Result<Transaction<'static, Sqlite>, Error> {
         self.readers.begin().await.map_err(|e| self.failed(what, e))
     }
 

@@ -65,7 +65,10 @@ impl Sum {
     }
 
     /// Adds `document`; on an error nothing has changed.
-    pub(super) fn add(&mut self, document: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    pub(super) fn add(
+        &mut self,
+        document: &str,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let fields = document.strip_prefix('{').ok_or("the document is no JSON object")?;
         self.buffer.clear();
         self.buffer.push_str(&self.head);

@@ -69,7 +69,8 @@ async fn the_ledger_keeps_the_contract_in_memory() {
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "compares with the clock of the machine")]
 async fn the_clock_is_the_machines() {
-    let micros = || i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros());
+    let micros =
+        || i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros());
     let store = SqliteStore::open_in_memory().await.unwrap();
     let before = micros().unwrap();
     let now = store.now().await.unwrap().as_micros();

@@ -11,6 +11,17 @@
 //! The subcommands are the original system's, on a folder that lasts (`.pmmds`); `--help` lists
 //! them.
 
+/// Prints a line; a reader that has gone away, such as `head`, ends the program quietly.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        if let Err(error) = writeln!(std::io::stdout(), $($part)*) {
+            let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
+            std::process::exit(if gone { 0 } else { i32::from($crate::EXIT_ERROR) });
+        }
+    }};
+}
+
 mod client;
 mod commands;
 mod data;

@@ -90,7 +90,8 @@ async fn a_newer_schema_is_not_supported_and_left_alone() {
     let (_folder, file) = folder_and_file();
     written(&file).await;
     let store = SqliteStore::open(&file).await.unwrap();
-    let newer = "INSERT INTO pmmds_migrations (version, description, success, checksum, execution_time)
+    let newer =
+        "INSERT INTO pmmds_migrations (version, description, success, checksum, execution_time)
         VALUES (99, 'from the future', TRUE, x'00', 0)";
     meddle(&store, newer).await;
     // A store that is open goes on; only opening looks.
