@@ -148,7 +148,7 @@ impl Rules {
     ///     reason: "the first version".to_owned(),
     ///     state: DecisionState::Intended,
     ///     retraining_run: None,
-    ///     record: serde_json::Value::Null,
+    ///     record: None,
     ///     created_at: Timestamp::EPOCH,
     ///     updated_at: Timestamp::EPOCH,
     /// };
