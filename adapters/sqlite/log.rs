@@ -6,12 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
-use uuid::Uuid;
 
 use super::SqliteStore;
 use super::error::COMPONENT;
 use super::summary;
-use crate::drift::{Codes, Counts, Profile};
+use crate::drift::{Codes, Profile};
 use crate::log::{
     Appended, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent, LoggedEvent,
     Outcome, OutcomeReceipt, OutcomeStep, Page, Purged, Rules, WindowCounts, extent,
@@ -23,17 +22,11 @@ use crate::{Error, ErrorKind, Timestamp, Window};
 
 const RULES: Rules = Rules::new(COMPONENT);
 
-/// Rows that are counted at a time; memory is bounded by it.
-const ROWS_AT_ONCE: i64 = 10_000;
-
-/// Rows that are deleted in one transaction, so that writers wait milliseconds.
-const PURGED_AT_ONCE: i64 = 5_000;
+/// Rows that are deleted in one transaction, so that writers wait milliseconds. Few in tests, so
+/// that these get to every seam.
+const PURGED_AT_ONCE: i64 = if cfg!(test) { 2 } else { 5_000 };
 
 impl SqliteStore {
-    fn id(&self, bytes: &[u8]) -> Result<Uuid, Error> {
-        Uuid::from_slice(bytes).map_err(|_| self.corrupt("an id has not 16 bytes"))
-    }
-
     fn moment(&self, micros: i64) -> Result<Timestamp, Error> {
         Timestamp::from_micros(micros).map_err(|e| self.corrupt(e))
     }
@@ -83,9 +76,9 @@ async fn number<'t>(
     }
 }
 
-/// Bound to the first event of a page: a row value after `after`, or from the window's start on.
-/// No id is as small as no bytes at all.
-fn from(window: Window, after: Option<Cursor>) -> (i64, Vec<u8>) {
+/// What is just before the first event of a page, in the order of time and id: no id is as small as
+/// no bytes at all.
+fn just_before(window: Window, after: Option<Cursor>) -> (i64, Vec<u8>) {
     match after.filter(|after| after.at >= window.start()) {
         Some(Cursor { at, id }) => (at.as_micros(), id.as_bytes().to_vec()),
         None => (window.start().as_micros(), Vec::new()),
@@ -142,33 +135,6 @@ pub(super) const LABELLED: &str = "
             WHERE earlier.model = e.model AND earlier.request_id = e.request_id
                 AND (earlier.at, earlier.id) < (e.at, e.id))
     ORDER BY e.at, e.id LIMIT ?5";
-
-pub(super) const SUMMARIES: &str = "
-    SELECT first_at, id, summary FROM ingest_batches
-    WHERE model = ?1 AND version = ?2 AND profile = ?3 AND (first_at, id) > (?4, ?5)
-        AND first_at < ?6 AND last_at < ?6 AND summary IS NOT NULL
-    ORDER BY first_at, id LIMIT ?7";
-
-// Codes travel as one text for thousands of rows: a row of its own costs ten times as much.
-pub(super) const CODES: &str = "
-    SELECT count(*) FILTER (WHERE e.profile <> ?7),
-        group_concat(hex(e.codes)) FILTER (WHERE e.profile = ?7)
-    FROM prediction_logs e
-    WHERE e.model = ?1 AND (e.at, e.id) >= (?2, ?3) AND (e.at, e.id) < (?4, ?5)
-        AND e.version = ?6";
-
-/// Where the next stretch of rows begins.
-pub(super) const NEXT: &str = "
-    SELECT at, id FROM prediction_logs
-    WHERE model = ?1 AND (at, id) >= (?2, ?3) AND at < ?4
-    ORDER BY at, id LIMIT 1 OFFSET ?5";
-
-/// The event whose codes are no codes.
-const BAD_CODES: &str = "
-    SELECT id FROM prediction_logs
-    WHERE model = ?1 AND (at, id) >= (?2, ?3) AND (at, id) < (?4, ?5) AND version = ?6
-        AND profile = ?7 AND hex(codes) = ?8
-    LIMIT 1";
 
 pub(super) const FORGET_SUMMARIES: &str = "
     UPDATE ingest_batches SET summary = NULL WHERE id IN (
@@ -327,31 +293,7 @@ impl InferenceLog for SqliteStore {
         window: Window,
         profile: &Profile,
     ) -> Result<WindowCounts, Error> {
-        let what = format!("count the rows of {model} in {window}");
-        let failed = |cause| self.failed(&what, cause);
-        let mut found = WindowCounts { counts: Counts::empty(profile), foreign_rows: 0 };
-        let version = self.number(version)?;
-        // Rows and batches of one moment.
-        let mut transaction = self.read(&what).await?;
-        let numbers: Option<(i64, Option<i64>)> = sqlx::query_as(
-            "SELECT id, (SELECT id FROM log_profiles WHERE fingerprint = ?2)
-            FROM log_models WHERE name = ?1",
-        )
-        .bind(model.as_str())
-        .bind(&profile.fingerprint().as_bytes()[..])
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        let Some((model, number)) = numbers else { return Ok(found) };
-        // 0 is nobody's number.
-        let number = number.unwrap_or_default();
-
-        let part = Part { model, version, profile: number, window };
-        self.count_codes(&mut transaction, &part, profile, &mut found).await?;
-        let sum = self.sum_summaries(&mut transaction, &part, profile).await?;
-        let merged = found.counts.merge_summaries(sum.total());
-        merged.map_err(|e| self.unreadable_summaries(window, e))?;
-        Ok(found)
+        self.count(model, version, window, profile).await
     }
 
     async fn scan(
@@ -363,7 +305,7 @@ impl InferenceLog for SqliteStore {
     ) -> Result<Page<LoggedEvent>, Error> {
         RULES.limit(limit)?;
         let failed = |cause| self.failed(format_args!("scan {model} in {window}"), cause);
-        let (at, id) = from(window, after);
+        let (at, id) = just_before(window, after);
         let rows = sqlx::query(SCAN)
             .bind(model.as_str())
             .bind(at)
@@ -395,7 +337,7 @@ impl InferenceLog for SqliteStore {
         RULES.limit(limit)?;
         let what = format!("read labelled events of {model} in {window}");
         let failed = |cause| self.failed(&what, cause);
-        let (at, id) = from(window, after);
+        let (at, id) = just_before(window, after);
         let rows = sqlx::query(LABELLED)
             .bind(model.as_str())
             .bind(at)
@@ -442,117 +384,7 @@ impl InferenceLog for SqliteStore {
     }
 }
 
-/// What is counted, as the numbers that rows refer to.
-struct Part {
-    model: i64,
-    version: i64,
-    // 0, which is nobody's, if no event was encoded by it
-    profile: i64,
-    window: Window,
-}
-
 impl SqliteStore {
-    async fn count_codes(
-        &self,
-        transaction: &mut Transaction<'_, Sqlite>,
-        part: &Part,
-        profile: &Profile,
-        found: &mut WindowCounts,
-    ) -> Result<(), Error> {
-        let failed = |cause| self.failed(format_args!("count the rows in {}", part.window), cause);
-        // No id is as small as no bytes at all: these are before any row of their moment.
-        let mut start = (part.window.start().as_micros(), Vec::new());
-        loop {
-            let next: Option<(i64, Vec<u8>)> = sqlx::query_as(NEXT)
-                .bind(part.model)
-                .bind(start.0)
-                .bind(&start.1)
-                .bind(part.window.end().as_micros())
-                .bind(ROWS_AT_ONCE)
-                .fetch_optional(&mut **transaction)
-                .await
-                .map_err(failed)?;
-            let last = next.is_none();
-            let end = next.unwrap_or((part.window.end().as_micros(), Vec::new()));
-            let (foreign, codes): (i64, Option<String>) = sqlx::query_as(CODES)
-                .bind(part.model)
-                .bind(start.0)
-                .bind(&start.1)
-                .bind(end.0)
-                .bind(&end.1)
-                .bind(part.version)
-                .bind(part.profile)
-                .fetch_one(&mut **transaction)
-                .await
-                .map_err(failed)?;
-            found.foreign_rows += foreign.unsigned_abs();
-            for hex in codes.iter().flat_map(|codes| codes.split(',')) {
-                let codes = Codes::from_bytes(bytes(hex));
-                if profile.accepts(&codes) {
-                    found.counts.observe_codes(&codes);
-                    continue;
-                }
-                let event: Vec<u8> = sqlx::query_scalar(BAD_CODES)
-                    .bind(part.model)
-                    .bind(start.0)
-                    .bind(&start.1)
-                    .bind(end.0)
-                    .bind(&end.1)
-                    .bind(part.version)
-                    .bind(part.profile)
-                    .bind(hex)
-                    .fetch_one(&mut **transaction)
-                    .await
-                    .map_err(failed)?;
-                RULES.codes(profile, self.id(&event)?, &codes)?;
-            }
-            if last {
-                return Ok(());
-            }
-            start = end;
-        }
-    }
-
-    async fn sum_summaries(
-        &self,
-        transaction: &mut Transaction<'_, Sqlite>,
-        part: &Part,
-        profile: &Profile,
-    ) -> Result<summary::Sum, Error> {
-        let failed = |cause| self.failed(format_args!("add up {}", part.window), cause);
-        let mut sum =
-            summary::Sum::new(profile).map_err(|e| self.unreadable_summaries(part.window, e))?;
-        let (mut first, mut id) = (part.window.start().as_micros(), 0_i64);
-        loop {
-            let batches: Vec<(i64, i64, String)> = sqlx::query_as(SUMMARIES)
-                .bind(part.model)
-                .bind(part.version)
-                .bind(part.profile)
-                .bind(first)
-                .bind(id)
-                .bind(part.window.end().as_micros())
-                .bind(ROWS_AT_ONCE)
-                .fetch_all(&mut **transaction)
-                .await
-                .map_err(failed)?;
-            for (.., summary) in &batches {
-                sum.add(summary).map_err(|e| self.unreadable_summaries(part.window, e))?;
-            }
-            match batches.last().filter(|_| batches.len() as u64 == ROWS_AT_ONCE.unsigned_abs()) {
-                None => return Ok(sum),
-                Some(last) => (first, id) = (last.0, last.1),
-            }
-        }
-    }
-
-    fn unreadable_summaries(
-        &self,
-        window: Window,
-        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Error {
-        self.corrupt(format_args!("summaries in {window} cannot be added up")).with_source(cause)
-    }
-
     /// Repeats `statements`, together in one transaction, until the last of them finds nothing
     /// more; the number of rows that it found. ?1 is the time, ?2 how many at once, ?3 the model.
     async fn in_steps(
@@ -582,18 +414,6 @@ impl SqliteStore {
             }
         }
     }
-}
-
-/// What SQLite's `hex` made a text of.
-fn bytes(hex: &str) -> Vec<u8> {
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => digit.wrapping_sub(b'A').wrapping_add(10),
-    };
-    hex.as_bytes()
-        .chunks(2)
-        .map(|pair| pair.iter().fold(0, |byte, c| byte << 4 | digit(*c)))
-        .collect()
 }
 
 /// As SQLite keeps numbers; an event is made with no more.
