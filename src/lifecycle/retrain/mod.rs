@@ -57,7 +57,7 @@ const REJECTED_TAG: &str = "pmmds.rejected";
 /// | `completed` | the policy decided; `promoted` says how |
 /// | `skipped` | there was nothing to do, for example no new data |
 /// | `failed` | an error, the reason with it; production is untouched |
-/// | `running` | under way, or killed; or production may have changed and it could not be seen |
+/// | `running` | under way; or killed, or cut off from a store when the challenger stood |
 /// | `abandoned` | killed too often, or its rows have changed since |
 ///
 /// A run that stands as `running` without a process is taken up by the next call, whatever that
@@ -256,14 +256,18 @@ impl Retraining {
         Ok(Retrained { run, decision })
     }
 
-    /// Writes down that `run` failed, unless its decision may have been carried out: then the next
-    /// call finds out. The error itself says more than one about writing it down.
+    /// Writes down that `run` failed. If its decision may have been carried out, or a store was out
+    /// of reach when its challenger stood in the registry, it goes on with the next call instead.
+    /// `error` itself says more than one about writing it down.
     async fn fail(&self, mut run: RetrainingRun, error: &Error, turn: &Turn) {
-        if run.decision.is_none() {
-            (run.state, run.message) = (RunState::Failed, Some(error.chain()));
+        let goes_on = run.decision.is_some()
+            || (run.challenger.is_some() && error.kind() == ErrorKind::Unavailable);
+        run.message = Some(error.chain());
+        if !goes_on {
+            run.state = RunState::Failed;
             run.finished_at = self.promotion.log.now().await.ok();
-            let _ = self.promotion.ledger.record_retraining_run(&run, Some(turn.lease())).await;
         }
+        let _ = self.promotion.ledger.record_retraining_run(&run, Some(turn.lease())).await;
     }
 
     async fn work(
@@ -326,8 +330,9 @@ impl Retraining {
     ) -> Result<(), Error> {
         turn.renew().await?;
         run.step = step.to_owned();
+        self.promotion.ledger.record_retraining_run(run, Some(turn.lease())).await?;
         progress.step(step, 0, 1);
-        self.promotion.ledger.record_retraining_run(run, Some(turn.lease())).await
+        Ok(())
     }
 
     /// The alert behind `run` as it is now, with the run on it.

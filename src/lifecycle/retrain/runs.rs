@@ -31,6 +31,7 @@ impl Retraining {
         if let Some(at) = recent.iter().position(|run| run.state == RunState::Running) {
             let mut run = recent.swap_remove(at);
             run.attempts = run.attempts.saturating_add(1);
+            run.message = None;
             ledger.record_retraining_run(&run, Some(turn.lease())).await?;
             return Ok(Begun::Go(run));
         }

@@ -33,7 +33,7 @@ pub(super) enum Fault {
     KilledBefore(usize),
     /// The process dies after the n-th call, before it hears of it.
     KilledAfter(usize),
-    /// Of twenty calls one is refused and one loses its answer, by chance.
+    /// Of fifty calls one is refused and one loses its answer, by chance.
     Random(u64),
 }
 
@@ -76,8 +76,8 @@ impl Faults {
             Fault::KilledAfter(n) if call == n => Fate::Lost,
             Fault::KilledAfter(n) if call > n => Fate::Refused,
             Fault::Random(seed) => match uniform(seed.wrapping_mul(1_000_003) + call as u64) {
-                x if x < 0.05 => Fate::Refused,
-                x if x < 0.1 => Fate::Lost,
+                x if x < 0.02 => Fate::Refused,
+                x if x < 0.04 => Fate::Lost,
                 _ => Fate::Happens,
             },
             _ => Fate::Happens,

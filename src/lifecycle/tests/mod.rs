@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::ledger::{
-    AlertStore, DecisionKind, DecisionState, DecisionStore, DriftStore, Ledger, PromotionDecision,
+    AlertStore, DecisionKind, DecisionState, DecisionStore, DriftStore, PromotionDecision,
     RetrainingRun, RunState, Trigger,
 };
 use crate::log::{BatchId, EventBatch, InferenceEvent, InferenceLog, Outcome};
@@ -37,11 +37,13 @@ const REFERENCE: u64 = 240;
 enum Era {
     /// As the reference: customers with high charges leave.
     One,
-    /// Charges have doubled, contracts have become shorter, and it is those with low charges who
+    /// Charges have risen, contracts have become shorter, and it is those with low charges who
     /// leave.
     Two,
     /// As the first, but nobody's tenure is known.
     Gap,
+    /// The half of the first with high charges.
+    Upper,
 }
 
 #[derive(Debug)]
@@ -265,6 +267,12 @@ impl World {
     }
 }
 
+/// Waits for `future` on a thread of its own: what another process does in the meantime.
+fn elsewhere<T: Send>(future: impl Future<Output = T> + Send) -> T {
+    let wait = || tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future);
+    std::thread::scope(|scope| scope.spawn(wait).join().unwrap())
+}
+
 fn retraining(promotion: Promotion) -> Retraining {
     Retraining::new(promotion, Arc::new(Logistic), formats())
         .settings(by_time(0.5).cooldown(Duration::ZERO))
@@ -283,7 +291,8 @@ fn row(schema: &FeatureSchema, era: Era, number: u64) -> (Row, f64) {
     let (a, b, c) = (uniform(3 * number), uniform(3 * number + 1), uniform(3 * number + 2));
     let (charges, tenure, leaves) = match era {
         Era::One | Era::Gap => (100.0 * a, 72.0 * b, 0.1 + 0.6 * a),
-        Era::Two => (100.0 + 100.0 * a, 20.0 * b, 0.8 - 0.6 * a),
+        Era::Upper => (50.0 + 50.0 * a, 72.0 * b, 0.4 + 0.3 * a),
+        Era::Two => (100.0 + 300.0 * a, 20.0 * b, 0.65 - 0.6 * a),
     };
     let mut row = Row::missing(schema);
     row.set(schema.id("charges").unwrap(), Value::Number(charges));
