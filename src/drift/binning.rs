@@ -227,7 +227,8 @@ impl NumericBinning {
     /// The bin for people: a single value where the bin can hold no other, else `(lo, hi]`.
     fn label(&self, bin: usize) -> String {
         let (lower, upper) = self.interval(bin);
-        if lower.next_up().total_cmp(&upper).is_eq() && self.closed == Closed::Right {
+        // Compared as numbers: what follows the largest float below 0 is -0.0, which is 0.
+        if lower.is_finite() && lower.next_up() >= upper && self.closed == Closed::Right {
             return shown(upper);
         }
         match (lower.is_finite(), upper.is_finite(), self.closed) {
@@ -503,6 +504,7 @@ mod tests {
         let binning = fit(&[3.0; 50], false);
         assert_eq!(binning.edges(), [3.0_f64.next_down(), 3.0]);
         assert_eq!(Binning::Numeric(binning).label(1), "3");
+        assert_eq!(Binning::Numeric(fit(&[0.0; 50], false)).label(1), "0");
     }
 
     #[test]
