@@ -19,8 +19,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::drift::Profile;
+use crate::lifecycle::TrainedOn;
 use crate::model::{Model, ModelFormat, Task, TrainedModel};
-use crate::record::{Batch, decode_row};
+use crate::record::{Batch, Row, decode_row};
 use crate::registry::{ArtifactError, ArtifactFiles};
 use crate::schema::{FeatureSchema, Fingerprint};
 use crate::validate::{ValidationReport, Violations};
@@ -32,11 +33,13 @@ pub const ARTIFACT_VERSION: u32 = 1;
 /// How far a smoke prediction may be from the one on record.
 pub const SMOKE_TOLERANCE: f64 = 1e-9;
 
-/// Rows that are packed as smoke predictions.
+/// Most rows that are packed as smoke predictions.
 const SMOKE_ROWS: usize = 20;
 
 /// Name of this component in errors.
 const ARTIFACT: &str = "artifact";
+
+const MANIFEST: &str = "manifest.json";
 
 /// How a version came to be, for the record and for the next retraining.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -55,11 +58,56 @@ pub struct TrainingRecord {
     pub holdout_rows: u64,
     /// how the holdout was chosen, in words
     pub holdout: String,
+    /// the logged rows among the training rows; `None` where there were none
+    pub logged: Option<TrainedOn>,
     /// quality on rows it was not trained on, by metric name
     pub metrics: BTreeMap<String, f64>,
 }
 
 /// A model version, complete: what a registry keeps and a service loads.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ndarray::array;
+/// use pmmds::artifact::ModelArtifact;
+/// use pmmds::drift::Profile;
+/// # use pmmds::model::{Model, ModelFormat, Task};
+/// use pmmds::model::TrainedModel;
+/// # use pmmds::record::Row;
+/// use pmmds::record::Batch;
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// # #[derive(Debug)]
+/// # struct Half(Arc<FeatureSchema>);
+/// # impl Model for Half {
+/// #     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+/// #     fn task(&self) -> Task { Task::binary() }
+/// #     fn score(&self, _: &Row) -> f64 { 0.5 }
+/// # }
+/// # #[derive(Debug)]
+/// # struct HalfFormat;
+/// # impl ModelFormat for HalfFormat {
+/// #     fn name(&self) -> &str { "half.v1" }
+/// #     fn load(&self, _: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, pmmds::Error> {
+/// #         Ok(Arc::new(Half(Arc::clone(schema))))
+/// #     }
+/// # }
+///
+/// let schema = Arc::new(FeatureSchema::new([Feature::numeric("charges")])?);
+/// let data = array![[1.0], [2.0], [3.0]];
+/// let sample = Batch::from_array(&schema, data.view())?;
+/// # let (model, format) = (Arc::new(Half(Arc::clone(&schema))), Arc::new(HalfFormat));
+/// let trained = TrainedModel::new(model, "half.v1", b"{}".to_vec());
+/// let files = ModelArtifact::pack(&trained, Profile::fit(&sample)?, &sample)?.to_files()?;
+///
+/// let opened = ModelArtifact::open(&files, &[format])?;
+/// assert_eq!(opened.profile().rows(), 3);
+/// let nobody_reads_it = ModelArtifact::open(&files, &[]).unwrap_err();
+/// assert_eq!(
+///     nobody_reads_it.to_string(),
+///     "artifact: not supported: model format \"half.v1\" cannot be read, expected one of: none",
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ModelArtifact {
     schema: Arc<FeatureSchema>,
@@ -81,6 +129,12 @@ struct SmokePrediction {
     score: f64,
 }
 
+/// What every manifest has, of whatever release.
+#[derive(Deserialize)]
+struct ManifestVersion {
+    artifact_version: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
@@ -100,13 +154,13 @@ struct FileSum {
 }
 
 impl ModelArtifact {
-    /// Packs a trained model with its profile; the first rows of `sample` become smoke
-    /// predictions.
+    /// Packs a trained model with its profile; the first rows of `sample` that its schema accepts
+    /// become smoke predictions.
     ///
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) when model, profile and sample are not of one
-    /// schema, or the model answers no valid score for a row of the sample.
+    /// schema, or the model answers no valid score for one of these rows.
     pub fn pack(
         trained: &TrainedModel,
         profile: Profile,
@@ -119,11 +173,18 @@ impl ModelArtifact {
             return Err(refuse("the sample is of another schema than the model".to_owned()));
         }
         let mut smoke = Vec::new();
-        for index in 0..sample.rows().min(SMOKE_ROWS) {
-            let row = sample.row(index);
+        for row in (0..sample.rows()).map(|index| sample.row(index)) {
+            // Cells that were refused, in data that nobody validated, would not read back.
+            let json = row.to_json(&schema);
+            if read_row(&schema, &json).as_ref() != Ok(&row) {
+                continue;
+            }
             let score = trained.model.score(&row);
             trained.model.task().prediction(score).map_err(|e| refuse(e.to_string()))?;
-            smoke.push(SmokePrediction { row: row.to_json(&schema), score });
+            smoke.push(SmokePrediction { row: json, score });
+            if smoke.len() == SMOKE_ROWS {
+                break;
+            }
         }
         Ok(Self {
             schema,
@@ -181,7 +242,7 @@ impl ModelArtifact {
             profile: self.profile.fingerprint(),
             files: sums.collect(),
         };
-        add(&mut files, "manifest.json", &manifest)?;
+        add(&mut files, MANIFEST, &manifest)?;
         Ok(files)
     }
 
@@ -195,61 +256,50 @@ impl ModelArtifact {
     /// * [`NotSupported`](ErrorKind::NotSupported) when none of `formats` reads the model, or the
     ///   files are of a newer release.
     pub fn open(files: &ArtifactFiles, formats: &[Arc<dyn ModelFormat>]) -> Result<Self, Error> {
-        let manifest: Manifest = read(files, "manifest.json")?;
-        if manifest.artifact_version != ARTIFACT_VERSION {
-            return Err(Error::new(
-                ErrorKind::NotSupported,
-                ARTIFACT,
-                format!(
-                    "artifact_version {} cannot be read, expected {ARTIFACT_VERSION}",
-                    manifest.artifact_version
-                ),
-            ));
+        // The version first: what else a newer manifest holds is not ours to judge.
+        let ManifestVersion { artifact_version } = read(files, MANIFEST)?;
+        if artifact_version != ARTIFACT_VERSION {
+            return Err(not_supported(format!(
+                "artifact_version {artifact_version} cannot be read, expected {ARTIFACT_VERSION}"
+            )));
         }
-        for (name, bytes) in files.iter().filter(|(name, _)| *name != "manifest.json") {
-            match manifest.files.get(name) {
-                Some(sum) if sum.bytes != bytes.len() as u64 => {
-                    return Err(corrupt(format!(
-                        "{name} has {} bytes, its manifest says {}",
-                        bytes.len(),
-                        sum.bytes
-                    )));
-                }
-                Some(sum) if sum.sha256 != Fingerprint::of_bytes(bytes) => {
-                    return Err(corrupt(format!(
-                        "{name} does not have the SHA-256 of its manifest"
-                    )));
-                }
-                Some(_) => {}
-                None => return Err(corrupt(format!("{name} is not in the manifest"))),
-            }
-        }
-        if let Some(name) = manifest.files.keys().find(|name| files.get(name).is_none()) {
-            return Err(corrupt(format!("{name} is in the manifest and not among the files")));
-        }
+        let manifest: Manifest = read(files, MANIFEST)?;
+        manifest.check_files(files)?;
         let schema: Arc<FeatureSchema> = Arc::new(read(files, "schema.json")?);
         let profile: Profile = read(files, "profile.json")?;
-        if schema.fingerprint() != manifest.schema || profile.fingerprint() != manifest.profile {
-            return Err(corrupt("schema or profile is not the one of the manifest".to_owned()));
+        for (name, found, expected) in [
+            ("schema.json", schema.fingerprint(), manifest.schema),
+            ("profile.json", profile.fingerprint(), manifest.profile),
+        ] {
+            if found != expected {
+                return Err(corrupt(format!(
+                    "{name} is {}, its manifest says {}",
+                    found.short(),
+                    expected.short()
+                )));
+            }
         }
-        profile.check_schema(&schema).map_err(|e| corrupt(e.to_string()))?;
+        profile.check_schema(&schema).map_err(|e| corrupt(format!("profile.json: {e}")))?;
         let Some(format) = formats.iter().find(|format| format.name() == manifest.model_format)
         else {
             let known: Vec<&str> = formats.iter().map(|format| format.name()).collect();
-            return Err(Error::new(
-                ErrorKind::NotSupported,
-                ARTIFACT,
-                format!(
-                    "model format {:?} cannot be read, expected one of: {}",
-                    manifest.model_format,
-                    known.join(", ")
-                ),
-            ));
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(not_supported(format!(
+                "model format {:?} cannot be read, expected one of: {known}",
+                manifest.model_format
+            )));
         };
         let document = files.get("model.json").ok_or_else(|| absent("model.json"))?;
         let model = format.load(document, &schema)?;
         if model.task() != manifest.task {
-            return Err(corrupt("the model's task is not the one of the manifest".to_owned()));
+            return Err(corrupt(format!(
+                "model.json is a model for {:?}, its manifest says {:?}",
+                model.task(),
+                manifest.task
+            )));
+        }
+        if model.schema().fingerprint() != manifest.schema {
+            return Err(corrupt("model.json is a model of another schema".to_owned()));
         }
         let validation = match files.get("validation.json") {
             Some(_) => Some(read(files, "validation.json")?),
@@ -271,19 +321,12 @@ impl ModelArtifact {
 
     fn check_smoke(&self) -> Result<(), Error> {
         for (index, smoke) in self.smoke.iter().enumerate() {
-            let mut out = Violations::new();
-            let row = decode_row(&self.schema, smoke.row.as_bytes(), &mut out)
-                .map_err(|e| corrupt(format!("smoke row {index}: {e}")))?;
-            if let Some(violation) = out.errors().next() {
-                return Err(corrupt(format!("smoke row {index}: {violation}")));
-            }
+            let problem = |what: String| corrupt(format!("smoke.json, row {index}: {what}"));
+            let row = read_row(&self.schema, &smoke.row).map_err(problem)?;
             let score = self.model.score(&row);
-            let same = (score - smoke.score).abs() <= SMOKE_TOLERANCE;
-            if !same {
-                return Err(corrupt(format!(
-                    "smoke row {index} scores {score}, on record is {}",
-                    smoke.score
-                )));
+            self.model.task().prediction(score).map_err(|e| problem(e.to_string()))?;
+            if (score - smoke.score).abs() > SMOKE_TOLERANCE {
+                return Err(problem(format!("scores {score}, on record is {}", smoke.score)));
             }
         }
         Ok(())
@@ -320,6 +363,38 @@ impl ModelArtifact {
     }
 }
 
+impl Manifest {
+    /// Every file is listed and as it was, and every listed file is there.
+    fn check_files(&self, files: &ArtifactFiles) -> Result<(), Error> {
+        for (name, bytes) in files.iter().filter(|(name, _)| *name != MANIFEST) {
+            let Some(sum) = self.files.get(name) else {
+                return Err(corrupt(format!("{name} is not in the manifest")));
+            };
+            let size = bytes.len() as u64;
+            if sum.bytes != size {
+                return Err(corrupt(format!(
+                    "{name} has {size} bytes, its manifest says {}",
+                    sum.bytes
+                )));
+            }
+            if sum.sha256 != Fingerprint::of_bytes(bytes) {
+                return Err(corrupt(format!("{name} does not have the SHA-256 of its manifest")));
+            }
+        }
+        match self.files.keys().find(|name| files.get(name).is_none()) {
+            Some(name) => Err(absent(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The row that `json` describes, if the schema accepts it.
+fn read_row(schema: &FeatureSchema, json: &str) -> Result<Row, String> {
+    let mut out = Violations::new();
+    let row = decode_row(schema, json.as_bytes(), &mut out).map_err(|e| e.to_string())?;
+    out.errors().next().map_or(Ok(row), |violation| Err(violation.to_string()))
+}
+
 fn add<T: Serialize>(files: &mut ArtifactFiles, name: &str, part: &T) -> Result<(), Error> {
     let bytes = serde_json::to_vec_pretty(part).map_err(|e| {
         Error::new(ErrorKind::Other, ARTIFACT, format!("cannot write {name}")).with_source(e)
@@ -337,6 +412,10 @@ fn corrupt(context: String) -> Error {
     Error::new(ErrorKind::Corrupt, ARTIFACT, context)
 }
 
+fn not_supported(context: String) -> Error {
+    Error::new(ErrorKind::NotSupported, ARTIFACT, context)
+}
+
 fn absent(name: &str) -> Error {
     corrupt(format!("{name} is absent"))
 }
@@ -344,3 +423,6 @@ fn absent(name: &str) -> Error {
 fn too_large(error: ArtifactError) -> Error {
     Error::new(ErrorKind::Other, ARTIFACT, "cannot be packed").with_source(error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,16 @@ pub struct ModelInfo {
 }
 
 /// A reload that worked: the answer of `POST /model/reload`.
+///
+/// ```
+/// # async fn reload(service: &pmmds::axum::Service) -> Result<(), pmmds::axum::ReloadError> {
+/// let reloaded = service.reload().await?;
+/// if reloaded.previous_version != Some(reloaded.current_version) {
+///     println!("version {} is in service now", reloaded.current_version);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Reloaded {
@@ -103,7 +113,6 @@ impl ReloadError {
     fn of(error: &Error) -> Self {
         match error.kind() {
             ErrorKind::Unavailable => Self::unavailable("registry_unavailable", error.chain()),
-            ErrorKind::Conflict => Self::bad("schema_changed", error.chain()),
             ErrorKind::Unauthorized => Self::bad("registry_unauthorized", error.chain()),
             ErrorKind::NotFound => Self::bad("version_not_found", error.chain()),
             _ => Self::bad("version_rejected", error.chain()),
@@ -249,7 +258,8 @@ impl Models {
     fn accept(&self, model: ServingModel, took: Duration) -> Result<Reloaded, ReloadError> {
         let before = self.current();
         if let Some(before) = &before {
-            check_same_schema(&before.model, &model).map_err(|error| ReloadError::of(&error))?;
+            check_same_schema(&before.model, &model)
+                .map_err(|error| ReloadError::bad("schema_changed", error.chain()))?;
             if before.model.version() == model.version() && before.model.digest() != model.digest()
             {
                 let reason = format!(

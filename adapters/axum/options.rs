@@ -3,6 +3,14 @@
 use std::time::Duration;
 
 /// When an answer may leave, and so what a crash can lose.
+///
+/// ```
+/// use pmmds::axum::Durability;
+/// # fn choose(builder: pmmds::axum::ServiceBuilder) -> pmmds::axum::ServiceBuilder {
+/// builder.durability(Durability::Queued)
+/// # }
+/// # assert_eq!(Durability::default(), Durability::Committed);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Durability {
@@ -18,6 +26,14 @@ pub enum Durability {
 }
 
 /// Whether the features of a request are kept beside its codes.
+///
+/// ```
+/// use pmmds::axum::RawFeatures;
+/// # fn choose(builder: pmmds::axum::ServiceBuilder) -> pmmds::axum::ServiceBuilder {
+/// builder.raw_features(RawFeatures::Keep)
+/// # }
+/// # assert_eq!(RawFeatures::default(), RawFeatures::Drop);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum RawFeatures {
@@ -29,6 +45,14 @@ pub enum RawFeatures {
 }
 
 /// Where the model runs.
+///
+/// ```
+/// use pmmds::axum::Scoring;
+/// # fn choose(builder: pmmds::axum::ServiceBuilder) -> pmmds::axum::ServiceBuilder {
+/// builder.scoring(Scoring::Blocking)
+/// # }
+/// # assert_eq!(Scoring::default(), Scoring::Inline);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Scoring {

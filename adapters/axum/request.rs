@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use uuid::Uuid;
 
 use super::problem::Detail;
 use crate::lifecycle::ServingModel;
-use crate::record::{Decoder, Row};
+use crate::record::{Decoder, Row, Strict};
 use crate::schema::FeatureSchema;
 use crate::validate::{FeatureValidator, Rule, Violations};
 
@@ -15,7 +15,10 @@ use crate::validate::{FeatureValidator, Rule, Violations};
 const DEEPEST: usize = 64;
 
 /// Most features that the schema does not know; whoever sends more means another service.
-const MOST_UNKNOWN: u64 = 1_000;
+pub(super) const MOST_UNKNOWN: usize = 1_000;
+
+/// Most fields of a request; there are two.
+pub(super) const MOST_FIELDS: usize = 50;
 
 /// Most warnings that an answer repeats.
 const MOST_WARNINGS: usize = 100;
@@ -61,7 +64,7 @@ impl PredictRequest {
         } else {
             request.is_ours |= !request.violations.is_valid();
         }
-        if request.violations.count(Rule::UnknownFeature) > MOST_UNKNOWN {
+        if request.violations.count(Rule::UnknownFeature) > MOST_UNKNOWN as u64 {
             let message = format!("More than {MOST_UNKNOWN} unknown features");
             request.errors.push(Detail::new("/features", "too_many_features", message));
         }
@@ -92,7 +95,8 @@ impl PredictRequest {
         let whole = self.errors.is_empty();
         self.request_id = head.request_id;
         self.errors.extend(head.bad_id);
-        self.warnings = head.unknown.iter().map(|name| format!("Unknown field: {name}")).collect();
+        let unknown = head.unknown.iter().map(|name| format!("Unknown field: {}", shown(name)));
+        self.warnings = unknown.collect();
         whole
     }
 
@@ -151,6 +155,12 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
+/// A name as it is repeated to its sender: short, and without what a terminal would obey.
+fn shown(name: &str) -> String {
+    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    name.chars().take(64).map(one).collect()
+}
+
 /// The id that `text` is, in any of the usual spellings.
 pub(super) fn request_id(text: &str) -> Result<Uuid, &'static str> {
     match Uuid::parse_str(text) {
@@ -167,7 +177,7 @@ struct Head {
     bad_id: Option<Detail>,
     seen_id: bool,
     features: bool,
-    // the first few fields that are not known, shortened
+    // the fields that are not known, each once
     unknown: Vec<String>,
 }
 
@@ -213,13 +223,14 @@ impl<'de> Visitor<'de> for BodySeed<'_, '_, '_> {
                     }
                 }
                 Field::Unknown(name) => {
-                    map.next_value::<IgnoredAny>()?;
+                    map.next_value::<Strict>()?;
+                    if head.unknown.len() + 2 >= MOST_FIELDS {
+                        return Err(de::Error::custom("too many unknown fields"));
+                    }
                     if head.unknown.contains(&name) {
-                        return Err(twice(&name));
+                        return Err(twice(&shown(&name)));
                     }
-                    if head.unknown.len() < 10 {
-                        head.unknown.push(name);
-                    }
+                    head.unknown.push(name);
                 }
             }
         }
@@ -254,9 +265,7 @@ impl Visitor<'_> for FieldSeed {
         Ok(match name {
             "request_id" => Field::RequestId,
             "features" => Field::Features,
-            _ => Field::Unknown(
-                name.chars().take(64).filter(|c| !c.is_control()).collect::<String>(),
-            ),
+            _ => Field::Unknown(name.to_owned()),
         })
     }
 }
@@ -308,12 +317,12 @@ impl<'de> Visitor<'de> for IdSeed {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Id, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        while seq.next_element::<Strict>()?.is_some() {}
         Ok(NO_ID)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Id, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        while map.next_entry::<Strict, Strict>()?.is_some() {}
         Ok(NO_ID)
     }
 }

@@ -279,6 +279,14 @@ impl Service {
     }
 
     /// The routes for clients of the model: predict, health, `/model`, `/openapi.json`, `/docs`.
+    ///
+    /// ```no_run
+    /// # fn mount(service: &pmmds::axum::Service) {
+    /// let inside = ::axum::Router::<()>::new().nest("/ml", service.admin().merge(service.ops()));
+    /// let outside = service.public();
+    /// # let _ = (inside, outside);
+    /// # }
+    /// ```
     pub fn public(&self) -> Router {
         routes::public(&self.state)
     }
@@ -319,7 +327,8 @@ impl Service {
         self.state.queue.account()
     }
 
-    /// Turns readiness to 503. Requests are still answered.
+    /// Turns readiness to 503. Requests are still answered. [`serve`](Self::serve) does it by
+    /// itself.
     pub fn begin_drain(&self) {
         self.state.draining.store(true, Ordering::Release);
     }
@@ -330,6 +339,21 @@ impl Service {
     ///
     /// The result tells how many events were [`lost`](LogAccount::lost), because the store took
     /// none for as long as [`Limits::flush_timeout`].
+    ///
+    /// ```no_run
+    /// # async fn end(service: pmmds::axum::Service, app: ::axum::Router, listener: tokio::net::TcpListener)
+    /// # -> std::io::Result<()> {
+    /// let stopping = service.clone();
+    /// let stop = async move {
+    ///     drop(tokio::signal::ctrl_c().await);
+    ///     stopping.begin_drain();
+    /// };
+    /// ::axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+    /// let account = service.shutdown().await;
+    /// assert_eq!(account.lost, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn shutdown(&self) -> LogAccount {
         self.begin_drain();
         let account = self.state.queue.close(self.state.limits.flush_timeout).await;

@@ -56,6 +56,12 @@ stored!(
     PromotionDecision is "decision" in "promotion_decisions" by created_at
 );
 
+/// The queries of all lists.
+#[cfg(test)]
+pub(super) fn lists() -> [&'static str; 4] {
+    [DriftRun::LIST, Alert::LIST, RetrainingRun::LIST, PromotionDecision::LIST]
+}
+
 impl SqliteStore {
     /// The record with this id, if there is one.
     async fn find<T: Stored>(
@@ -108,7 +114,7 @@ impl SqliteStore {
             .map_err(failed)?;
         let mut items = Vec::with_capacity(rows.len());
         for (record, at, id) in rows {
-            let id = Uuid::from_slice(&id).map_err(|_| self.corrupt("an id has not 16 bytes"))?;
+            let id = self.id(&id)?;
             let record: T = self.record(id, &record)?;
             if record.place().at.as_micros() != at {
                 // Going on from it would never end.
@@ -201,7 +207,7 @@ impl DriftStore for SqliteStore {
         .await
         .map_err(failed)?;
         if let Some((id, record)) = same {
-            let id = Uuid::from_slice(&id).map_err(|_| self.corrupt("an id has not 16 bytes"))?;
+            let id = self.id(&id)?;
             return self.record(id, &record);
         }
         sqlx::query(
@@ -315,7 +321,7 @@ impl AlertStore for SqliteStore {
         .await
         .map_err(|e| self.failed(&what, e))?;
         if let Some((id, record)) = open {
-            let id = Uuid::from_slice(&id).map_err(|_| self.corrupt("an id has not 16 bytes"))?;
+            let id = self.id(&id)?;
             return self.record(id, &record);
         }
         self.store_alert(transaction, alert).await?;
@@ -357,7 +363,7 @@ impl AlertStore for SqliteStore {
         .await
         .map_err(|e| self.failed(format_args!("list the open alerts of {model}"), e))?;
         let alert = |(id, record): &(Vec<u8>, String)| {
-            let id = Uuid::from_slice(id).map_err(|_| self.corrupt("an id has not 16 bytes"))?;
+            let id = self.id(id)?;
             self.record(id, record)
         };
         rows.iter().map(alert).collect()

@@ -1,16 +1,16 @@
 //! The inference log in SQLite.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
-use uuid::Uuid;
 
 use super::SqliteStore;
 use super::error::COMPONENT;
 use super::summary;
-use crate::drift::{Codes, Counts, Profile};
+use crate::drift::{Codes, Profile};
 use crate::log::{
     Appended, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent, LoggedEvent,
     Outcome, OutcomeReceipt, OutcomeStep, Page, Purged, Rules, WindowCounts, extent,
@@ -22,17 +22,11 @@ use crate::{Error, ErrorKind, Timestamp, Window};
 
 const RULES: Rules = Rules::new(COMPONENT);
 
-/// Rows that are counted between two looks at the file; memory is bounded by it.
-const ROWS_AT_ONCE: i64 = 10_000;
-
-/// Rows that are deleted in one transaction, so that writers wait milliseconds.
-const PURGED_AT_ONCE: i64 = 5_000;
+/// Rows that are deleted in one transaction, so that writers wait milliseconds. Few in tests, so
+/// that these get to every seam.
+const PURGED_AT_ONCE: i64 = if cfg!(test) { 2 } else { 5_000 };
 
 impl SqliteStore {
-    fn id(&self, bytes: &[u8]) -> Result<Uuid, Error> {
-        Uuid::from_slice(bytes).map_err(|_| self.corrupt("an id has not 16 bytes"))
-    }
-
     fn moment(&self, micros: i64) -> Result<Timestamp, Error> {
         Timestamp::from_micros(micros).map_err(|e| self.corrupt(e))
     }
@@ -82,9 +76,9 @@ async fn number<'t>(
     }
 }
 
-/// Bound to the first event of a page: a row value after `after`, or from the window's start on.
-/// No id is as small as no bytes at all.
-fn from(window: Window, after: Option<Cursor>) -> (i64, Vec<u8>) {
+/// What is just before the first event of a page, in the order of time and id: no id is as small as
+/// no bytes at all.
+fn just_before(window: Window, after: Option<Cursor>) -> (i64, Vec<u8>) {
     match after.filter(|after| after.at >= window.start()) {
         Some(Cursor { at, id }) => (at.as_micros(), id.as_bytes().to_vec()),
         None => (window.start().as_micros(), Vec::new()),
@@ -107,12 +101,16 @@ fn place(event: &InferenceEvent) -> Cursor {
     Cursor { at: event.at, id: event.id }
 }
 
-const INSERT_EVENT: &str = "
-    INSERT INTO prediction_logs (model, at, id, request_id, batch, version, profile, score, label,
-        latency_us, has_features, codes)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+/// The insertion of so many events at once: a round trip to the connection costs as much as five
+/// rows. The sizes end with 1, so that every number of events is a sum of them.
+static INSERT_EVENTS: LazyLock<[(usize, String); 3]> = LazyLock::new(|| {
+    const INTO: &str = "INSERT INTO prediction_logs (model, at, id, request_id, batch, version,
+        profile, score, label, latency_us, has_features, codes) VALUES ";
+    const ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    [100, 10, 1].map(|size| (size, INTO.to_owned() + &[ROW].repeat(size).join(", ")))
+});
 
-const SCAN: &str = "
+pub(super) const SCAN: &str = "
     SELECT e.at, e.id, e.request_id, e.version, e.score, e.label, e.latency_us, e.has_features,
         e.codes, p.fingerprint, f.features
     FROM prediction_logs e
@@ -124,7 +122,7 @@ const SCAN: &str = "
     ORDER BY e.at, e.id LIMIT ?5";
 
 // CROSS JOIN: SQLite reads events in their order and looks the rest up.
-const LABELLED: &str = "
+pub(super) const LABELLED: &str = "
     SELECT e.at, e.id, e.request_id, e.version, e.score, e.label, e.latency_us, e.has_features,
         e.codes, f.features, o.outcome
     FROM prediction_logs e
@@ -138,10 +136,30 @@ const LABELLED: &str = "
                 AND (earlier.at, earlier.id) < (e.at, e.id))
     ORDER BY e.at, e.id LIMIT ?5";
 
-const CODES: &str = "
-    SELECT e.at, e.id, e.codes, e.profile = ?6 FROM prediction_logs e
-    WHERE e.model = ?1 AND (e.at, e.id) > (?2, ?3) AND e.at < ?4 AND e.version = ?5
-    ORDER BY e.at, e.id LIMIT ?7";
+pub(super) const FORGET_SUMMARIES: &str = "
+    UPDATE ingest_batches SET summary = NULL WHERE id IN (
+        SELECT id FROM ingest_batches WHERE first_at < ?1 AND summary IS NOT NULL LIMIT ?2)";
+
+pub(super) const DELETE_FEATURES: &str = "
+    DELETE FROM prediction_features WHERE (model, request_id, at, id) IN (
+        SELECT model, request_id, at, id FROM (
+            SELECT model, request_id, at, id, has_features FROM prediction_logs
+            WHERE model = ?3 AND at < ?1 ORDER BY at, id LIMIT ?2)
+        WHERE has_features <> 0)";
+
+pub(super) const DELETE_EVENTS: &str = "
+    DELETE FROM prediction_logs WHERE (model, at, id) IN (
+        SELECT model, at, id FROM prediction_logs
+        WHERE model = ?3 AND at < ?1 ORDER BY at, id LIMIT ?2)";
+
+pub(super) const DELETE_OUTCOMES: &str = "
+    DELETE FROM outcomes WHERE request_id IN (
+        SELECT request_id FROM outcomes WHERE observed_at < ?1 LIMIT ?2)";
+
+pub(super) const FORGET_BATCHES: &str = "
+    DELETE FROM ingest_batches WHERE id IN (
+        SELECT id FROM ingest_batches
+        WHERE first_at < ?1 AND last_at < ?1 AND written_at < ?1 LIMIT ?2)";
 
 #[async_trait]
 impl InferenceLog for SqliteStore {
@@ -193,23 +211,28 @@ impl InferenceLog for SqliteStore {
             transaction.rollback().await.map_err(failed)?;
             return Ok(Appended::AlreadyThere);
         };
-        for event in batch.events() {
-            sqlx::query(INSERT_EVENT)
-                .bind(model)
-                .bind(event.at.as_micros())
-                .bind(&event.id.as_bytes()[..])
-                .bind(&event.request_id.as_bytes()[..])
-                .bind(row)
-                .bind(version)
-                .bind(profile)
-                .bind(event.prediction.score())
-                .bind(i64::from(event.prediction.label()))
-                .bind(micros(event.latency))
-                .bind(i64::from(event.features.is_some()))
-                .bind(event.codes.as_bytes())
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?;
+        let mut rest = batch.events();
+        for (size, insert) in &*INSERT_EVENTS {
+            while let Some((some, others)) = rest.split_at_checked(*size) {
+                let mut query = sqlx::query(insert.as_str());
+                for event in some {
+                    query = query
+                        .bind(model)
+                        .bind(event.at.as_micros())
+                        .bind(&event.id.as_bytes()[..])
+                        .bind(&event.request_id.as_bytes()[..])
+                        .bind(row)
+                        .bind(version)
+                        .bind(profile)
+                        .bind(event.prediction.score())
+                        .bind(i64::from(event.prediction.label()))
+                        .bind(micros(event.latency))
+                        .bind(i64::from(event.features.is_some()))
+                        .bind(event.codes.as_bytes());
+                }
+                query.execute(&mut *transaction).await.map_err(failed)?;
+                rest = others;
+            }
         }
         for event in batch.events() {
             let Some(features) = &event.features else { continue };
@@ -270,92 +293,7 @@ impl InferenceLog for SqliteStore {
         window: Window,
         profile: &Profile,
     ) -> Result<WindowCounts, Error> {
-        let what = format!("count the rows of {model} in {window}");
-        let failed = |cause| self.failed(&what, cause);
-        let mut found = WindowCounts { counts: Counts::empty(profile), foreign_rows: 0 };
-        let version = self.number(version)?;
-        // Rows and batches of one moment.
-        let mut transaction = self.read(&what).await?;
-        let numbers: Option<(i64, Option<i64>)> = sqlx::query_as(
-            "SELECT id, (SELECT id FROM log_profiles WHERE fingerprint = ?2)
-            FROM log_models WHERE name = ?1",
-        )
-        .bind(model.as_str())
-        .bind(&profile.fingerprint().as_bytes()[..])
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        let Some((model, number)) = numbers else { return Ok(found) };
-        // 0 is nobody's number.
-        let number = number.unwrap_or_default();
-
-        let (mut at, mut id) = from(window, None);
-        loop {
-            let rows = sqlx::query(CODES)
-                .bind(model)
-                .bind(at)
-                .bind(&id)
-                .bind(window.end().as_micros())
-                .bind(version)
-                .bind(number)
-                .bind(ROWS_AT_ONCE)
-                .fetch_all(&mut *transaction)
-                .await
-                .map_err(failed)?;
-            for row in &rows {
-                if row.try_get::<i64, _>(3).map_err(failed)? == 0 {
-                    found.foreign_rows += 1;
-                    continue;
-                }
-                let codes = Codes::from_bytes(row.try_get::<&[u8], _>(2).map_err(failed)?);
-                if !profile.accepts(&codes) {
-                    let event = self.id(row.try_get(1).map_err(failed)?)?;
-                    RULES.codes(profile, event, &codes)?;
-                }
-                found.counts.observe_codes(&codes);
-            }
-            match rows.last().filter(|_| rows.len() as u64 == ROWS_AT_ONCE.unsigned_abs()) {
-                None => break,
-                Some(last) => {
-                    at = last.try_get(0).map_err(failed)?;
-                    id = last.try_get(1).map_err(failed)?;
-                }
-            }
-        }
-
-        let unreadable = |cause| {
-            self.corrupt(format_args!("summaries in {window} cannot be added up"))
-                .with_source(cause)
-        };
-        let mut sum = summary::Sum::new(profile).map_err(|e| unreadable(e.into()))?;
-        let mut last_batch = 0_i64;
-        loop {
-            let batches: Vec<(i64, String)> = sqlx::query_as(
-                "SELECT id, summary FROM ingest_batches
-                WHERE model = ?1 AND version = ?2 AND profile = ?3 AND first_at >= ?4
-                    AND first_at < ?5 AND last_at < ?5 AND summary IS NOT NULL AND id > ?6
-                ORDER BY id LIMIT ?7",
-            )
-            .bind(model)
-            .bind(version)
-            .bind(number)
-            .bind(window.start().as_micros())
-            .bind(window.end().as_micros())
-            .bind(last_batch)
-            .bind(ROWS_AT_ONCE)
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(failed)?;
-            for (_, summary) in &batches {
-                sum.add(summary).map_err(unreadable)?;
-            }
-            match batches.last().filter(|_| batches.len() as u64 == ROWS_AT_ONCE.unsigned_abs()) {
-                None => break,
-                Some((id, _)) => last_batch = *id,
-            }
-        }
-        found.counts.merge_summaries(sum.total()).map_err(|e| unreadable(e.into()))?;
-        Ok(found)
+        self.count(model, version, window, profile).await
     }
 
     async fn scan(
@@ -367,7 +305,7 @@ impl InferenceLog for SqliteStore {
     ) -> Result<Page<LoggedEvent>, Error> {
         RULES.limit(limit)?;
         let failed = |cause| self.failed(format_args!("scan {model} in {window}"), cause);
-        let (at, id) = from(window, after);
+        let (at, id) = just_before(window, after);
         let rows = sqlx::query(SCAN)
             .bind(model.as_str())
             .bind(at)
@@ -399,7 +337,7 @@ impl InferenceLog for SqliteStore {
         RULES.limit(limit)?;
         let what = format!("read labelled events of {model} in {window}");
         let failed = |cause| self.failed(&what, cause);
-        let (at, id) = from(window, after);
+        let (at, id) = just_before(window, after);
         let rows = sqlx::query(LABELLED)
             .bind(model.as_str())
             .bind(at)
@@ -425,76 +363,19 @@ impl InferenceLog for SqliteStore {
     async fn purge(&self, before: Timestamp) -> Result<Purged, Error> {
         let what = format!("purge what is from before {before}");
         let failed = |cause| self.failed(&what, cause);
-        let micros = before.as_micros();
-        let mut purged = Purged::default();
-
         // Summaries first: none may tell of events that are gone.
-        let mut transaction = self.write(&what).await?;
-        sqlx::query(
-            "UPDATE ingest_batches SET summary = NULL
-            WHERE first_at < ? AND summary IS NOT NULL",
-        )
-        .bind(micros)
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
+        self.in_steps(&[FORGET_SUMMARIES], before, None, &what).await?;
         let models: Vec<i64> = sqlx::query_scalar("SELECT id FROM log_models")
-            .fetch_all(&mut *transaction)
+            .fetch_all(self.reads())
             .await
             .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-
+        let mut purged = Purged::default();
         for model in models {
-            loop {
-                let mut transaction = self.write(&what).await?;
-                sqlx::query(
-                    "DELETE FROM prediction_features WHERE (model, request_id, at, id) IN (
-                        SELECT model, request_id, at, id FROM (
-                            SELECT model, request_id, at, id, has_features FROM prediction_logs
-                            WHERE model = ? AND at < ? ORDER BY at, id LIMIT ?)
-                        WHERE has_features <> 0)",
-                )
-                .bind(model)
-                .bind(micros)
-                .bind(PURGED_AT_ONCE)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?;
-                let deleted = sqlx::query(
-                    "DELETE FROM prediction_logs WHERE (model, at, id) IN (
-                        SELECT model, at, id FROM prediction_logs
-                        WHERE model = ? AND at < ? ORDER BY at, id LIMIT ?)",
-                )
-                .bind(model)
-                .bind(micros)
-                .bind(PURGED_AT_ONCE)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?
-                .rows_affected();
-                transaction.commit().await.map_err(failed)?;
-                purged.events += deleted;
-                if deleted == 0 {
-                    break;
-                }
-            }
+            let delete = [DELETE_FEATURES, DELETE_EVENTS];
+            purged.events += self.in_steps(&delete, before, Some(model), &what).await?;
         }
-        purged.outcomes = self
-            .delete_in_steps(
-                "DELETE FROM outcomes WHERE request_id IN (
-                    SELECT request_id FROM outcomes WHERE observed_at < ? LIMIT ?)",
-                before,
-                &what,
-            )
-            .await?;
-        self.delete_in_steps(
-            "DELETE FROM ingest_batches WHERE id IN (
-                SELECT id FROM ingest_batches
-                WHERE first_at < ?1 AND last_at < ?1 AND written_at < ?1 LIMIT ?2)",
-            before,
-            &what,
-        )
-        .await?;
+        purged.outcomes = self.in_steps(&[DELETE_OUTCOMES], before, None, &what).await?;
+        self.in_steps(&[FORGET_BATCHES], before, None, &what).await?;
         Ok(purged)
     }
 
@@ -504,26 +385,31 @@ impl InferenceLog for SqliteStore {
 }
 
 impl SqliteStore {
-    async fn delete_in_steps(
+    /// Repeats `statements`, together in one transaction, until the last of them finds nothing
+    /// more; the number of rows that it found. ?1 is the time, ?2 how many at once, ?3 the model.
+    async fn in_steps(
         &self,
-        delete: &'static str,
+        statements: &[&'static str],
         before: Timestamp,
+        model: Option<i64>,
         what: &str,
     ) -> Result<u64, Error> {
-        let failed = |cause| self.failed(what, cause);
         let mut all = 0;
         loop {
             let mut transaction = self.write(what).await?;
-            let deleted = sqlx::query(delete)
-                .bind(before.as_micros())
-                .bind(PURGED_AT_ONCE)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?
-                .rows_affected();
-            transaction.commit().await.map_err(failed)?;
-            all += deleted;
-            if deleted == 0 {
+            let mut found = 0;
+            for statement in statements {
+                let mut query =
+                    sqlx::query(*statement).bind(before.as_micros()).bind(PURGED_AT_ONCE);
+                if let Some(model) = model {
+                    query = query.bind(model);
+                }
+                let done = query.execute(&mut *transaction).await;
+                found = done.map_err(|e| self.failed(what, e))?.rows_affected();
+            }
+            transaction.commit().await.map_err(|e| self.failed(what, e))?;
+            all += found;
+            if found == 0 {
                 return Ok(all);
             }
         }

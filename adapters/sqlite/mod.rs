@@ -55,6 +55,7 @@
 //!
 //! Outside a tokio runtime, as sqlx does.
 
+mod counting;
 mod error;
 mod ledger;
 mod log;

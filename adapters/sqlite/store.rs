@@ -12,6 +12,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, Transaction};
+use uuid::Uuid;
 
 use super::error::{COMPONENT, failed, migration_failed};
 use crate::registry::VersionId;
@@ -41,7 +42,14 @@ fn migrator() -> Migrator {
 /// When a written batch or record is safe from what.
 ///
 /// Whatever the level, what was acknowledged survives the end of the process, `kill -9` included:
-/// it is in the operating system's hands. The levels differ in what a crash of the *machine* takes.
+/// it is in the operating system's hands. The levels differ in what a crash of the *machine* takes,
+/// and in what a commit costs: `Full` waits for the disk, about half a millisecond on a quick one,
+/// `Normal` does not. In batches of 1,000 rows the difference is lost in the writing of the rows.
+///
+/// ```
+/// use pmmds::sqlite::Synchronous;
+/// assert_eq!(Synchronous::default(), Synchronous::Full);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Synchronous {
@@ -160,6 +168,8 @@ impl SqliteStoreBuilder {
             })
             // After a burst the write-ahead log shrinks to this many bytes again.
             .pragma("journal_size_limit", "67108864")
+            // Rows cross from SQLite's thread to ours: in lots, not one by one.
+            .row_buffer_size(1_000)
             .disable_statement_logging()
     }
 }
@@ -314,7 +324,7 @@ impl SqliteStore {
         SqliteStoreBuilder::new(None).open().await
     }
 
-    /// How the file at `path` is opened.
+    /// How the file at `path` is opened; see [`SqliteStoreBuilder`].
     pub fn builder(path: impl Into<PathBuf>) -> SqliteStoreBuilder {
         SqliteStoreBuilder::new(Some(path.into()))
     }
@@ -322,6 +332,20 @@ impl SqliteStore {
     /// Waits for what is under way, moves the write-ahead log into the file and closes it. Later
     /// calls are [`Unavailable`](ErrorKind::Unavailable). Dropping the last handle loses nothing
     /// either; the log then stays beside the file until the next opening.
+    ///
+    /// ```
+    /// use pmmds::log::InferenceLog;
+    /// use pmmds::sqlite::SqliteStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), pmmds::Error> {
+    /// let store = SqliteStore::open_in_memory().await?;
+    /// store.close().await;
+    /// let error = store.purge(pmmds::Timestamp::EPOCH).await.unwrap_err();
+    /// assert_eq!(error.kind(), pmmds::ErrorKind::Unavailable);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
@@ -361,6 +385,11 @@ impl SqliteStore {
             let context = "the clock of the machine cannot be used";
             Error::new(ErrorKind::Unavailable, COMPONENT, context).with_source(cause)
         })
+    }
+
+    /// An id as it was stored.
+    pub(super) fn id(&self, bytes: &[u8]) -> Result<Uuid, Error> {
+        Uuid::from_slice(bytes).map_err(|_| self.corrupt("an id has not 16 bytes"))
     }
 
     /// A version as SQLite keeps numbers.

@@ -42,7 +42,7 @@ fn folder(settings: &Settings) -> PathBuf {
 /// The data, and on stdout where it comes from.
 pub(crate) async fn load_data(settings: &Settings, cache: &std::path::Path) -> Outcome<TelcoCsv> {
     let csv = data::load(settings.data.as_deref(), cache, &ProgressBar::no_length()).await?;
-    println!("{csv}");
+    say!("{csv}");
     Ok(csv)
 }
 
@@ -53,7 +53,7 @@ async fn customers(settings: &Settings) -> Outcome<Customers> {
 pub(crate) async fn download_data(settings: &Settings) -> Outcome<ExitCode> {
     let cache = State::data_cache(&folder(settings));
     let csv = data::download(&cache, &ProgressBar::no_length()).await?;
-    println!("{csv}\n      kept as {}", data::cache_path(&cache).display());
+    say!("{csv}\n      kept as {}", data::cache_path(&cache).display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -64,7 +64,7 @@ impl Progress for Steps {
     fn step(&self, what: &str, done: u64, total: u64) {
         if done == 0 {
             let of = if total > 1 { format!(" ({total} steps)") } else { String::new() };
-            println!("  .. {what}{of}");
+            say!("  .. {what}{of}");
         }
     }
 }
@@ -89,7 +89,7 @@ pub(crate) async fn train(settings: &Settings) -> Outcome<ExitCode> {
     let _lock = state.lock()?;
     if let Some(serving) = state.production().await? {
         let (name, version) = (serving.name(), serving.version());
-        println!("{name} v{version} is in production already; to make a better one: retrain");
+        say!("{name} v{version} is in production already; to make a better one: retrain");
         return Ok(ExitCode::SUCCESS);
     }
     let customers = customers(settings).await?;
@@ -103,7 +103,7 @@ pub(crate) async fn train(settings: &Settings) -> Outcome<ExitCode> {
     print_retrained(&done);
     if let Some(serving) = state.production().await? {
         for (metric, value) in &serving.artifact().training().metrics {
-            println!("  {metric:10} {value:.4}  (5 folds)");
+            say!("  {metric:10} {value:.4}  (5 folds)");
         }
     }
     Ok(if done.promoted().is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -140,17 +140,17 @@ pub(crate) async fn serve(settings: &Settings) -> Outcome<ExitCode> {
     let listener =
         TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
     match service.model() {
-        Some(model) => println!("serving {} v{}", model.name, model.version),
-        None => println!("nothing is in production yet: train first; serving 503 until then"),
+        Some(model) => say!("serving {} v{}", model.name, model.version),
+        None => say!("nothing is in production yet: train first; serving 503 until then"),
     }
-    println!("  predictions  http://{address}/api/v1/predict");
-    println!("  API          http://{address}/docs");
+    say!("  predictions  http://{address}/api/v1/predict");
+    say!("  API          http://{address}/docs");
     let account = service.serve(listener, stop_signal()).await?;
     if account.lost > 0 {
         eprintln!("{} answered predictions could not be logged", account.lost);
         return Ok(ExitCode::FAILURE);
     }
-    println!("stopped; every answered prediction is in the log");
+    say!("stopped; every answered prediction is in the log");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -205,11 +205,11 @@ pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outco
     }
     let answers = client.send("sending requests", requests.clone(), traffic.delay).await?;
     for (version, count) in &answers {
-        println!("{count} predictions by v{version}");
+        say!("{count} predictions by v{version}");
     }
     if traffic.outcomes {
         client.outcomes(&requests).await?;
-        println!("{} outcomes, churn {:.1} %", requests.len(), 100.0 * customers.churn(&rows));
+        say!("{} outcomes, churn {:.1} %", requests.len(), 100.0 * customers.churn(&rows));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -223,14 +223,14 @@ pub(crate) async fn monitor(settings: &Settings) -> Outcome<ExitCode> {
     let hours = Duration::from_secs(settings.window_hours * 3600);
     let window = monitor.window(hours).await?;
     let done = monitor.run(serving.name(), serving.version(), serving.profile(), window).await?;
-    println!("{} v{}, {window}, run {}", serving.name(), serving.version(), done.run.id);
-    println!("{}", done.run.report);
+    say!("{} v{}, {window}, run {}", serving.name(), serving.version(), done.run.id);
+    say!("{}", done.run.report);
     if let Some(alert) = &done.alert {
         let state = if done.opened { "opened" } else { "still open" };
-        println!("alert {} {state}: {}", alert.id, alert.message);
+        say!("alert {} {state}: {}", alert.id, alert.message);
     }
     for alert in &done.resolved {
-        println!("alert {} resolved", alert.id);
+        say!("alert {} resolved", alert.id);
     }
     Ok(match done.run.report.verdict {
         Verdict::Stable => ExitCode::SUCCESS,
@@ -244,28 +244,28 @@ pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {
     let hours = Duration::from_secs(settings.window_hours * 3600);
     let since = state.store.now().await?.saturating_sub(hours);
     let runs = state.store.drift_runs(&state.model, None, 50).await?.items;
-    println!("drift runs of the last {} h", settings.window_hours);
+    say!("drift runs of the last {} h", settings.window_hours);
     for run in runs.iter().filter(|run| run.created_at >= since) {
         let psi = run.report.max_psi().map_or_else(|| "-".to_owned(), |psi| format!("{psi:.4}"));
         let (verdict, rows) = (run.report.verdict.headline(), run.report.current_rows);
         let drifted = run.report.drifted().count();
-        println!("  {}  v{}  {rows} rows  {verdict}", shown(run.created_at), run.version);
-        println!("      largest PSI {psi}, {drifted} features drifted");
+        say!("  {}  v{}  {rows} rows  {verdict}", shown(run.created_at), run.version);
+        say!("      largest PSI {psi}, {drifted} features drifted");
     }
-    println!("alerts");
+    say!("alerts");
     for alert in state.store.alerts(&state.model, None, 50).await?.items {
         let state = match (alert.resolved_at, alert.acknowledged_at) {
             (Some(at), _) => format!("resolved {}", shown(at)),
             (None, Some(at)) => format!("acknowledged {}", shown(at)),
             (None, None) => "open".to_owned(),
         };
-        println!(
+        say!(
             "  {}  v{}  {}  {state}",
             shown(alert.opened_at),
             alert.version,
             alert.severity.word()
         );
-        println!("      {}", alert.message);
+        say!("      {}", alert.message);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -276,7 +276,7 @@ pub(crate) async fn retrain(settings: &Settings, force: bool) -> Outcome<ExitCod
     let alerts = state.store.open_alerts(&state.model).await?;
     let alert = alerts.iter().find(|alert| alert.key == "drift");
     if alert.is_none() && !force {
-        println!("no open drift alert, so nothing to do (--force retrains all the same)");
+        say!("no open drift alert, so nothing to do (--force retrains all the same)");
         return Ok(ExitCode::SUCCESS);
     }
     let customers = customers(settings).await?;
@@ -293,11 +293,11 @@ pub(crate) async fn retrain(settings: &Settings, force: bool) -> Outcome<ExitCod
 
 pub(crate) fn print_retrained(done: &Retrained) {
     match (&done.decision, done.run.state) {
-        (Some(decision), _) => println!("{}", decision.reason),
+        (Some(decision), _) => say!("{}", decision.reason),
         (None, RunState::Skipped) => {
-            println!("skipped: {}", done.run.message.as_deref().unwrap_or("no reason on record"));
+            say!("skipped: {}", done.run.message.as_deref().unwrap_or("no reason on record"));
         }
-        (None, state) => println!("run {} is {}", done.run.id, state.as_str()),
+        (None, state) => say!("run {} is {}", done.run.id, state.as_str()),
     }
 }
 
@@ -305,8 +305,8 @@ pub(crate) async fn decisions(settings: &Settings) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
     for decision in state.store.decisions(&state.model, None, 20).await?.items {
         match &decision.record {
-            Some(record) => println!("{}", serde_json::to_string_pretty(record)?),
-            None => println!("{}", serde_json::to_string_pretty(&decision)?),
+            Some(record) => say!("{}", serde_json::to_string_pretty(record)?),
+            None => say!("{}", serde_json::to_string_pretty(&decision)?),
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -316,7 +316,7 @@ pub(crate) async fn rollback(settings: &Settings, reason: &str) -> Outcome<ExitC
     let state = State::open(&folder(settings), settings).await?;
     let _lock = state.lock()?;
     let decision = state.promotion().rollback(&state.model, reason).await?;
-    println!("{}", decision.reason);
+    say!("{}", decision.reason);
     Ok(ExitCode::SUCCESS)
 }
 

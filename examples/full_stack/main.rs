@@ -11,6 +11,17 @@
 //! The subcommands are the original system's, on a folder that lasts (`.pmmds`); `--help` lists
 //! them.
 
+/// Prints a line; a reader that has gone away, such as `head`, ends the program quietly.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        if let Err(error) = writeln!(std::io::stdout(), $($part)*) {
+            let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
+            std::process::exit(if gone { 0 } else { i32::from($crate::EXIT_ERROR) });
+        }
+    }};
+}
+
 mod client;
 mod commands;
 mod data;
@@ -22,7 +33,7 @@ mod telco;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use settings::Settings;
 
@@ -98,21 +109,9 @@ enum Command {
 async fn main() -> ExitCode {
     let Arguments { settings, command } = Arguments::parse();
     settings.start_logging();
-    let result = match command {
-        None => story::tell(&settings).await,
-        Some(Command::DownloadData) => commands::download_data(&settings).await,
-        Some(Command::Train) => commands::train(&settings).await,
-        Some(Command::Serve) => commands::serve(&settings).await,
-        Some(Command::SeedTraffic { count, drift, url, delay, no_outcomes }) => {
-            let delay = Duration::try_from_secs_f64(delay).unwrap_or_default();
-            let traffic = commands::Traffic { count, drift, url, delay, outcomes: !no_outcomes };
-            commands::seed_traffic(&settings, traffic).await
-        }
-        Some(Command::Monitor { summary: true }) => commands::monitor_summary(&settings).await,
-        Some(Command::Monitor { summary: false }) => commands::monitor(&settings).await,
-        Some(Command::Retrain { decisions: true, .. }) => commands::decisions(&settings).await,
-        Some(Command::Retrain { force, .. }) => commands::retrain(&settings, force).await,
-        Some(Command::Rollback { reason }) => commands::rollback(&settings, &reason).await,
+    let result = match Settings::check_environment(&Arguments::command()) {
+        Ok(()) => run(settings, command).await,
+        Err(error) => Err(error),
     };
     match result {
         Ok(code) => code,
@@ -125,5 +124,24 @@ async fn main() -> ExitCode {
             }
             ExitCode::from(EXIT_ERROR)
         }
+    }
+}
+
+async fn run(settings: Settings, command: Option<Command>) -> Outcome<ExitCode> {
+    match command {
+        None => story::tell(&settings).await,
+        Some(Command::DownloadData) => commands::download_data(&settings).await,
+        Some(Command::Train) => commands::train(&settings).await,
+        Some(Command::Serve) => commands::serve(&settings).await,
+        Some(Command::SeedTraffic { count, drift, url, delay, no_outcomes }) => {
+            let delay = Duration::try_from_secs_f64(delay)?;
+            let traffic = commands::Traffic { count, drift, url, delay, outcomes: !no_outcomes };
+            commands::seed_traffic(&settings, traffic).await
+        }
+        Some(Command::Monitor { summary: true }) => commands::monitor_summary(&settings).await,
+        Some(Command::Monitor { summary: false }) => commands::monitor(&settings).await,
+        Some(Command::Retrain { decisions: true, .. }) => commands::decisions(&settings).await,
+        Some(Command::Retrain { force, .. }) => commands::retrain(&settings, force).await,
+        Some(Command::Rollback { reason }) => commands::rollback(&settings, &reason).await,
     }
 }

@@ -8,6 +8,8 @@ use clap::{Args, ValueEnum};
 use pmmds::drift::DriftSettings;
 use pmmds::registry::{Alias, ModelName};
 
+use crate::Outcome;
+
 /// Settings of every subcommand.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Settings {
@@ -111,6 +113,23 @@ impl Settings {
         drift.min_drift_features = self.min_drift_features;
         drift.min_rows = self.min_samples;
         drift
+    }
+
+    /// Refuses variables that look like settings and are none: a typo must not go unnoticed.
+    pub(crate) fn check_environment(command: &clap::Command) -> Outcome<()> {
+        let known: Vec<String> = command
+            .get_arguments()
+            .filter_map(|argument| argument.get_env()?.to_str().map(ToOwned::to_owned))
+            .collect();
+        let unknown: Vec<String> = std::env::vars_os()
+            .filter_map(|(name, _)| name.into_string().ok())
+            .filter(|name| name.starts_with("PMMDS_") && !known.contains(name))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let (unknown, known) = (unknown.join(", "), known.join(", "));
+        Err(format!("unknown settings in the environment: {unknown}; known are: {known}").into())
     }
 
     /// Sends logs to stderr.

@@ -4,7 +4,7 @@
 //! `story.json` say where its windows begin and end. The next telling with the same `--state` goes
 //! on from there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,19 +42,12 @@ const MARKS: &str = "story.json";
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Marks {
-    quiet: Span,
-    launch: Span,
-    after: Span,
+    // the window of each stretch of traffic that has arrived in full
+    quiet: Option<Window>,
+    launch: Option<Window>,
+    after: Option<Window>,
     /// chapters that are over, whose checks held
     done: Vec<String>,
-}
-
-/// The window of one stretch of traffic, by the log's clock.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Span {
-    start: Option<Timestamp>,
-    end: Option<Timestamp>,
 }
 
 /// One line of the table at the end.
@@ -91,13 +84,13 @@ pub(crate) async fn tell(settings: &Settings) -> Outcome<ExitCode> {
     };
     let state = State::open(&folder, settings).await?;
     let _lock = state.lock()?;
-    println!("state in {}", folder.display());
+    say!("state in {}", folder.display());
     let csv = load_data(settings, &State::data_cache(&folder)).await?;
     let customers = Customers::read(&csv)?;
     let eras = customers.eras()?;
     let marks = read_marks(&state.file(MARKS))?;
     if !marks.done.is_empty() {
-        println!("going on after: {}", marks.done.join(", "));
+        say!("going on after: {}", marks.done.join(", "));
     }
     let mut story = Story { settings, state, customers, eras, marks, lines: Vec::new() };
     story.tell().await?;
@@ -129,7 +122,7 @@ impl Story<'_> {
     /// Whether a chapter is over, and its heading.
     fn is_over(&self, chapter: &str, heading: &str) -> bool {
         let over = self.marks.done.iter().any(|done| done == chapter);
-        println!("\n== {heading}{}", if over { " (told before)" } else { "" });
+        say!("\n== {heading}{}", if over { " (told before)" } else { "" });
         over
     }
 
@@ -144,7 +137,7 @@ impl Story<'_> {
     }
 
     fn note(&mut self, what: &'static str, found: String) {
-        println!("   {what}: {found}");
+        say!("   {what}: {found}");
         self.lines.push(Line { what, found });
     }
 
@@ -224,7 +217,7 @@ impl Story<'_> {
         let window = self.traffic(client, requests.clone(), |marks| &mut marks.launch).await?;
         let done = self.look(1, window).await?;
         let report = &done.run.report;
-        println!("{report}");
+        say!("{report}");
         check(report.verdict == Verdict::Drift, "the launch is drift")?;
         for name in ["internet_service", "monthly_charges"] {
             let claim = format!("{name} has drifted");
@@ -355,45 +348,47 @@ impl Story<'_> {
         self.end("rollback")
     }
 
-    /// Sends what has not arrived before, and returns the window of all of it.
+    /// Sends what has not arrived before, and returns the window of all of it: from its first
+    /// event to its last, by the clock that stamped them.
     async fn traffic(
         &mut self,
         client: &Client,
         requests: Vec<Request>,
-        span: impl Fn(&mut Marks) -> &mut Span,
+        span: impl Fn(&mut Marks) -> &mut Option<Window>,
     ) -> Outcome<Window> {
-        let store = &self.state.store;
-        let now = store.now().await?;
-        let start = *span(&mut self.marks).start.get_or_insert(now);
-        self.save()?;
-        if span(&mut self.marks).end.is_none() {
-            let logged = self.logged(start).await?;
-            let left =
-                requests.into_iter().filter(|request| !logged.contains(&request.id)).collect();
-            client.send("sending requests", left, Duration::ZERO).await?;
-            // The window ends after its last event, on the next microsecond at the earliest.
-            let end = self.state.store.now().await?.saturating_add(Duration::from_micros(1));
-            span(&mut self.marks).end = Some(end);
-            self.save()?;
+        if let Some(window) = span(&mut self.marks) {
+            return Ok(*window);
         }
-        let end = span(&mut self.marks).end.ok_or("the window has no end")?;
-        Ok(Window::new(start, end)?)
+        let ids: HashSet<Uuid> = requests.iter().map(|request| request.id).collect();
+        let logged = self.logged().await?;
+        let left = requests.into_iter().filter(|r| !logged.contains_key(&r.id)).collect();
+        client.send("sending requests", left, Duration::ZERO).await?;
+        let logged = self.logged().await?;
+        let times = || logged.iter().filter(|(id, _)| ids.contains(id)).map(|(_, at)| *at);
+        let (first, last) = times().min().zip(times().max()).ok_or("no request is in the log")?;
+        // The window is half-open, so it ends a microsecond after its last event.
+        let window = Window::new(first, last.saturating_add(Duration::from_micros(1)))?;
+        *span(&mut self.marks) = Some(window);
+        self.save()?;
+        Ok(window)
     }
 
-    /// Request ids of the events logged since `start`, each once.
-    async fn logged(&self, start: Timestamp) -> Outcome<HashSet<Uuid>> {
-        let end = self.state.store.now().await?.saturating_add(Duration::from_secs(3600));
-        let window = Window::new(start, end)?;
-        let (mut ids, mut cursor) = (HashSet::new(), None);
+    /// When each request was answered, by the log; each is there once.
+    async fn logged(&self) -> Outcome<HashMap<Uuid, Timestamp>> {
+        let hour = Duration::from_secs(3600);
+        let window =
+            Window::new(Timestamp::EPOCH, self.state.store.now().await?.saturating_add(hour))?;
+        let (mut times, mut cursor) = (HashMap::new(), None);
         loop {
             let page = self.state.store.scan(&self.state.model, window, cursor, 5_000).await?;
             for logged in &page.items {
-                let claim = format!("request {} is in the log once", logged.event.request_id);
-                check(ids.insert(logged.event.request_id), &claim)?;
+                let id = logged.event.request_id;
+                let before = times.insert(id, logged.event.at);
+                check(before.is_none(), &format!("request {id} is in the log once"))?;
             }
             cursor = page.next;
             if cursor.is_none() {
-                return Ok(ids);
+                return Ok(times);
             }
         }
     }
@@ -406,9 +401,8 @@ impl Story<'_> {
     }
 
     async fn everything_is_in_the_log(&mut self) -> Outcome<()> {
-        println!("\n== The log");
-        let start = self.marks.quiet.start.ok_or("no traffic has begun")?;
-        let logged = self.logged(start).await?;
+        say!("\n== The log");
+        let logged = self.logged().await?;
         let parts = [
             ("quiet", &self.eras.quiet),
             ("launch", &self.eras.launch),
@@ -418,7 +412,7 @@ impl Story<'_> {
         for (part, rows) in parts {
             for request in self.customers.requests(part, rows) {
                 let claim = format!("request {} of {part} is in the log", request.id);
-                check(logged.contains(&request.id), &claim)?;
+                check(logged.contains_key(&request.id), &claim)?;
                 sent += 1;
             }
         }
@@ -427,11 +421,11 @@ impl Story<'_> {
     }
 
     fn print(&self, took: Duration) {
-        println!("\n== In short ({:.1} s)", took.as_secs_f64());
+        say!("\n== In short ({:.1} s)", took.as_secs_f64());
         for Line { what, found } in &self.lines {
-            println!("   {what:36} {found}");
+            say!("   {what:36} {found}");
         }
-        println!("   version 2 was promoted and serves; every claim above was checked");
+        say!("   version 2 was promoted and serves; every claim above was checked");
     }
 }
 
@@ -466,7 +460,7 @@ impl Server {
         let service: Service = service(state, settings, None).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let base = format!("http://{}", listener.local_addr()?);
-        println!("\nserving on {base}");
+        say!("\nserving on {base}");
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let account = service.serve(listener, async { drop(stopped.await) }).await?;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::schema::Hasher;
+
 /// Gives ids, and time that only moves forward.
 ///
 /// The moments on record come from the stores; this clock measures how long things take.
@@ -53,3 +55,12 @@ impl<E: Environment + ?Sized> Environment for Arc<E> {
 }
 
 const _: Option<&dyn Environment> = None;
+
+/// The id that follows from `of`: asked for again, the same.
+pub(super) fn derived_id(what: &str, of: Uuid, number: u64) -> Uuid {
+    let mut hasher = Hasher::new("pmmds derived id 1");
+    let print = hasher.text(what).bytes(of.as_bytes()).number(number).finish();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&print.as_bytes()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}

@@ -1,5 +1,6 @@
 //! Which labelled rows train the challenger, and which judge it and the champion.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,8 @@ use crate::schema::Hasher;
 #[non_exhaustive]
 pub enum Holdout {
     /// A keyed hash of the entity id decides, once and for ever: an entity is never on both sides,
-    /// in this retraining or a later one.
+    /// in this retraining or a later one. The holdout is as old as the traffic that is used: see
+    /// [`RetrainSettings::recent`](super::RetrainSettings::recent).
     Hash {
         /// share of the entities that is held out, in `(0, 1)`
         share: f64,
@@ -35,6 +37,53 @@ impl Default for Holdout {
     /// A fifth of the entities.
     fn default() -> Self {
         Self::Hash { share: 0.2, key: "pmmds".to_owned() }
+    }
+}
+
+impl fmt::Display for Holdout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hash { share, key } => {
+                write!(f, "{share} of the entities, by hash with key {key:?}")
+            }
+            Self::Time { share, gap } => {
+                write!(f, "the newest {share} of the rows, {} s apart", gap.as_secs_f64())
+            }
+        }
+    }
+}
+
+/// Which rows of the log a version was trained on, so that it is never judged on them.
+///
+/// ```
+/// use pmmds::lifecycle::{Holdout, TrainedOn};
+///
+/// let trained = TrainedOn::new("2026-03-01T12:00:00Z".parse()?, Holdout::default());
+/// assert!(trained.contains("2026-03-01T11:59:59Z".parse()?, "customer 2"));
+/// assert!(!trained.contains("2026-03-01T11:59:59Z".parse()?, "customer 0"), "held out");
+/// assert!(!trained.contains("2026-03-01T12:00:00Z".parse()?, "customer 2"), "too late");
+/// # Ok::<(), pmmds::time::TimeError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TrainedOn {
+    /// rows from this moment on were not trained on
+    pub before: Timestamp,
+    /// of the rows before it, those that this rule holds out were not either
+    pub holdout: Holdout,
+}
+
+impl TrainedOn {
+    /// The rows before `before` that `holdout` does not hold out.
+    #[must_use]
+    pub fn new(before: Timestamp, holdout: Holdout) -> Self {
+        Self { before, holdout }
+    }
+
+    /// Whether the row of `entity` that was answered `at` may have been among them.
+    #[must_use]
+    pub fn contains(&self, at: Timestamp, entity: &str) -> bool {
+        at < self.before && self.holdout.side_of_entity(entity) == Side::Train
     }
 }
 

@@ -7,20 +7,30 @@
 //! | retrain | [`Retraining`] | labelled traffic, validate, fit, register, compare, decide |
 //! | promote | [`Promotion`] | intended, alias, read back, done; roll back; reconcile |
 //!
-//! All of them are safe to kill at any moment and to start again: leases keep others out, ids are
-//! fixed before the first attempt, and what is on record tells where to go on. They take their
-//! time and ids from the stores and an [`Environment`].
+//! All of them are safe to kill at any moment and to start again: leases keep others out, and what
+//! is on record tells where to go on. They take their time and ids from the stores and an
+//! [`Environment`].
+//!
+//! The registry is the truth for *what* is in production, the ledger for *why*. Whenever no flow
+//! is under way, what is in production is the challenger of the last decision that is done and
+//! changed it; [`Promotion::reconcile`] sees to that after a crash, and also records what somebody
+//! else did to the alias.
 
+mod alerts;
 mod environment;
 mod holdout;
 mod monitor;
 mod promote;
 mod retrain;
 mod serving;
+#[cfg(test)]
+mod tests;
+mod turn;
 
+pub use alerts::AlertRules;
 pub use environment::Environment;
-pub use holdout::{Holdout, Side};
-pub use monitor::{AlertRules, Monitor, MonitorRun};
+pub use holdout::{Holdout, Side, TrainedOn};
+pub use monitor::{Monitor, MonitorRun};
 pub use promote::{PINNED_TAG, Promotion};
 pub use retrain::{RetrainRequest, RetrainSettings, Retrained, Retraining};
 pub use serving::{ServingModel, check_same_schema, load};

@@ -3,90 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use uuid::Uuid;
-
+use super::alerts::{AlertRules, DRIFT_KEY, SIGNALS_KEY, alert_id, alert_of};
 use super::environment::Environment;
-use crate::drift::{DriftDetector, DriftReport, Profile, Severity, Signal, Verdict};
-use crate::ledger::{Alert, DriftRun, Lease, Ledger};
+use super::turn::Turns;
+use crate::drift::{DriftDetector, Profile};
+use crate::ledger::{Alert, DriftRun, Ledger};
 use crate::log::InferenceLog;
 use crate::registry::{ModelName, VersionId};
-use crate::{Error, ErrorKind, Timestamp, Window};
+use crate::{Error, ErrorKind, Window};
 
 /// Name of this component in errors.
 const MONITOR: &str = "monitor";
 
-/// How long one run may take before another process takes it for dead.
-const LEASE: Duration = Duration::from_secs(300);
-
-/// Drifted features that the message of an alert describes.
-const DESCRIBED: usize = 5;
-
-/// Key of the alert about drift of features.
-const DRIFT_KEY: &str = "drift";
-
-/// Key of the alert about signals while there is no drift.
-const SIGNALS_KEY: &str = "signals";
-
-/// When an alert opens and when it is over.
-///
-/// ```
-/// use pmmds::lifecycle::AlertRules;
-/// // Hourly looks at a window of 24 hours overlap: one quiet look proves little.
-/// let rules = AlertRules::default().resolve_after(3).prediction_drift(false);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub struct AlertRules {
-    enabled: bool,
-    prediction_drift: bool,
-    open_after: u32,
-    resolve_after: u32,
-}
-
-impl Default for AlertRules {
-    fn default() -> Self {
-        Self { enabled: true, prediction_drift: true, open_after: 1, resolve_after: 2 }
-    }
-}
-
-impl AlertRules {
-    /// Whether alerts are opened at all. Defaults to yes.
-    pub fn enabled(mut self, enabled: bool) -> Self {
-        self.enabled = enabled;
-        self
-    }
-
-    /// Whether drift of predictions alone opens an alert. Defaults to yes.
-    pub fn prediction_drift(mut self, alert: bool) -> Self {
-        self.prediction_drift = alert;
-        self
-    }
-
-    /// Alarming runs in a row that open an alert, at least 1. Defaults to 1.
-    pub fn open_after(mut self, runs: u32) -> Self {
-        self.open_after = runs.max(1);
-        self
-    }
-
-    /// Quiet runs in a row that resolve an alert, at least 1. Defaults to 2.
-    pub fn resolve_after(mut self, runs: u32) -> Self {
-        self.resolve_after = runs.max(1);
-        self
-    }
-
-    /// The key of the alert that `report` asks for. One cause makes one alert: with drift the
-    /// signals are part of its message.
-    fn alarm(&self, report: &DriftReport) -> Option<&'static str> {
-        let counts = |signal: &&Signal| {
-            self.prediction_drift || !matches!(signal, Signal::PredictionDrift { .. })
-        };
-        if report.verdict == Verdict::Drift {
-            Some(DRIFT_KEY)
-        } else {
-            report.signals.iter().find(counts).map(|_| SIGNALS_KEY)
-        }
-    }
-}
+/// Drift runs of the past that are looked through.
+const RECENT: usize = 100;
 
 /// What a run of the monitor did.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,9 +24,9 @@ impl AlertRules {
 pub struct MonitorRun {
     /// the run as it is on record
     pub run: DriftRun,
-    /// the alert that it opened or confirmed
+    /// the open alert that it opened or confirmed
     pub alert: Option<Alert>,
-    /// whether `alert` was opened by this run
+    /// whether `alert` was opened by this run; true again when the same window is looked at again
     pub opened: bool,
     /// alerts that it ended
     pub resolved: Vec<Alert>,
@@ -105,14 +35,74 @@ pub struct MonitorRun {
 /// Compares windows of live traffic with profiles, keeps every run on record, opens and resolves
 /// alerts.
 ///
-/// One process at a time looks at a model; another one gets a
-/// [`Conflict`](ErrorKind::Conflict). The same window is on record once.
+/// * One task of one process at a time looks at a model; another one gets a
+///   [`Conflict`](ErrorKind::Conflict).
+/// * The same window of a version and profile is on record once: looked at again, the run on
+///   record is returned, and what a crash kept from being done about it is done.
+/// * An alert is about the present: a window before the latest one on record goes on record and
+///   touches none.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use ndarray::Array2;
+/// use pmmds::drift::{Profile, Verdict};
+/// use pmmds::lifecycle::{Environment, Monitor};
+/// use pmmds::log::{BatchId, EventBatch, InferenceEvent, InferenceLog};
+/// use pmmds::memory::{MemoryLedger, MemoryLog};
+/// use pmmds::model::Task;
+/// use pmmds::record::Batch;
+/// use pmmds::registry::{ModelName, VersionId};
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// use pmmds::Timestamp;
+/// use uuid::Uuid;
+///
+/// /// What the feature `system` reads off the machine.
+/// #[derive(Debug)]
+/// struct Fixed;
+/// impl Environment for Fixed {
+///     fn new_id(&self) -> Uuid { Uuid::from_u128(1) }
+///     fn elapsed(&self) -> Duration { Duration::ZERO }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Training has seen 0 to 999, the traffic of the last hour is all above 600.
+/// let schema = FeatureSchema::new([Feature::numeric("charges")])?;
+/// let reference = Array2::from_shape_fn((1000, 1), |(row, _)| row as f64);
+/// let profile = Profile::fit(&Batch::from_array(&schema, reference.view())?)?;
+///
+/// let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// let log = Arc::new(MemoryLog::with_clock(move || noon));
+/// let (model, version) = (ModelName::new("churn")?, VersionId::FIRST);
+/// let mut traffic = EventBatch::new(BatchId(Uuid::from_u128(7)), model.clone(), version, &profile);
+/// for (index, row) in (600..800).enumerate() {
+///     let row = Batch::from_array(&schema, reference.slice(ndarray::s![row..=row, ..]))?.row(0);
+///     let prediction = Task::binary().prediction(0.3)?;
+///     let id = Uuid::from_u128(index as u128);
+///     let at = noon.saturating_sub(Duration::from_secs(60));
+///     let codes = profile.encode(&row, prediction.score());
+///     let event = InferenceEvent::new(id, id, at, prediction, Duration::ZERO, codes);
+///     traffic.push(&profile, &row, event);
+/// }
+/// log.append(&traffic).await?;
+///
+/// let ledger = Arc::new(MemoryLedger::with_clock(move || noon));
+/// let monitor = Monitor::new(log, ledger, Arc::new(Fixed), "replica-1");
+/// let window = monitor.window(Duration::from_secs(3600)).await?;
+/// let done = monitor.run(&model, version, &profile, window).await?;
+/// assert_eq!(done.run.report.verdict, Verdict::Drift);
+/// let alert = done.alert.expect("drift is told");
+/// assert!(alert.message.starts_with("1 of 1 features drifted: charges (PSI "));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Monitor {
     log: Arc<dyn InferenceLog>,
     ledger: Arc<dyn Ledger>,
     environment: Arc<dyn Environment>,
-    owner: String,
+    turns: Turns,
     detector: DriftDetector,
     rules: AlertRules,
 }
@@ -127,14 +117,9 @@ impl Monitor {
         environment: Arc<dyn Environment>,
         owner: impl Into<String>,
     ) -> Self {
-        Self {
-            log,
-            ledger,
-            environment,
-            owner: owner.into(),
-            detector: DriftDetector::default(),
-            rules: AlertRules::default(),
-        }
+        let turns = Turns::new(Arc::clone(&ledger), owner.into());
+        let (detector, rules) = (DriftDetector::default(), AlertRules::default());
+        Self { log, ledger, environment, turns, detector, rules }
     }
 
     /// The detector. Defaults to [`DriftDetector::default`].
@@ -166,7 +151,8 @@ impl Monitor {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) while another process looks at this model, and whatever
+    /// [`Conflict`](ErrorKind::Conflict) while another process looks at this model,
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a window that is not over yet, and whatever
     /// the stores report. A window that cannot be judged is no error but a verdict.
     pub async fn run(
         &self,
@@ -175,149 +161,76 @@ impl Monitor {
         profile: &Profile,
         window: Window,
     ) -> Result<MonitorRun, Error> {
-        let name = format!("monitor/{model}");
-        let Some(lease) = self.ledger.acquire_lease(&name, &self.owner, LEASE).await? else {
-            let context = format!("another process is looking at {model}");
-            return Err(Error::new(ErrorKind::Conflict, MONITOR, context));
-        };
-        let result = self.run_under(&lease, model, version, profile, window).await;
-        // The result counts more than a lease that ends by itself.
-        let released = self.ledger.release_lease(&lease).await;
-        let run = result?;
-        released?;
-        Ok(run)
+        let turn = self.turns.take(MONITOR, format!("monitor/{model}")).await?;
+        let result = self.look(model, version, profile, window).await;
+        turn.give_back().await;
+        result
     }
 
-    async fn run_under(
+    async fn look(
         &self,
-        _lease: &Lease,
         model: &ModelName,
         version: VersionId,
         profile: &Profile,
         window: Window,
     ) -> Result<MonitorRun, Error> {
+        let created_at = self.log.now().await?;
+        if window.end() > created_at {
+            // Its run would be on record for good, without what is still to come.
+            let context = format!("the window {window} is not over at {created_at}");
+            return Err(Error::new(ErrorKind::InvalidInput, MONITOR, context));
+        }
         let found = self.log.counts(model, version, window, profile).await?;
-        let report = if found.foreign_rows > 0 {
-            let why = format!(
-                "{} rows of the window were encoded with another profile",
-                found.foreign_rows
-            );
-            self.detector.not_comparable(profile, &found.counts, why)
-        } else {
-            self.detector.detect(profile, &found.counts)
+        let report = match found.foreign_rows {
+            0 => self.detector.detect(profile, &found.counts),
+            rows => {
+                let why = format!("{rows} rows of the window were encoded with another profile");
+                self.detector.not_comparable(profile, &found.counts, why)
+            }
         };
-        let run = DriftRun {
-            id: self.environment.new_id(),
-            model: model.clone(),
-            version,
-            window,
-            created_at: self.log.now().await?,
-            report,
-        };
+        let id = self.environment.new_id();
+        let run = DriftRun { id, model: model.clone(), version, window, created_at, report };
         let run = self.ledger.record_drift_run(&run).await?;
         let mut done = MonitorRun { run, alert: None, opened: false, resolved: Vec::new() };
-        if self.rules.enabled {
+        if self.rules.are_enabled() {
             self.alert(&mut done).await?;
         }
         Ok(done)
     }
 
+    /// Opens, confirms and resolves what the run asks for. Doing it twice is doing it once.
     async fn alert(&self, done: &mut MonitorRun) -> Result<(), Error> {
         let run = &done.run;
-        let alarm = self.rules.alarm(&run.report);
-        for mut alert in self.ledger.open_alerts(&run.model).await? {
-            if alert.version != run.version || alert.last_run == run.id {
-                continue;
-            }
-            if alarm == Some(alert.key.as_str()) {
-                (alert.last_run, alert.quiet_runs) = (run.id, 0);
-                alert.severity = alert.severity.max(severity(&run.report));
-            } else if is_known(&run.report.verdict) {
-                alert.quiet_runs += 1;
-                alert.last_run = run.id;
-                if alert.quiet_runs >= self.rules.resolve_after {
-                    alert.resolved_at = Some(run.created_at);
-                }
-            } else {
-                // Nothing is known of this window, so it says nothing about the alert.
-                continue;
-            }
-            self.ledger.update_alert(&alert).await?;
-            if alert.resolved_at.is_some() {
-                done.resolved.push(alert);
-            }
+        let mut recent = self.ledger.drift_runs(&run.model, None, RECENT).await?.items;
+        recent.retain(|past| past.version == run.version);
+        recent.sort_by_key(|past| std::cmp::Reverse(past.window.end()));
+        if recent.first().is_some_and(|latest| latest.window.end() > run.window.end()) {
+            return Ok(());
         }
-        if let Some(key) = alarm
-            && self.has_lasted(run).await?
-        {
-            let new = new_alert(self.environment.new_id(), key, run, run.created_at);
-            let id = new.id;
-            let alert = self.ledger.open_alert(&new).await?;
-            done.opened = alert.id == id;
-            done.alert = Some(alert);
+        let mut open = self.ledger.open_alerts(&run.model).await?;
+        open.retain(|alert| alert.version == run.version);
+        for alert in &mut open {
+            let Some(updated) = self.rules.after(alert, run) else { continue };
+            self.ledger.update_alert(&updated).await?;
+            *alert = updated;
         }
+        let is_over = |alert: &Alert| alert.resolved_at.is_some();
+        let (resolved, open): (Vec<_>, Vec<_>) = open.into_iter().partition(is_over);
+        done.resolved = resolved;
+        let Some(key) = self.rules.alarm(&run.report) else { return Ok(()) };
+        // Signals are no second alert beside the one about drift.
+        let told =
+            |alert: &Alert| alert.key == key || (key, &*alert.key) == (SIGNALS_KEY, DRIFT_KEY);
+        done.alert = match open.into_iter().find(told) {
+            Some(alert) => Some(alert).filter(|alert| alert.key == key),
+            None if self.rules.has_lasted(recent.iter()) => {
+                let alert = self.ledger.open_alert(&alert_of(key, run)).await?;
+                // The run was looked at before, and its alert is over.
+                Some(alert).filter(|alert| !is_over(alert))
+            }
+            None => None,
+        };
+        done.opened = done.alert.as_ref().is_some_and(|alert| alert.id == alert_id(run));
         Ok(())
     }
-
-    /// Whether as many runs in a row as the rules ask for were alarming, this one included.
-    async fn has_lasted(&self, run: &DriftRun) -> Result<bool, Error> {
-        let wanted = self.rules.open_after as usize;
-        if wanted <= 1 {
-            return Ok(true);
-        }
-        let recent = self.ledger.drift_runs(&run.model, None, wanted).await?.items;
-        Ok(recent.len() == wanted
-            && recent.iter().all(|past| {
-                past.version == run.version && self.rules.alarm(&past.report).is_some()
-            }))
-    }
-}
-
-fn is_known(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Stable | Verdict::FeatureDrift | Verdict::Drift)
-}
-
-fn severity(report: &DriftReport) -> Severity {
-    // A signal without any drift still has to be looked at.
-    report.drifted().map(|feature| feature.severity).max().unwrap_or(Severity::Moderate)
-}
-
-fn new_alert(id: Uuid, key: &str, run: &DriftRun, at: Timestamp) -> Alert {
-    Alert {
-        id,
-        model: run.model.clone(),
-        version: run.version,
-        key: key.to_owned(),
-        drift_run: run.id,
-        last_run: run.id,
-        severity: severity(&run.report),
-        message: message(&run.report),
-        features: run.report.drifted().map(|feature| feature.name.clone()).collect(),
-        opened_at: at,
-        acknowledged_at: None,
-        action_taken: None,
-        retraining_run: None,
-        quiet_runs: 0,
-        resolved_at: None,
-    }
-}
-
-/// What changed, in plain words.
-fn message(report: &DriftReport) -> String {
-    let drifted: Vec<String> = report
-        .drifted()
-        .map(|feature| format!("{} (PSI {:.2}): {}", feature.name, feature.psi, feature.sentence))
-        .collect();
-    let mut parts = Vec::new();
-    if !drifted.is_empty() {
-        let all = report.features.len();
-        let mut part = format!("{} of {all} features drifted: ", drifted.len());
-        part.push_str(&drifted[..drifted.len().min(DESCRIBED)].join("; "));
-        if drifted.len() > DESCRIBED {
-            part.push_str(&format!("; and {} more", drifted.len() - DESCRIBED));
-        }
-        parts.push(part);
-    }
-    parts.extend(report.signals.iter().map(ToString::to_string));
-    parts.join(". ")
 }

@@ -1,39 +1,86 @@
 //! Moves the production alias, always on record, and puts things straight after a crash.
 //!
 //! The order is: decision `intended` -> alias set, if it is where it was expected -> alias read
-//! back -> decision `done`. After a crash between any two of these the registry says what is so,
-//! and [`Promotion::reconcile`] makes the ledger say it too.
+//! back -> alerts about other versions closed -> decision `done`. After a crash between any two of
+//! these the registry says what is so, and [`Promotion::reconcile`] makes the ledger say it too.
+//! It runs before every decision, so that at most one, the latest, is ever unfinished.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::environment::Environment;
-use crate::ledger::{DecisionKind, DecisionState, Lease, Ledger, PromotionDecision};
-use crate::log::InferenceLog;
+use super::turn::{Turn, Turns};
+use crate::ledger::{DecisionKind, DecisionState, Ledger, PromotionDecision};
+use crate::log::{Cursor, InferenceLog};
 use crate::registry::{Alias, ModelName, ModelRegistry, VersionId};
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Timestamp};
 
 /// Name of this component in errors.
 const PROMOTION: &str = "promotion";
 
-/// How long one step may take before another process takes its owner for dead. Every step renews.
-const LEASE: Duration = Duration::from_secs(300);
-
-/// Decisions that are looked through for one that was not finished.
-const RECENT: usize = 100;
+/// Decisions that are read at once.
+const PAGE: usize = 50;
 
 /// Tag of a version that no retraining may replace; its value says why.
 pub const PINNED_TAG: &str = "pmmds.pinned";
 
-/// Changes what is in production: one process at a time, with the expected champion checked, on
-/// record before and after.
+/// Changes what is in production: one at a time, with the expected champion checked, on record
+/// before and after.
+///
+/// Clones know of each other; a second one made by [`new`](Self::new) is told apart only by its
+/// `owner`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use pmmds::Timestamp;
+/// use pmmds::ledger::DecisionKind;
+/// use pmmds::lifecycle::{Environment, Promotion};
+/// use pmmds::memory::{MemoryLedger, MemoryLog, MemoryRegistry};
+/// use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry, VersionId};
+/// use uuid::Uuid;
+///
+/// /// What the feature `system` reads off the machine.
+/// #[derive(Debug, Default)]
+/// struct Counting(std::sync::atomic::AtomicU64);
+/// impl Environment for Counting {
+///     fn new_id(&self) -> Uuid {
+///         let number = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///         Uuid::from_u128(number.into())
+///     }
+///     fn elapsed(&self) -> Duration { Duration::ZERO }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = Arc::new(MemoryRegistry::new());
+/// let log = Arc::new(MemoryLog::with_clock(|| Timestamp::EPOCH));
+/// let ledger = Arc::new(MemoryLedger::with_clock(|| Timestamp::EPOCH));
+/// let environment = Arc::new(Counting::default());
+/// let promotion = Promotion::new(registry.clone(), log, ledger, environment, "replica-1");
+///
+/// // Somebody registers two versions and moves the alias by hand: it goes on record.
+/// let (model, production) = (ModelName::new("churn")?, Alias::production());
+/// let first = registry.register(&model, "by-hand-1", &ArtifactFiles::new()).await?.version;
+/// let second = registry.register(&model, "by-hand-2", &ArtifactFiles::new()).await?.version;
+/// registry.set_alias(&model, &production, first, None).await?;
+/// assert_eq!(promotion.reconcile(&model).await?[0].kind, DecisionKind::External);
+/// registry.set_alias(&model, &production, second, Some(first)).await?;
+///
+/// let decision = promotion.rollback(&model, "complaints").await?;
+/// assert_eq!(decision.reason, "Rolled back from v2 to v1: complaints.");
+/// assert_eq!(promotion.champion(&model).await?, Some(VersionId::FIRST));
+/// assert!(promotion.rollback(&model, "again").await.is_err(), "there is none before v1");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Promotion {
     pub(super) registry: Arc<dyn ModelRegistry>,
     pub(super) log: Arc<dyn InferenceLog>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) environment: Arc<dyn Environment>,
-    owner: String,
+    pub(super) turns: Turns,
     pub(super) alias: Alias,
 }
 
@@ -48,8 +95,8 @@ impl Promotion {
         environment: Arc<dyn Environment>,
         owner: impl Into<String>,
     ) -> Self {
-        let (alias, owner) = (Alias::production(), owner.into());
-        Self { registry, log, ledger, environment, owner, alias }
+        let turns = Turns::new(Arc::clone(&ledger), owner.into());
+        Self { registry, log, ledger, environment, turns, alias: Alias::production() }
     }
 
     /// The alias of what is in production. Defaults to `production`.
@@ -59,28 +106,10 @@ impl Promotion {
         self
     }
 
-    /// Takes the turn at changing `model`, or says who has it.
-    pub(super) async fn turn(&self, model: &ModelName) -> Result<Lease, Error> {
-        let name = format!("promote/{model}");
-        if let Some(lease) = self.ledger.acquire_lease(&name, &self.owner, LEASE).await? {
-            return Ok(lease);
-        }
-        let holder = self.ledger.lease(&name).await?.map(|lease| lease.owner);
-        let holder = holder.unwrap_or_else(|| "another process".to_owned());
-        let context = format!("{holder} is changing {model}");
-        Err(Error::new(ErrorKind::Conflict, PROMOTION, context))
-    }
-
-    /// Keeps the turn for another while. A turn that was lost is not taken again: somebody else
-    /// may have changed what the caller has seen.
-    pub(super) async fn renew(&self, lease: &Lease) -> Result<(), Error> {
-        match self.ledger.acquire_lease(&lease.name, &lease.owner, LEASE).await? {
-            Some(renewed) if renewed.token == lease.token => Ok(()),
-            _ => {
-                let context = format!("the turn {:?} was lost to another process", lease.name);
-                Err(Error::new(ErrorKind::Conflict, PROMOTION, context))
-            }
-        }
+    /// Takes the turn at changing what is in production. It is held for moments only, so that a
+    /// long retraining does not keep anybody from rolling back.
+    async fn turn(&self, model: &ModelName) -> Result<Turn, Error> {
+        self.turns.take(PROMOTION, format!("promote/{model}")).await
     }
 
     /// The version in production; `None` when the registry confirms that there is none.
@@ -92,57 +121,7 @@ impl Promotion {
         self.registry.resolve(model, &self.alias).await
     }
 
-    /// Records `decision` and carries it out. Returns it as it stands on record: done, or
-    /// cancelled because the alias was not where it was expected.
-    pub(super) async fn carry_out(
-        &self,
-        mut decision: PromotionDecision,
-        lease: &Lease,
-    ) -> Result<PromotionDecision, Error> {
-        if !decision.promoted {
-            decision.state = DecisionState::Done;
-            self.ledger.record_decision(&decision, Some(lease)).await?;
-            return Ok(decision);
-        }
-        decision.state = DecisionState::Intended;
-        self.ledger.record_decision(&decision, Some(lease)).await?;
-        self.renew(lease).await?;
-        let set = self
-            .registry
-            .set_alias(&decision.model, &self.alias, decision.challenger, decision.champion)
-            .await;
-        match set {
-            Ok(()) => {}
-            // Somebody moved the alias during the comparison: what was compared is out of date.
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                decision.reason = format!("{} Not carried out: {error}.", decision.reason);
-                return self.finish(decision, DecisionState::Cancelled, lease).await;
-            }
-            // Whether it moved is not known; the decision stays intended, for `reconcile`.
-            Err(error) => return Err(error),
-        }
-        let now = self.champion(&decision.model).await?;
-        let state = if now == Some(decision.challenger) {
-            DecisionState::Done
-        } else {
-            DecisionState::Cancelled
-        };
-        self.finish(decision, state, lease).await
-    }
-
-    async fn finish(
-        &self,
-        mut decision: PromotionDecision,
-        state: DecisionState,
-        lease: &Lease,
-    ) -> Result<PromotionDecision, Error> {
-        decision.state = state;
-        decision.updated_at = self.log.now().await?;
-        self.ledger.record_decision(&decision, Some(lease)).await?;
-        Ok(decision)
-    }
-
-    /// Puts the ledger straight with the registry: finishes decisions that a crash left
+    /// Puts the ledger straight with the registry: finishes a decision that a crash left
     /// intended, and records a change of the alias that nobody decided here. Returns what it
     /// recorded.
     ///
@@ -151,71 +130,17 @@ impl Promotion {
     /// [`Conflict`](ErrorKind::Conflict) while another process changes the model, and whatever the
     /// stores report.
     pub async fn reconcile(&self, model: &ModelName) -> Result<Vec<PromotionDecision>, Error> {
-        let lease = self.turn(model).await?;
-        let result = self.reconcile_under(model, &lease).await;
-        let released = self.ledger.release_lease(&lease).await;
-        let recorded = result?;
-        released?;
-        Ok(recorded)
+        let turn = self.turn(model).await?;
+        let result = self.reconcile_under(model, &turn).await;
+        turn.give_back().await;
+        result
     }
 
-    pub(super) async fn reconcile_under(
-        &self,
-        model: &ModelName,
-        lease: &Lease,
-    ) -> Result<Vec<PromotionDecision>, Error> {
-        let champion = self.champion(model).await?;
-        let recent = self.ledger.decisions(model, None, RECENT).await?.items;
-        let mut recorded = Vec::new();
-        let mut last_done = None;
-        for decision in recent.into_iter().rev() {
-            let decision = if decision.state == DecisionState::Intended {
-                // What is so is done; what is not so was never carried out, and the comparison
-                // behind it is repeated by the run that made it.
-                let state = if champion == Some(decision.challenger) {
-                    DecisionState::Done
-                } else {
-                    DecisionState::Cancelled
-                };
-                let decision = self.finish(decision, state, lease).await?;
-                recorded.push(decision.clone());
-                decision
-            } else {
-                decision
-            };
-            if decision.promoted && decision.state == DecisionState::Done {
-                last_done = Some(decision.challenger);
-            }
-        }
-        if let (Some(now), true) = (champion, champion != last_done) {
-            let at = self.log.now().await?;
-            let decision = PromotionDecision {
-                id: self.environment.new_id(),
-                model: model.clone(),
-                kind: DecisionKind::External,
-                champion: last_done,
-                challenger: now,
-                promoted: true,
-                reason: match last_done {
-                    Some(last) => format!(
-                        "Alias {} was moved from v{last} to v{now} by somebody else.",
-                        self.alias
-                    ),
-                    None => format!("Alias {} was set to v{now} by somebody else.", self.alias),
-                },
-                state: DecisionState::Done,
-                retraining_run: None,
-                record: None,
-                created_at: at,
-                updated_at: at,
-            };
-            self.ledger.record_decision(&decision, Some(lease)).await?;
-            recorded.push(decision);
-        }
-        Ok(recorded)
-    }
-
-    /// Puts the version before the present one back into production, for `reason`.
+    /// Puts the version before the present one back into production, for `reason`: the one that
+    /// the present one had replaced. A second rollback goes one version further back, not forth.
+    ///
+    /// A program that asks again after an error uses [`rollback_from`](Self::rollback_from): the
+    /// answer may have been lost after the deed.
     ///
     /// # Errors
     ///
@@ -226,53 +151,22 @@ impl Promotion {
         model: &ModelName,
         reason: &str,
     ) -> Result<PromotionDecision, Error> {
-        let lease = self.turn(model).await?;
-        let result = self.rollback_under(model, reason, &lease).await;
-        let released = self.ledger.release_lease(&lease).await;
-        let decision = result?;
-        released?;
-        Ok(decision)
+        self.roll_back(model, None, reason).await
     }
 
-    async fn rollback_under(
+    /// As [`rollback`](Self::rollback), if `from` is in production: asked twice, it goes back once.
+    ///
+    /// # Errors
+    ///
+    /// [`Conflict`](ErrorKind::Conflict) when another version is in production, and as
+    /// [`rollback`](Self::rollback).
+    pub async fn rollback_from(
         &self,
         model: &ModelName,
+        from: VersionId,
         reason: &str,
-        lease: &Lease,
     ) -> Result<PromotionDecision, Error> {
-        self.reconcile_under(model, lease).await?;
-        let absent = |context: String| Error::new(ErrorKind::NotFound, PROMOTION, context);
-        let Some(champion) = self.champion(model).await? else {
-            return Err(absent(format!("{model} has no version in production")));
-        };
-        let recent = self.ledger.decisions(model, None, RECENT).await?.items;
-        let before = recent
-            .iter()
-            .find(|decision| {
-                decision.promoted
-                    && decision.state == DecisionState::Done
-                    && decision.challenger == champion
-            })
-            .and_then(|decision| decision.champion);
-        let Some(before) = before else {
-            return Err(absent(format!("no version before v{champion} of {model} is on record")));
-        };
-        let at = self.log.now().await?;
-        let decision = PromotionDecision {
-            id: self.environment.new_id(),
-            model: model.clone(),
-            kind: DecisionKind::Rollback,
-            champion: Some(champion),
-            challenger: before,
-            promoted: true,
-            reason: format!("Rolled back from v{champion} to v{before}: {reason}."),
-            state: DecisionState::Intended,
-            retraining_run: None,
-            record: None,
-            created_at: at,
-            updated_at: at,
-        };
-        self.carry_out(decision, lease).await
+        self.roll_back(model, Some(from), reason).await
     }
 
     /// Keeps retraining from replacing the version in production, for `reason`; an empty reason
@@ -282,11 +176,242 @@ impl Promotion {
     ///
     /// [`NotFound`](ErrorKind::NotFound) when nothing is in production.
     pub async fn pin(&self, model: &ModelName, reason: &str) -> Result<VersionId, Error> {
-        let Some(version) = self.champion(model).await? else {
-            let context = format!("{model} has no version in production");
-            return Err(Error::new(ErrorKind::NotFound, PROMOTION, context));
-        };
+        let version = self.champion(model).await?.ok_or_else(|| nothing_served(model))?;
         self.registry.tag(model, version, PINNED_TAG, reason).await?;
         Ok(version)
     }
+
+    /// Records `decision` and carries it out. Returns it as it stands on record: done, or
+    /// cancelled because the alias was not where it was expected.
+    pub(super) async fn carry_out(
+        &self,
+        decision: PromotionDecision,
+    ) -> Result<PromotionDecision, Error> {
+        let mut turn = self.turn(&decision.model).await?;
+        let result = match self.reconcile_under(&decision.model, &turn).await {
+            Ok(_) => self.carry_out_under(decision, &mut turn).await,
+            Err(error) => Err(error),
+        };
+        turn.give_back().await;
+        result
+    }
+
+    /// The last decision that changed what is in production, and is done, of which `wanted` holds.
+    pub(super) async fn last_change(
+        &self,
+        model: &ModelName,
+        wanted: impl Fn(&PromotionDecision) -> bool + Send,
+    ) -> Result<Option<PromotionDecision>, Error> {
+        let mut before: Option<Cursor> = None;
+        loop {
+            let page = self.ledger.decisions(model, before, PAGE).await?;
+            let changed = |d: &PromotionDecision| d.promoted && d.state == DecisionState::Done;
+            if let Some(found) = page.items.into_iter().find(|d| changed(d) && wanted(d)) {
+                return Ok(Some(found));
+            }
+            before = page.next;
+            if before.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn carry_out_under(
+        &self,
+        mut decision: PromotionDecision,
+        turn: &mut Turn,
+    ) -> Result<PromotionDecision, Error> {
+        let at = self.moment(&decision.model).await?;
+        (decision.created_at, decision.updated_at) = (at, at);
+        if let Some(record) = &mut decision.record {
+            record.timestamp = at;
+        }
+        if !decision.promoted {
+            decision.state = DecisionState::Done;
+            self.ledger.record_decision(&decision, Some(turn.lease())).await?;
+            return Ok(decision);
+        }
+        decision.state = DecisionState::Intended;
+        self.ledger.record_decision(&decision, Some(turn.lease())).await?;
+        turn.renew().await?;
+        let (model, version) = (&decision.model, decision.challenger);
+        match self.registry.set_alias(model, &self.alias, version, decision.champion).await {
+            Ok(()) => {}
+            // Somebody moved the alias during the comparison, or the version is gone: what was
+            // decided is out of date, and nothing has moved.
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                return self.cancel(decision, &error.to_string(), turn).await;
+            }
+            // Whether it moved is not known; the decision stays intended, for `reconcile`.
+            Err(error) => return Err(error),
+        }
+        if self.champion(model).await? == Some(version) {
+            return self.complete(decision, turn).await;
+        }
+        self.cancel(decision, "somebody else moved the alias at the same time", turn).await
+    }
+
+    async fn complete(
+        &self,
+        mut decision: PromotionDecision,
+        turn: &Turn,
+    ) -> Result<PromotionDecision, Error> {
+        let at = self.log.now().await?.max(decision.created_at);
+        // First, so that a decision that is done leaves nothing to do.
+        self.close_alerts(&decision.model, decision.challenger, at).await?;
+        (decision.state, decision.updated_at) = (DecisionState::Done, at);
+        self.ledger.record_decision(&decision, Some(turn.lease())).await?;
+        Ok(decision)
+    }
+
+    async fn cancel(
+        &self,
+        mut decision: PromotionDecision,
+        why: &str,
+        turn: &Turn,
+    ) -> Result<PromotionDecision, Error> {
+        decision.reason = format!("{} Not carried out: {why}.", decision.reason);
+        decision.updated_at = self.log.now().await?.max(decision.created_at);
+        decision.state = DecisionState::Cancelled;
+        self.ledger.record_decision(&decision, Some(turn.lease())).await?;
+        Ok(decision)
+    }
+
+    /// Alerts are about what is in production: with `version` there, those about others are over.
+    async fn close_alerts(
+        &self,
+        model: &ModelName,
+        version: VersionId,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let mut open = self.ledger.open_alerts(model).await?;
+        open.retain(|alert| alert.version != version);
+        for mut alert in open {
+            alert.resolved_at = Some(at);
+            self.ledger.update_alert(&alert).await?;
+        }
+        Ok(())
+    }
+
+    /// Now, but after every decision on record: their order has to stand also when the clock was
+    /// set back.
+    async fn moment(&self, model: &ModelName) -> Result<Timestamp, Error> {
+        let now = self.log.now().await?;
+        let latest = self.ledger.decisions(model, None, 1).await?.items;
+        let after = |d: &PromotionDecision| d.created_at.saturating_add(Duration::from_micros(1));
+        Ok(latest.first().map_or(now, |decision| now.max(after(decision))))
+    }
+
+    async fn reconcile_under(
+        &self,
+        model: &ModelName,
+        turn: &Turn,
+    ) -> Result<Vec<PromotionDecision>, Error> {
+        let champion = self.champion(model).await?;
+        let mut recorded = Vec::new();
+        for decision in self.ledger.decisions(model, None, PAGE).await?.items {
+            if decision.state != DecisionState::Intended {
+                continue;
+            }
+            // What is so is done. What is not so was not carried out, and the comparison behind it
+            // is repeated by the run that made it.
+            recorded.push(if champion == Some(decision.challenger) {
+                self.complete(decision, turn).await?
+            } else {
+                self.cancel(decision, "its process ended before", turn).await?
+            });
+        }
+        let Some(now) = champion else { return Ok(recorded) };
+        let last = self.last_change(model, |_| true).await?.map(|decision| decision.challenger);
+        if last != Some(now) {
+            let reason = match last {
+                Some(last) => format!(
+                    "Alias {} was moved from v{last} to v{now} by somebody else.",
+                    self.alias
+                ),
+                None => format!("Alias {} was set to v{now} by somebody else.", self.alias),
+            };
+            let mut external = self.decision(model, DecisionKind::External, last, now, reason);
+            external.created_at = self.moment(model).await?;
+            recorded.push(self.complete(external, turn).await?);
+        }
+        Ok(recorded)
+    }
+
+    async fn roll_back(
+        &self,
+        model: &ModelName,
+        from: Option<VersionId>,
+        reason: &str,
+    ) -> Result<PromotionDecision, Error> {
+        let mut turn = self.turn(model).await?;
+        let result = self.roll_back_under(model, from, reason, &mut turn).await;
+        turn.give_back().await;
+        result
+    }
+
+    async fn roll_back_under(
+        &self,
+        model: &ModelName,
+        from: Option<VersionId>,
+        reason: &str,
+        turn: &mut Turn,
+    ) -> Result<PromotionDecision, Error> {
+        let settled = self.reconcile_under(model, turn).await?;
+        let champion = self.champion(model).await?.ok_or_else(|| nothing_served(model))?;
+        // The call before was carried out, and died before it could say so.
+        if let Some(decision) = settled.into_iter().find(|decision| {
+            decision.kind == DecisionKind::Rollback
+                && decision.state == DecisionState::Done
+                && from.is_none_or(|from| decision.champion == Some(from))
+        }) {
+            return Ok(decision);
+        }
+        if let Some(from) = from.filter(|from| *from != champion) {
+            let context = format!("v{champion} of {model} is in production, not v{from}");
+            return Err(Error::new(ErrorKind::Conflict, PROMOTION, context));
+        }
+        // A rollback did not replace what it put back: what counts is how that came there first.
+        let how = |decision: &PromotionDecision| {
+            decision.challenger == champion && decision.kind != DecisionKind::Rollback
+        };
+        let before = self.last_change(model, how).await?.and_then(|decision| decision.champion);
+        let before = before.ok_or_else(|| {
+            let context = format!("no version before v{champion} of {model} is on record");
+            Error::new(ErrorKind::NotFound, PROMOTION, context)
+        })?;
+        let reason = format!("Rolled back from v{champion} to v{before}: {reason}.");
+        let kind = DecisionKind::Rollback;
+        let decision = self.decision(model, kind, Some(champion), before, reason);
+        self.carry_out_under(decision, turn).await
+    }
+
+    /// A decision without comparison. Its times are set when it is recorded.
+    fn decision(
+        &self,
+        model: &ModelName,
+        kind: DecisionKind,
+        champion: Option<VersionId>,
+        challenger: VersionId,
+        reason: String,
+    ) -> PromotionDecision {
+        PromotionDecision {
+            id: self.environment.new_id(),
+            model: model.clone(),
+            kind,
+            champion,
+            challenger,
+            promoted: true,
+            reason,
+            state: DecisionState::Intended,
+            retraining_run: None,
+            record: None,
+            created_at: Timestamp::EPOCH,
+            updated_at: Timestamp::EPOCH,
+        }
+    }
+}
+
+fn nothing_served(model: &ModelName) -> Error {
+    Error::new(ErrorKind::NotFound, PROMOTION, format!("{model} has no version in production"))
 }

@@ -36,7 +36,7 @@ async fn under_load_every_answered_prediction_is_in_the_log() {
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let log = server.log.clone();
+        let log = Arc::clone(&server.log);
         server.begin_stop();
         let account = server.stopped().await;
         for client in clients {
@@ -62,7 +62,7 @@ async fn a_request_in_flight_is_finished() {
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&CURL_BODY.as_bytes()[..100]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let log = server.log.clone();
+    let log = Arc::clone(&server.log);
     server.begin_stop();
     tokio::time::sleep(Duration::from_millis(50)).await;
     stream.write_all(&CURL_BODY.as_bytes()[100..]).await.unwrap();

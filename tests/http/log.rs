@@ -1,5 +1,6 @@
 //! From answers to the log: once, or not answered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pmmds::axum::{Durability, Limits, LogAccount};
@@ -58,7 +59,7 @@ async fn queued_answers_are_gathered_by_time_and_by_number() {
     let limits = Limits::new().linger(Duration::from_millis(300)).batch_rows(10);
     let server = serve(|b| b.durability(Durability::Queued).limits(limits)).await;
     assert_eq!(server.predict(&body()).await.0, 200);
-    let log = server.log.clone();
+    let log = Arc::clone(&server.log);
     until("the first is written at once", || log.events().len() == 1).await;
     let began = std::time::Instant::now();
     assert_eq!(server.predict(&body()).await.0, 200);
@@ -76,7 +77,7 @@ async fn a_broken_commit_is_sent_again_under_the_same_id() {
     server.log.set(LogMode::WritesAndFails);
     let sent = server.client.post(server.url("/api/v1/predict")).json(&body());
     let answer = tokio::spawn(async move { read(sent.send().await.unwrap()).await });
-    let log = server.log.clone();
+    let log = Arc::clone(&server.log);
     until("it was tried twice", || log.attempts().len() >= 2).await;
     server.log.set(LogMode::Up);
     assert_eq!(answer.await.unwrap().0, 200);
@@ -98,7 +99,7 @@ async fn an_outage_loses_nothing_and_admits_it() {
         let (status, ready) = server.get("/readyz?verbose").await;
         assert_eq!((status, &ready["checks"][3]["status"]), (503, &json!("failed")), "{ready}");
         server.log.set(LogMode::Up);
-        let log = server.log.clone();
+        let log = Arc::clone(&server.log);
         until("the event is written", || log.events().len() == 1).await;
         assert_eq!(server.predict(&body()).await.0, 200);
     }
@@ -129,7 +130,7 @@ async fn a_full_queue_refuses_and_drops_nothing() {
     assert_eq!(answered + refused, 30);
     assert_eq!(server.get("/ready").await.0, 503);
     server.log.set(LogMode::Up);
-    let log = server.log.clone();
+    let log = Arc::clone(&server.log);
     let account = server.stop().await;
     assert!(balanced(account) && account.lost == 0, "{account:?}");
     assert_eq!(log.events().len(), answered);

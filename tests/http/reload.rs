@@ -13,6 +13,8 @@ use crate::support::{
     serve_on, until,
 };
 
+type Break = Box<dyn Fn(&TestRegistry)>;
+
 async fn serving(server: &Server) -> Value {
     server.get("/model").await.1["version"].clone()
 }
@@ -46,7 +48,7 @@ async fn no_failure_takes_the_model_away() {
     let server = serve(|b| b.limits(quick())).await;
     let other = FeatureSchema::new([Feature::integer("tenure").range(0.0, 100.0)]).unwrap();
     let other = artifact_of(&Arc::new(other), r#"{"features": {}}"#, Habit::Good, 0.0);
-    let cases: [(&str, u16, Box<dyn Fn(&TestRegistry)>); 8] = [
+    let cases: [(&str, u16, Break); 8] = [
         ("registry_unavailable", 503, Box::new(|r| r.set(RegistryMode::Down))),
         ("reload_deadline", 503, Box::new(|r| r.set(RegistryMode::Slow(Duration::from_secs(60))))),
         ("alias_not_found", 502, Box::new(|r| r.point_at(None))),

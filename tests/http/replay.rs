@@ -1,12 +1,13 @@
 //! A request that is sent again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pmmds::axum::{Durability, Limits};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{LogMode, body, body_with, quick, read, serve};
+use crate::support::{LogMode, body, body_with, quick, read, serve, until};
 
 fn with_id(mut body: Value, id: u128) -> Value {
     body["request_id"] = json!(Uuid::from_u128(id));
@@ -31,7 +32,7 @@ async fn the_same_request_gets_the_same_answer_and_one_event() {
         assert_eq!(same, answer, "the stored answer, its latency and warnings included");
         let (_, (status, refused)) = send(&with_id(body_with("tenure", json!(13)), 1)).await;
         assert_eq!((status, &refused["detail"]["code"]), (409, &json!("request_id_reused")));
-        let log = server.log.clone();
+        let log = Arc::clone(&server.log);
         assert_eq!(server.stop().await.written, 1);
         assert_eq!(log.events().len(), 1);
         assert_eq!(log.events()[0].request_id, Uuid::from_u128(1));
@@ -89,6 +90,7 @@ async fn after_a_503_the_same_request_gets_its_answer() {
     again["request_id"] = late["detail"]["request_id"].clone();
     assert_eq!(server.predict(&again).await.0, 503, "still not in the log");
     server.log.set(LogMode::Up);
+    until("it is in the log", || server.log.events().len() == 1).await;
     let (status, answer) = server.predict(&again).await;
     assert_eq!((status, &answer["request_id"]), (200, &again["request_id"]));
     assert_eq!(server.log.events().len(), 1, "once, although it was sent three times");

@@ -4,6 +4,7 @@ use serde_json::Value;
 use utoipa::Number;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
+use super::super::request::MOST_UNKNOWN;
 use crate::schema::{Feature, FeatureKind, FeatureSchema, Unlisted};
 
 /// The object of features that a request carries.
@@ -14,6 +15,7 @@ pub(super) fn object(schema: &FeatureSchema) -> Object {
              with a warning.",
             schema.fingerprint().short()
         )))
+        .max_properties(Some(schema.len() + MOST_UNKNOWN))
         .examples([example(schema)]);
     for feature in schema.features() {
         object = object.property(feature.name(), property(feature)).required(feature.name());

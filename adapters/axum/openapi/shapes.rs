@@ -7,6 +7,7 @@ use utoipa::openapi::schema::{
 };
 use utoipa::openapi::{Ref, RefOr};
 
+use super::super::request::MOST_FIELDS;
 use crate::registry::ModelName;
 
 /// A request id, for examples.
@@ -160,6 +161,7 @@ pub(super) fn all(name: &ModelName) -> impl Iterator<Item = (&'static str, Schem
             "PredictRequest",
             object([("features", reference("Features"))])
                 .property("request_id", request_id)
+                .max_properties(Some(MOST_FIELDS))
                 .build(),
         ),
         ("Prediction", prediction.build()),

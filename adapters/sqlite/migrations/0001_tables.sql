@@ -31,7 +31,7 @@ CREATE TABLE ingest_batches (
 ) STRICT;
 
 CREATE INDEX ingest_batches_in_window
-    ON ingest_batches (model, version, profile, first_at, last_at);
+    ON ingest_batches (model, version, profile, first_at);
 CREATE INDEX ingest_batches_by_time ON ingest_batches (first_at);
 
 -- The events, in the order in which windows read them: there is no other index to keep.

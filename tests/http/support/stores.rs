@@ -10,6 +10,7 @@ use pmmds::log::{
     Appended, BatchId, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent,
     LoggedEvent, Outcome, OutcomeReceipt, Page, Purged, WindowCounts,
 };
+use pmmds::memory::MemoryLog;
 use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry, ModelVersion, VersionId};
 use pmmds::{Error, ErrorKind, Timestamp, Window};
 use uuid::Uuid;
@@ -33,7 +34,10 @@ pub(crate) enum LogMode {
 
 #[derive(Debug)]
 pub(crate) struct TestLog {
+    // keeps the contract, and refuses what breaks it
+    inner: MemoryLog,
     mode: Mutex<LogMode>,
+    // what `inner` has taken
     batches: Mutex<Vec<EventBatch>>,
     outcomes: Mutex<HashMap<Uuid, f64>>,
     appends: Mutex<Vec<BatchId>>,
@@ -41,7 +45,10 @@ pub(crate) struct TestLog {
 
 impl TestLog {
     pub(crate) fn new() -> Arc<Self> {
+        // A year of its own, so that a test sees whose clock it was.
+        let clock = || "2031-05-06T07:08:09Z".parse().unwrap();
         Arc::new(Self {
+            inner: MemoryLog::with_clock(clock),
             mode: Mutex::new(LogMode::Up),
             batches: Mutex::default(),
             outcomes: Mutex::default(),
@@ -96,71 +103,61 @@ impl InferenceLog for TestLog {
             LogMode::Panics => panic!("the store panics"),
             _ => {}
         }
-        let mut batches = self.batches.lock().unwrap();
-        let known = batches.iter().any(|known| known.id() == batch.id());
-        if !known {
-            batches.push(batch.clone());
+        let appended = self.inner.append(batch).await?;
+        if appended == Appended::Written {
+            self.batches.lock().unwrap().push(batch.clone());
         }
         if mode == LogMode::WritesAndFails {
             return Err(down("test log"));
         }
-        Ok(if known { Appended::AlreadyThere } else { Appended::Written })
+        Ok(appended)
     }
 
     async fn record_outcomes(&self, outcomes: &[Outcome]) -> Result<OutcomeReceipt, Error> {
         self.gate().await?;
+        let receipt = self.inner.record_outcomes(outcomes).await?;
         let mut known = self.outcomes.lock().unwrap();
-        let mut receipt = OutcomeReceipt::default();
-        for outcome in outcomes {
-            match known.insert(outcome.request_id, outcome.outcome) {
-                None => receipt.recorded += 1,
-                Some(before) if before.total_cmp(&outcome.outcome).is_eq() => {
-                    receipt.unchanged += 1;
-                }
-                Some(_) => receipt.corrected += 1,
-            }
-        }
+        known.extend(outcomes.iter().map(|outcome| (outcome.request_id, outcome.outcome)));
         Ok(receipt)
     }
 
     async fn counts(
         &self,
-        _: &ModelName,
-        _: VersionId,
-        _: Window,
-        _: &Profile,
+        model: &ModelName,
+        version: VersionId,
+        window: Window,
+        profile: &Profile,
     ) -> Result<WindowCounts, Error> {
-        unimplemented!("the service never asks")
+        self.inner.counts(model, version, window, profile).await
     }
 
     async fn scan(
         &self,
-        _: &ModelName,
-        _: Window,
-        _: Option<Cursor>,
-        _: usize,
+        model: &ModelName,
+        window: Window,
+        after: Option<Cursor>,
+        limit: usize,
     ) -> Result<Page<LoggedEvent>, Error> {
-        unimplemented!("the service never asks")
+        self.inner.scan(model, window, after, limit).await
     }
 
     async fn labelled(
         &self,
-        _: &ModelName,
-        _: Window,
-        _: Option<Cursor>,
-        _: usize,
+        model: &ModelName,
+        window: Window,
+        after: Option<Cursor>,
+        limit: usize,
     ) -> Result<Page<LabelledEvent>, Error> {
-        unimplemented!("the service never asks")
+        self.inner.labelled(model, window, after, limit).await
     }
 
-    async fn purge(&self, _: Timestamp) -> Result<Purged, Error> {
-        unimplemented!("the service never asks")
+    async fn purge(&self, before: Timestamp) -> Result<Purged, Error> {
+        self.inner.purge(before).await
     }
 
     async fn now(&self) -> Result<Timestamp, Error> {
         self.gate().await?;
-        // A year of its own, so that a test sees whose clock it was.
-        Ok("2031-05-06T07:08:09Z".parse().unwrap())
+        self.inner.now().await
     }
 }
 
