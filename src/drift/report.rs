@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::detector::DriftSettings;
+use super::settings::DriftSettings;
+use super::significance::TestMethod;
 use super::summary::{ReferenceSummary, TrafficSummary};
 use crate::schema::Fingerprint;
 use crate::validate::Rule;
@@ -129,17 +130,6 @@ pub struct SlotShift {
     pub current: u64,
     /// its term of the PSI sum; 0 for a slot that is empty on both sides
     pub contribution: f64,
-}
-
-/// How a p-value was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TestMethod {
-    /// From the chi-square distribution.
-    Asymptotic,
-    /// By simulation of tables with the same margins, where an expected count is below 5.
-    MonteCarlo,
 }
 
 /// The two-sample Pearson chi-square test on the unsmoothed counts.

@@ -8,7 +8,6 @@ use statrs::function::gamma::checked_gamma_ur;
 
 use super::hypergeometric::hypergeometric;
 use super::metric::BinnedPair;
-use super::report::TestMethod;
 use crate::schema::Hasher;
 
 /// Expected count below which the chi-square distribution is not trusted (W. G. Cochran, 1954,
@@ -71,6 +70,17 @@ impl Correction {
         }
         adjusted
     }
+}
+
+/// How a p-value was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TestMethod {
+    /// From the chi-square distribution.
+    Asymptotic,
+    /// By simulation of tables with the same margins, where an expected count is below 5.
+    MonteCarlo,
 }
 
 /// The outcome of one test, before correction.
