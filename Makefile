@@ -17,10 +17,10 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # Cheap first: a formatting mistake is reported in a second, not after the build.
 STEPS := fmt-check lock clippy-core clippy-full docs adapters-as-crates wasm features-alone \
 	core-only test-full doc-tests examples benches package-list package
-SLOW_STEPS := story-checked package-full msrv deny
+SLOW_STEPS := story-checked story-killed package-full msrv deny
 
 .PHONY: help test test-all fmt lint doc bench clean run-steps tiny \
-	download-data train serve seed-traffic monitor retrain story $(STEPS) $(SLOW_STEPS)
+	download-data train serve seed-traffic monitor retrain rollback story $(STEPS) $(SLOW_STEPS)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ monitor: ## Compare recent traffic with the training profile (ARGS=--summary)
 
 retrain: ## Train a challenger and promote it if it is better (ARGS="--force" or "--decisions")
 	$(FULL_STACK) retrain $(ARGS)
+
+rollback: ## Put the version before the present one back into production
+	$(FULL_STACK) rollback $(ARGS)
 
 ##### Work
 
@@ -177,6 +180,10 @@ tiny:
 # Catches: a story that no longer ends as it claims; release build, under a minute to run.
 story-checked:
 	state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; $(FULL_STACK) --state "$$state"
+
+# Catches: a moment at which kill -9 leaves the story unable to go on; make test tries three.
+story-killed:
+	PMMDS_STORY_KILLS=20 $(CARGO) test --all-features --test story killed -- --nocapture
 
 # Catches: an adapter whose files are not all in the package. Builds every dependency anew.
 package-full:

@@ -24,6 +24,32 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A first drift report from two files:
+//!
+//! ```
+//! use pmmds::csv::read_table;
+//! use pmmds::drift::{Counts, DriftDetector, Profile};
+//! use pmmds::record::Columns;
+//! use pmmds::schema::FeatureSchema;
+//! # let folder = std::env::temp_dir().join(format!("pmmds-two-files-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let file = |name: &str, shift: usize| {
+//! #     let rows: String = (0..500).map(|n| format!("{},{}\n", n % 50 + shift, n % 3)).collect();
+//! #     let path = folder.join(name);
+//! #     std::fs::write(&path, format!("tenure,plan\n{rows}")).map(|()| path)
+//! # };
+//! # let (training, today) = (file("training.csv", 0)?, file("today.csv", 40)?);
+//!
+//! let (training, today) = (read_table(training)?, read_table(today)?);
+//! let inferred = FeatureSchema::infer(&training).build()?;
+//! let profile = Profile::fit(&Columns::read(inferred.schema(), &training)?.batch())?;
+//! let counts = Counts::of(&profile, &Columns::read(inferred.schema(), &today)?.batch(), None)?;
+//! println!("{}", DriftDetector::default().detect(&profile, &counts));
+//! # std::fs::remove_dir_all(&folder)?;
+//! # assert_eq!(DriftDetector::default().detect(&profile, &counts).verdict, pmmds::drift::Verdict::FeatureDrift);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # What is read
 //!
 //! RFC 4180: quoted cells with delimiters, line breaks and doubled quotes in them; lines end in

@@ -383,9 +383,14 @@ async fn fetch(remote: &Remote, progress: &ProgressBar) -> Result<Vec<u8>, Fetch
     Ok(bytes)
 }
 
-fn client(remote: &Remote) -> Result<Client, reqwest::Error> {
+/// A client of any server; reqwest is built without a TLS provider of its own.
+pub(crate) fn client_builder() -> reqwest::ClientBuilder {
     // Fails only if a provider is installed already, which then serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+}
+
+fn client(remote: &Remote) -> Result<Client, reqwest::Error> {
     let place = |url: &Url| (url.scheme().to_owned(), url.host_str().map(ToOwned::to_owned));
     let same_host = redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > MAX_REDIRECTS {
@@ -397,7 +402,7 @@ fn client(remote: &Remote) -> Result<Client, reqwest::Error> {
             attempt.follow()
         }
     });
-    let builder = Client::builder()
+    let builder = client_builder()
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(remote.connect_timeout)
         .timeout(remote.total_timeout)

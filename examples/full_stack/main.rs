@@ -1,54 +1,147 @@
-//! Loads the example's data and says where it comes from.
+//! The whole system on one machine: train, serve, validate, predict, log, watch, alert, retrain,
+//! promote, reload.
+//!
+//! Nothing has to be started first. Without a subcommand it tells the whole story on the real Telco
+//! churn data, in a fresh folder, checks every claim it prints, and exits with 0 only if all hold:
+//!
+//! ```text
+//! cargo run --release --example full_stack
+//! ```
+//!
+//! The subcommands are the original system's, on a folder that lasts (`.pmmds`); `--help` lists
+//! them.
 
+/// Prints a line; a reader that has gone away, such as `head`, ends the program quietly.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        if let Err(error) = writeln!(std::io::stdout(), $($part)*) {
+            let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
+            std::process::exit(if gone { 0 } else { i32::from($crate::EXIT_ERROR) });
+        }
+    }};
+}
+
+mod client;
+mod commands;
 mod data;
+mod settings;
+mod state;
+mod story;
+mod telco;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use indicatif::ProgressBar;
+use clap::{CommandFactory, Parser, Subcommand};
 
+use settings::Settings;
+
+/// A result whose error is for a person.
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Exit code of an error, for schedulers: 0 is stable, 1 drift, 3 insufficient data.
+const EXIT_ERROR: u8 = 2;
+
+/// The whole system on one machine, on the Telco churn data.
+///
+/// Without a subcommand: the whole story, from the first training to the promotion of version 2,
+/// every claim checked.
 #[derive(Debug, Parser)]
+#[command(name = "full_stack", version)]
 struct Arguments {
-    /// A Telco CSV file to use instead of the download.
-    #[arg(long, value_name = "FILE")]
-    data: Option<PathBuf>,
-    /// Where the download is kept.
-    #[arg(long, value_name = "DIR", default_value = "target/pmmds-data")]
-    cache: PathBuf,
+    #[command(flatten)]
+    settings: Settings,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Download IBM's Telco file into the cache.
+    /// Download the Telco churn data
     DownloadData,
+    /// Train the first model and put it into production
+    Train,
+    /// Serve predictions over HTTP until Ctrl-C
+    Serve,
+    /// Send real customers to the service, and then what became of them
+    SeedTraffic {
+        /// Requests to send
+        #[arg(long, default_value_t = 100)]
+        count: usize,
+        /// Send customers of a fibre campaign, unlike those the model was trained on
+        #[arg(long)]
+        drift: bool,
+        /// The service [default: http://HOST:PORT]
+        #[arg(long)]
+        url: Option<String>,
+        /// Seconds between requests
+        #[arg(long, default_value_t = 0.0)]
+        delay: f64,
+        /// Keep back what became of the customers, which retraining needs
+        #[arg(long)]
+        no_outcomes: bool,
+    },
+    /// Compare the last hours with the profile; exits 0 stable, 1 drift, 2 error, 3 no verdict
+    Monitor {
+        /// Only print the runs and alerts on record
+        #[arg(long)]
+        summary: bool,
+    },
+    /// Retrain if there is a drift alert, compare with the champion, promote if better
+    Retrain {
+        /// Retrain without an alert
+        #[arg(long)]
+        force: bool,
+        /// Only print the promotion decisions on record
+        #[arg(long)]
+        decisions: bool,
+    },
+    /// Put the version before the present one back into production
+    Rollback {
+        /// Why, for the record
+        #[arg(long, default_value = "asked for by hand")]
+        reason: String,
+    },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let progress = ProgressBar::no_length();
-    let result = match arguments.command {
-        Some(Command::DownloadData) => data::download(&arguments.cache, &progress).await,
-        None => data::load(arguments.data.as_deref(), &arguments.cache, &progress).await,
+    let Arguments { settings, command } = Arguments::parse();
+    settings.start_logging();
+    let result = match Settings::check_environment(&Arguments::command()) {
+        Ok(()) => run(settings, command).await,
+        Err(error) => Err(error),
     };
     match result {
-        Ok(csv) => {
-            println!("{csv}");
-            if arguments.command.is_some() {
-                println!("      kept as {}", data::cache_path(&arguments.cache).display());
-            }
-            ExitCode::SUCCESS
-        }
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
-            let cause = std::error::Error::source(&error);
-            for cause in std::iter::successors(cause, |e| e.source()) {
-                eprintln!("  because: {cause}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
             }
-            ExitCode::FAILURE
+            ExitCode::from(EXIT_ERROR)
         }
+    }
+}
+
+async fn run(settings: Settings, command: Option<Command>) -> Outcome<ExitCode> {
+    match command {
+        None => story::tell(&settings).await,
+        Some(Command::DownloadData) => commands::download_data(&settings).await,
+        Some(Command::Train) => commands::train(&settings).await,
+        Some(Command::Serve) => commands::serve(&settings).await,
+        Some(Command::SeedTraffic { count, drift, url, delay, no_outcomes }) => {
+            let delay = Duration::try_from_secs_f64(delay)?;
+            let traffic = commands::Traffic { count, drift, url, delay, outcomes: !no_outcomes };
+            commands::seed_traffic(&settings, traffic).await
+        }
+        Some(Command::Monitor { summary: true }) => commands::monitor_summary(&settings).await,
+        Some(Command::Monitor { summary: false }) => commands::monitor(&settings).await,
+        Some(Command::Retrain { decisions: true, .. }) => commands::decisions(&settings).await,
+        Some(Command::Retrain { force, .. }) => commands::retrain(&settings, force).await,
+        Some(Command::Rollback { reason }) => commands::rollback(&settings, &reason).await,
     }
 }

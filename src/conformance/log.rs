@@ -18,7 +18,6 @@
 //! ```
 
 use std::future::Future;
-use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -44,10 +43,11 @@ use crate::{ErrorKind, Timestamp, Window};
 /// How the suite is run; nothing that the contract says.
 ///
 /// ```
+/// use std::num::NonZeroU32;
 /// use pmmds::conformance::log::Options;
 ///
 /// // A server that keeps what earlier runs of the suite wrote.
-/// let options = Options::new().prefix("run-17").batches(20);
+/// let options = Options::new().prefix("run-17").batches(NonZeroU32::new(20).unwrap());
 /// assert_eq!(options.model("pages").as_str(), "run-17-pages");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,9 +80,9 @@ impl Options {
         self
     }
 
-    /// How many random batches are counted in random windows. Defaults to 60.
-    pub fn batches(mut self, batches: NonZeroU32) -> Self {
-        self.batches = batches.get();
+    /// How many random batches are counted in random windows, at least 1. Defaults to 60.
+    pub fn batches(mut self, batches: u32) -> Self {
+        self.batches = batches.max(1);
         self
     }
 
@@ -113,7 +113,7 @@ impl Default for Options {
 /// Runs every clause, each on a fresh log from `make`.
 ///
 /// "Fresh" means without the models of [`Options::prefix`], and without events and outcomes from
-/// before 1991; one server may stand behind all of them.
+/// before 1900; one server may stand behind all of them.
 ///
 /// # Panics
 ///
@@ -164,10 +164,15 @@ fn window(start: i64, end: i64) -> Window {
     Window::new(at(start), at(end)).expect("start before end")
 }
 
-/// Everything that the clauses write between 1901 and 2100.
+const YEAR: i64 = 365 * 86_400 * SECOND;
+
+/// Everything that the clauses write, but for refused requests: from 1874 to 2099.
 fn ever() -> Window {
-    window(-123 * 366 * 86_400 * SECOND, 76 * 365 * 86_400 * SECOND)
+    window(OLD, 76 * YEAR)
 }
+
+/// 1874: what is purged is from before everything else, which is from 1901 on.
+const OLD: i64 = -150 * YEAR;
 
 fn id(model: &ModelName, what: &str, number: u64) -> Uuid {
     let print = Fingerprint::of_bytes(format!("{model} {what} {number}").as_bytes());
@@ -523,7 +528,7 @@ pub async fn random_windows(log: &dyn InferenceLog, model: &ModelName, batches: 
         });
         let mut batch = traffic.batch(number, events.collect::<Vec<_>>());
         next += size;
-        if number % 4 == 0 && size > 0 {
+        if number.is_multiple_of(4) && size > 0 {
             traffic.refuse(&mut batch);
         }
         if !batch.is_empty() {
@@ -684,7 +689,7 @@ pub async fn round_trip(log: &dyn InferenceLog, model: &ModelName) {
         r#"{"x":5e-324,"months":1.7976931348623157e308}"#.to_owned(),
         "{}".to_owned(),
     ];
-    let times = [ever().start(), at(-1), at(0), at(1), at(SECOND), at(75 * 365 * 86_400 * SECOND)];
+    let times = [at(-123 * YEAR), at(-1), at(0), at(1), at(SECOND), at(75 * YEAR)];
     let latencies = [0, 1, 999, 1_000_000, 86_400_000_000, i64::MAX.unsigned_abs()];
     for (number, at) in times.iter().enumerate() {
         let row = traffic.row(number as u64);
@@ -897,8 +902,6 @@ pub async fn labelled(log: &dyn InferenceLog, model: &ModelName) {
 ///
 /// When the clause is broken.
 pub async fn purge(log: &dyn InferenceLog, model: &ModelName) {
-    // 1990-01-01: before everything that the other clauses write.
-    const OLD: i64 = 631_152_000_000_000 - START;
     let traffic = Traffic::new(model);
     let mut old = traffic.batch_with_features(1, [(1, 1, OLD), (2, 2, OLD + 9)]);
     traffic.refuse(&mut old);

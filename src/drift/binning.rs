@@ -227,7 +227,8 @@ impl NumericBinning {
     /// The bin for people: a single value where the bin can hold no other, else `(lo, hi]`.
     fn label(&self, bin: usize) -> String {
         let (lower, upper) = self.interval(bin);
-        if lower.next_up().total_cmp(&upper).is_eq() && self.closed == Closed::Right {
+        // Compared as numbers: what follows the largest float below 0 is -0.0, which is 0.
+        if lower.is_finite() && lower.next_up() >= upper && self.closed == Closed::Right {
             return shown(upper);
         }
         match (lower.is_finite(), upper.is_finite(), self.closed) {
@@ -379,7 +380,8 @@ impl Binning {
         }
     }
 
-    /// The slot of `value`. A value of the wrong kind counts as missing.
+    /// The slot of `value`. A value of the wrong kind counts as missing, a category that was
+    /// refused when it was read as other.
     #[must_use]
     pub fn code(&self, value: Value) -> u8 {
         let slot = match (self, value) {
@@ -388,6 +390,7 @@ impl Binning {
             (Self::Levels(levels), Value::Level(level)) => {
                 Some(level.index().filter(|at| *at < levels.len()).unwrap_or(levels.len()))
             }
+            (Self::Levels(levels), Value::Invalid) => Some(levels.len()),
             _ => None,
         };
         // Never cut: MAX_BINS and MAX_LEVELS leave room for other and missing in one byte.
@@ -501,6 +504,7 @@ mod tests {
         let binning = fit(&[3.0; 50], false);
         assert_eq!(binning.edges(), [3.0_f64.next_down(), 3.0]);
         assert_eq!(Binning::Numeric(binning).label(1), "3");
+        assert_eq!(Binning::Numeric(fit(&[0.0; 50], false)).label(1), "0");
     }
 
     #[test]

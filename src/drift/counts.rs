@@ -96,7 +96,8 @@ impl Counts {
         for index in 0..batch.rows() {
             let row = batch.row(index);
             let score = scores.map_or(f64::NAN, |scores| scores[index]);
-            counts.observe(profile, &row, &profile.encode(&row, score));
+            let codes = profile.encode(&row, score);
+            counts.observe_naming(profile, &row, &codes, |feature| batch.outside(feature, index));
         }
         if scores.is_none() {
             // Without scores nothing is known of them; that is not "all missing".
@@ -111,15 +112,27 @@ impl Counts {
     ///
     /// When `profile` is not the one of these counts, or did not make `codes`.
     pub fn observe(&mut self, profile: &Profile, row: &Row, codes: &Codes) {
+        self.observe_naming(profile, row, codes, |_| None);
+    }
+
+    /// Counts one row, where the text of a category outside the levels may be known.
+    fn observe_naming<'t>(
+        &mut self,
+        profile: &Profile,
+        row: &Row,
+        codes: &Codes,
+        text: impl Fn(usize) -> Option<&'t str>,
+    ) {
         assert_eq!(self.profile, profile.fingerprint(), "counts and row of one profile");
         self.observe_codes(codes);
         self.summarised += 1;
-        for ((summary, feature), value) in
-            self.summaries.iter_mut().zip(profile.features()).zip(row.values())
-        {
+        let columns = self.summaries.iter_mut().zip(profile.features()).zip(row.values());
+        for (at, ((summary, feature), value)) in columns.enumerate() {
+            let categorical = feature.binning().other_slot().is_some();
             match value {
                 Value::Number(x) => summary.observe(*x, feature.summary()),
-                Value::Level(LevelId::OTHER) => summary.observe_unseen(None),
+                Value::Level(LevelId::OTHER) => summary.observe_unseen(text(at)),
+                Value::Invalid if categorical => summary.observe_unseen(text(at)),
                 _ => {}
             }
         }

@@ -8,7 +8,7 @@ use super::binning::Binning;
 use super::counts::{Counts, NotComparable};
 use super::divergence::{JensenShannon, KullbackLeibler};
 use super::metric::{BinnedPair, DriftMetric};
-use super::profile::{FeatureProfile, Profile};
+use super::profile::{FeatureProfile, Profile, ProfileError};
 use super::psi::{Psi, chance_psi};
 use super::report::{
     DriftReport, FeatureDrift, FeatureStatus, REPORT_VERSION, Severity, Significance, SlotShift,
@@ -19,6 +19,7 @@ use super::signals;
 use super::significance::{Correction, pearson, provable_psi};
 use super::smoothing::Smoothing;
 use super::summary::TrafficSummary;
+use crate::record::Batch;
 
 /// What it takes, beside a large PSI, for a feature to have drifted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -248,7 +249,7 @@ impl DriftDetector {
             report.signals.extend(signals::rejected(&self.settings, counts));
             return report;
         }
-        match self.compare(profile, counts) {
+        match self.pair_up(profile, counts) {
             Ok((features, prediction)) => {
                 report.signals = signals::all(&self.settings, profile, counts, prediction.as_ref());
                 report.verdict = self.verdict(&features);
@@ -258,6 +259,54 @@ impl DriftDetector {
             Err(error) => report.verdict = Verdict::NotComparable { why: error.why().to_owned() },
         }
         report
+    }
+
+    /// Compares two data sets at hand: fits the usual [`Profile`] to `reference`, counts `current`
+    /// by it, and [detects](Self::detect).
+    ///
+    /// A service that watches a model fits the profile once, at training time, and keeps it.
+    ///
+    /// # Errors
+    ///
+    /// [`ProfileError::NoRows`] for a reference without rows, [`ProfileError::Schema`] when the two
+    /// are of different schemas. A `current` that is too small is a [`Verdict`].
+    ///
+    /// ```
+    /// use ndarray::Array2;
+    /// use pmmds::drift::{DriftDetector, Verdict};
+    /// use pmmds::record::Batch;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    ///
+    /// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// let before = Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+    /// let after = &before + 300.0;
+    /// let (before, after) = (
+    ///     Batch::from_array(&schema, before.view())?,
+    ///     Batch::from_array(&schema, after.view())?,
+    /// );
+    /// assert_eq!(DriftDetector::default().compare(&before, &after)?.verdict, Verdict::Drift);
+    /// assert_eq!(DriftDetector::default().compare(&before, &before)?.verdict, Verdict::Stable);
+    ///
+    /// let other = FeatureSchema::new([Feature::numeric("y")])?;
+    /// let column = Array2::zeros((1000, 1));
+    /// let other = Batch::from_array(&other, column.view())?;
+    /// let error = DriftDetector::default().compare(&before, &other).unwrap_err();
+    /// assert!(error.to_string().starts_with("the profile is of schema "));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compare(
+        &self,
+        reference: &Batch<'_>,
+        current: &Batch<'_>,
+    ) -> Result<DriftReport, ProfileError> {
+        let profile = Profile::fit(reference)?;
+        profile.check_schema(current.schema())?;
+        Ok(match Counts::of(&profile, current, None) {
+            Ok(counts) => self.detect(&profile, &counts),
+            Err(error) => {
+                self.not_comparable(&profile, &Counts::empty(&profile), error.why().to_owned())
+            }
+        })
     }
 
     /// The report of a window that cannot be compared with the profile, for the reason `why`.
@@ -318,7 +367,7 @@ impl DriftDetector {
         }
     }
 
-    fn compare(
+    fn pair_up(
         &self,
         profile: &Profile,
         counts: &Counts,

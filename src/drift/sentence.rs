@@ -28,8 +28,7 @@ pub(super) fn sentence(
         return format!("missing {before} -> {now}");
     }
     if Some(at) == binning.other_slot() {
-        let names = current.map(top_unseen).unwrap_or_default();
-        return format!("values outside the levels {before} -> {now}{names}");
+        return outside(slot, &before, &now, current);
     }
     match binning {
         Binning::Levels(_) if slot.reference == 0 => format!("new category {label} {now}"),
@@ -47,10 +46,17 @@ pub(super) fn sentence(
     }
 }
 
-/// The most frequent unseen levels in brackets, or nothing.
-fn top_unseen(current: &TrafficSummary) -> String {
-    let names = most_frequent(current, 3);
-    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+/// What to say about values outside the levels: by name, where names are known.
+fn outside(slot: &SlotShift, before: &str, now: &str, current: Option<&TrafficSummary>) -> String {
+    let names = current.map(|current| most_frequent(current, 3)).unwrap_or_default();
+    let more = current.is_some_and(|c| c.unseen_more > 0 || c.unseen.len() > names.len());
+    let (list, more) = (names.join(", "), if more { ", ..." } else { "" });
+    match names.len() {
+        0 => format!("values outside the levels {before} -> {now}"),
+        1 if slot.reference == 0 && more.is_empty() => format!("new category {list} {now}"),
+        _ if slot.reference == 0 => format!("new categories {now} ({list}{more})"),
+        _ => format!("values outside the levels {before} -> {now} ({list}{more})"),
+    }
 }
 
 /// The `limit` most frequent unseen levels, quoted.
@@ -94,6 +100,26 @@ mod tests {
         assert_eq!(percent(0, 1_000_000), "0.0 %");
         assert_eq!(percent(0, 0), "unknown");
         assert_eq!(percent(77, 1000), "7.7 %");
+    }
+
+    #[test]
+    fn values_outside_the_levels_are_named_where_they_can_be() {
+        let slot = |reference| SlotShift {
+            label: "other".to_owned(),
+            reference,
+            current: 106,
+            contribution: 0.5,
+        };
+        let mut seen = TrafficSummary::default();
+        let say = |reference, seen: &TrafficSummary| {
+            outside(&slot(reference), "1.0 %", "10.6 %", Some(seen))
+        };
+        assert_eq!(say(0, &seen), "values outside the levels 1.0 % -> 10.6 %");
+        seen.observe_unseen(Some("Wallet"));
+        assert_eq!(say(0, &seen), "new category \"Wallet\" 10.6 %");
+        seen.observe_unseen(None);
+        assert_eq!(say(0, &seen), "new categories 10.6 % (\"Wallet\", ...)");
+        assert_eq!(say(5, &seen), "values outside the levels 1.0 % -> 10.6 % (\"Wallet\", ...)");
     }
 
     #[test]

@@ -442,3 +442,48 @@ fn a_report_survives_a_file_and_prints() {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
 }
+
+#[test]
+fn a_category_that_was_refused_on_reading_counts_as_other() {
+    use crate::record::{Columns, Table};
+    use crate::validate::Violations;
+
+    let schema = FeatureSchema::new([Feature::categorical("plan", ["basic"]).nullable()]).unwrap();
+    let table = Table::from_rows(["plan"], [["basic"], ["gold"], [""]]).unwrap();
+    let mut out = Violations::new();
+    let columns = Columns::from_table(&schema.into(), &table, &mut out).unwrap();
+    let profile = Profile::fit(&columns.batch()).unwrap();
+    let counts = Counts::of(&profile, &columns.batch(), None).unwrap();
+    assert_eq!((out.error_count(), counts.slots(0)), (1, &[1, 1, 1][..]));
+    assert_eq!(profile.features()[0].counts(), [1, 1, 1]);
+    assert_eq!(counts.summaries()[0].unseen_total(), 1);
+}
+
+#[test]
+fn a_new_category_of_a_table_is_named() {
+    use crate::record::{Columns, Table};
+    use crate::schema::Unlisted;
+
+    let names = |feature: Feature| -> (FeatureDrift, Vec<Signal>) {
+        let schema = std::sync::Arc::new(FeatureSchema::new([feature]).unwrap());
+        let table = |texts: &[(&str, usize)]| {
+            let cells = texts.iter().flat_map(|(text, times)| std::iter::repeat_n([*text], *times));
+            let table = Table::from_rows(["method"], cells).unwrap();
+            Columns::read(&schema, &table).unwrap()
+        };
+        let reference = table(&[("card", 600), ("check", 400)]);
+        let profile = Profile::fit(&reference.batch()).unwrap();
+        // The order of rows is another one after a selection.
+        let live = table(&[("card", 500), ("Wallet", 106), ("check", 394)]);
+        let turned: Vec<usize> = (0..live.rows()).rev().collect();
+        let counts = Counts::of(&profile, &live.select(&turned).batch(), None).unwrap();
+        let report = DriftDetector::default().detect(&profile, &counts);
+        (report.features[0].clone(), report.signals)
+    };
+    let method = Feature::categorical("method", ["card", "check"]).unlisted(Unlisted::Other);
+    let (feature, signals) = names(method.clone());
+    assert_eq!(feature.sentence, "new category \"Wallet\" 10.6 %");
+    assert_eq!(signals[0].to_string(), "method: 10.6 % outside the levels (\"Wallet\")");
+    let (feature, _) = names(method.sensitive());
+    assert_eq!(feature.sentence, "values outside the levels 0.0 % -> 10.6 %");
+}

@@ -109,6 +109,20 @@ impl Rules {
 
     /// What `found`, the last lease of its name, becomes when `lease` is given back at `now`; `None`
     /// if `lease` is no longer the one that counts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pmmds::Timestamp;
+    /// use pmmds::ledger::Rules;
+    ///
+    /// let rules = Rules::new("my ledger");
+    /// let (noon, minute): (Timestamp, _) = ("2026-03-01T12:00:00Z".parse()?, Duration::from_secs(60));
+    /// let lease = rules.acquire(None, "monitor", "a", noon, minute)?.unwrap();
+    /// let returned = rules.release(&lease, Some(&lease), noon).unwrap();
+    /// assert!(returned.expires_at < noon);
+    /// assert_eq!(rules.acquire(Some(&returned), "monitor", "b", noon, minute)?.unwrap().token, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn release(&self, lease: &Lease, found: Option<&Lease>, now: Timestamp) -> Option<Lease> {
         self.fence(lease, found, now).ok()?;
@@ -118,6 +132,36 @@ impl Rules {
 
     /// What is left to do to store `decision` where `found` has the same id.
     ///
+    /// ```
+    /// use pmmds::Timestamp;
+    /// use pmmds::ledger::{DecisionKind, DecisionState, DecisionStep, PromotionDecision, Rules};
+    /// use pmmds::registry::VersionId;
+    ///
+    /// let rules = Rules::new("my ledger");
+    /// let intended = PromotionDecision {
+    ///     id: uuid::Uuid::from_u128(7),
+    ///     model: "churn".parse()?,
+    ///     kind: DecisionKind::Promotion,
+    ///     champion: None,
+    ///     challenger: VersionId::FIRST,
+    ///     promoted: true,
+    ///     reason: "the first version".to_owned(),
+    ///     state: DecisionState::Intended,
+    ///     retraining_run: None,
+    ///     record: None,
+    ///     created_at: Timestamp::EPOCH,
+    ///     updated_at: Timestamp::EPOCH,
+    /// };
+    /// let done = PromotionDecision { state: DecisionState::Done, ..intended.clone() };
+    /// assert_eq!(rules.decision(None, &intended)?, DecisionStep::Write);
+    /// assert_eq!(rules.decision(Some(&intended), &done)?, DecisionStep::Write);
+    /// assert_eq!(rules.decision(Some(&done), &done)?, DecisionStep::Keep);
+    /// assert_eq!(
+    ///     rules.decision(Some(&done), &intended).unwrap_err().to_string(),
+    ///     "my ledger: conflict: decision 00000000-0000-0000-0000-000000000007 is done and does not change"
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     /// # Errors
     ///
     /// [`Conflict`](ErrorKind::Conflict) if `found` is carried out or cancelled, and differs.
@@ -140,6 +184,28 @@ impl Rules {
 
     /// What is stored when `found` is to be replaced by `alert`: what names it and how it began stay,
     /// and so does what somebody else has recorded in the meantime.
+    ///
+    /// ```
+    /// use pmmds::Timestamp;
+    /// # use pmmds::drift::Severity;
+    /// use pmmds::ledger::{Alert, Rules};
+    /// # use pmmds::registry::VersionId;
+    /// # use uuid::Uuid;
+    /// # let opened = Alert {
+    /// #     id: Uuid::nil(), model: "churn".parse()?, version: VersionId::FIRST, key: "drift".to_owned(),
+    /// #     drift_run: Uuid::nil(), last_run: Uuid::nil(), severity: Severity::Major,
+    /// #     message: String::new(), features: Vec::new(), opened_at: Timestamp::EPOCH,
+    /// #     acknowledged_at: None, action_taken: None, retraining_run: None, quiet_runs: 0,
+    /// #     resolved_at: None,
+    /// # };
+    /// let rules = Rules::new("my ledger");
+    /// let acknowledged = rules.acknowledge(&opened, Some("looking"), Timestamp::EPOCH);
+    /// // A monitor that read the alert before that.
+    /// let quieter = Alert { quiet_runs: 1, ..opened };
+    /// let stored = rules.update_alert(&acknowledged, &quieter);
+    /// assert_eq!((stored.quiet_runs, stored.acknowledged_at), (1, Some(Timestamp::EPOCH)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn update_alert(&self, found: &Alert, alert: &Alert) -> Alert {
         Alert {
@@ -158,6 +224,28 @@ impl Rules {
     }
 
     /// `found`, acknowledged at `at`: the first time holds, and the latest action.
+    ///
+    /// ```
+    /// use pmmds::Timestamp;
+    /// # use pmmds::drift::Severity;
+    /// use pmmds::ledger::{Alert, Rules};
+    /// # use pmmds::registry::VersionId;
+    /// # use uuid::Uuid;
+    /// # let opened = Alert {
+    /// #     id: Uuid::nil(), model: "churn".parse()?, version: VersionId::FIRST, key: "drift".to_owned(),
+    /// #     drift_run: Uuid::nil(), last_run: Uuid::nil(), severity: Severity::Major,
+    /// #     message: String::new(), features: Vec::new(), opened_at: Timestamp::EPOCH,
+    /// #     acknowledged_at: None, action_taken: None, retraining_run: None, quiet_runs: 0,
+    /// #     resolved_at: None,
+    /// # };
+    /// let rules = Rules::new("my ledger");
+    /// let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+    /// let first = rules.acknowledge(&opened, Some("looking"), noon);
+    /// let second = rules.acknowledge(&first, Some("rolled back"), noon.saturating_add(std::time::Duration::from_secs(60)));
+    /// assert_eq!(second.acknowledged_at, Some(noon));
+    /// assert_eq!(second.action_taken.as_deref(), Some("rolled back"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn acknowledge(&self, found: &Alert, action_taken: Option<&str>, at: Timestamp) -> Alert {
         let mut alert = found.clone();
@@ -170,6 +258,11 @@ impl Rules {
 
     /// Whether a page of `limit` items can be asked for.
     ///
+    /// ```
+    /// # use pmmds::ledger::Rules;
+    /// assert!(Rules::new("my ledger").limit(1).is_ok());
+    /// assert!(Rules::new("my ledger").limit(0).is_err());
+    /// ```
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) for 0: its answer would look like the end.

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::drift::{Codes, Counts, Profile};
+use crate::drift::{Codes, Counts, NotComparable, Profile};
 use crate::model::Prediction;
 use crate::record::Row;
 use crate::registry::{ModelName, VersionId};
@@ -141,6 +141,20 @@ impl EventBatch {
     /// Counts a refused request.
     pub fn push_rejected(&mut self, schema: &FeatureSchema, violations: &Violations) {
         self.counts.observe_rejected(schema, violations);
+    }
+
+    /// Takes over requests that were counted as refused elsewhere, so that whoever refuses them
+    /// need not keep one by one what was wrong with them.
+    ///
+    /// # Errors
+    ///
+    /// [`NotComparable`] when `refused` is of another profile, or counts rows too. Nothing has
+    /// changed then.
+    pub fn merge_rejected(&mut self, refused: &Counts) -> Result<(), NotComparable> {
+        if refused.rows() > 0 {
+            return Err(NotComparable::new("rows come into a batch as events"));
+        }
+        self.counts.merge(refused)
     }
 
     /// Its id.

@@ -40,6 +40,13 @@ impl OutcomeStep {
 
 impl OutcomeReceipt {
     /// Adds one step to the receipt.
+    ///
+    /// ```
+    /// use pmmds::log::{OutcomeReceipt, OutcomeStep};
+    /// let mut receipt = OutcomeReceipt::default();
+    /// receipt.add(OutcomeStep::of(None, 1.0));
+    /// assert_eq!(receipt.recorded, 1);
+    /// ```
     pub fn add(&mut self, step: OutcomeStep) {
         match step {
             OutcomeStep::Record => self.recorded += 1,
@@ -82,6 +89,24 @@ impl Rules {
 
     /// Whether `batch` can be written.
     ///
+    /// ```
+    /// use pmmds::log::{BatchId, EventBatch, Rules};
+    /// use pmmds::registry::VersionId;
+    /// # use ndarray::array;
+    /// # use pmmds::drift::Profile;
+    /// # use pmmds::record::Batch;
+    /// # use pmmds::schema::{Feature, FeatureSchema};
+    /// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// # let data = array![[1.0], [2.0]];
+    /// # let profile = Profile::fit(&Batch::from_array(&schema, data.view())?)?;
+    /// let id = BatchId(uuid::Uuid::from_u128(7));
+    /// let batch = EventBatch::new(id, "churn".parse()?, VersionId::FIRST, &profile);
+    /// assert_eq!(
+    ///     Rules::new("my log").batch(&batch).unwrap_err().to_string(),
+    ///     "my log: invalid input: batch 00000000-0000-0000-0000-000000000007 is empty"
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is empty.
@@ -108,6 +133,11 @@ impl Rules {
 
     /// Whether a page of `limit` items can be asked for.
     ///
+    /// ```
+    /// # use pmmds::log::Rules;
+    /// assert!(Rules::new("my log").limit(1).is_ok());
+    /// assert!(Rules::new("my log").limit(0).is_err());
+    /// ```
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) for 0: its answer would look like the end.
@@ -118,6 +148,22 @@ impl Rules {
     /// Whether the stored `codes` of an event can be counted with `profile`, which is said to have
     /// made them.
     ///
+    /// ```
+    /// use pmmds::drift::Codes;
+    /// use pmmds::log::Rules;
+    /// # use ndarray::array;
+    /// # use pmmds::drift::Profile;
+    /// # use pmmds::record::Batch;
+    /// # use pmmds::schema::{Feature, FeatureSchema};
+    /// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// # let data = array![[1.0], [2.0]];
+    /// # let profile = Profile::fit(&Batch::from_array(&schema, data.view())?)?;
+    /// let rules = Rules::new("my log");
+    /// let event = uuid::Uuid::from_u128(7);
+    /// assert!(rules.codes(&profile, event, &Codes::from_bytes([0])).is_ok());
+    /// assert!(rules.codes(&profile, event, &Codes::from_bytes([255])).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     /// # Errors
     ///
     /// [`Corrupt`](ErrorKind::Corrupt) if they cannot.

@@ -69,6 +69,39 @@ impl Task {
     }
 }
 
+impl Task {
+    /// Checks that `outcome` can be what really happened.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidOutcome`] for anything but 1 and 0 of a binary target.
+    ///
+    /// ```
+    /// use pmmds::model::Task;
+    /// assert!(Task::binary().check_outcome(1.0).is_ok());
+    /// assert_eq!(
+    ///     Task::binary().check_outcome(0.5).unwrap_err().to_string(),
+    ///     "outcome 0.5 is not possible, expected 0 or 1",
+    /// );
+    /// ```
+    pub fn check_outcome(self, outcome: f64) -> Result<(), InvalidOutcome> {
+        match self {
+            Self::BinaryClassification { .. } => {
+                let possible =
+                    [0.0, 1.0].iter().any(|x: &f64| x.total_cmp(&(outcome + 0.0)).is_eq());
+                if possible { Ok(()) } else { Err(InvalidOutcome { outcome }) }
+            }
+        }
+    }
+}
+
+/// What was sent as ground truth is none for this task.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("outcome {outcome} is not possible, expected 0 or 1")]
+pub struct InvalidOutcome {
+    outcome: f64,
+}
+
 /// What a model answered for one row.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "PredictionFields")]

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use ndarray::{ArrayView2, Axis};
 
+use super::marks::CellMarks;
 use super::{Row, Value};
 use crate::schema::{FeatureId, FeatureKind, FeatureSchema, LevelId};
 
@@ -74,8 +75,8 @@ pub struct Batch<'a> {
     // one per feature, kinds as in the schema, each `rows` long
     columns: Vec<Column<'a>>,
     rows: usize,
-    // cells that were refused and reported when the columns were read; by feature, or empty
-    refused: &'a [RowSet],
+    // what was found about single cells when the columns were read; by feature, or empty
+    marks: &'a [CellMarks],
 }
 
 impl<'a> Batch<'a> {
@@ -117,7 +118,7 @@ impl<'a> Batch<'a> {
                 }
             }
         }
-        Ok(Self { schema, columns, rows, refused: &[] })
+        Ok(Self { schema, columns, rows, marks: &[] })
     }
 
     /// A batch of the columns of `array` (rows by features), for a schema of numeric features.
@@ -174,36 +175,24 @@ impl<'a> Batch<'a> {
         Row::from_values(self.schema.ids().zip(&self.columns).map(value).collect())
     }
 
-    /// A batch of columns that are known to fit; `refused` has one set per feature.
+    /// A batch of columns that are known to fit; `marks` has one entry per feature.
     pub(super) fn of_columns(
         schema: &'a FeatureSchema,
         columns: Vec<Column<'a>>,
         rows: usize,
-        refused: &'a [RowSet],
+        marks: &'a [CellMarks],
     ) -> Self {
-        Self { schema, columns, rows, refused }
+        Self { schema, columns, rows, marks }
     }
 
     /// Whether the cell was refused, and reported, when the columns were read.
     pub(crate) fn is_refused(&self, feature: FeatureId, row: usize) -> bool {
-        self.refused.get(feature.index()).is_some_and(|rows| rows.contains(row))
-    }
-}
-
-/// A set of row numbers: a bit for each up to the largest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct RowSet(Vec<u64>);
-
-impl RowSet {
-    pub(super) fn insert(&mut self, row: usize) {
-        if self.0.len() <= row / 64 {
-            self.0.resize(row / 64 + 1, 0);
-        }
-        self.0[row / 64] |= 1 << (row % 64);
+        self.marks.get(feature.index()).is_some_and(|marks| marks.is_refused(row))
     }
 
-    pub(super) fn contains(&self, row: usize) -> bool {
-        self.0.get(row / 64).is_some_and(|word| word & (1 << (row % 64)) != 0)
+    /// The category outside the levels in this cell, if its text was kept.
+    pub(crate) fn outside(&self, feature: usize, row: usize) -> Option<&str> {
+        self.marks.get(feature)?.outside(row)
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::batch::RowSet;
+use super::marks::CellMarks;
 use super::number::read_number;
 use super::{Batch, BatchError, Column, Row, Table, Value};
 use crate::schema::{FeatureKind, FeatureSchema, LevelId, Unlisted};
@@ -42,9 +42,8 @@ pub struct Columns {
     // one per feature, kinds as in the schema, each `rows` long
     columns: Vec<OwnedColumn>,
     rows: usize,
-    // one per feature: cells that were refused and reported; they stand as missing or other in
-    // `columns`
-    refused: Vec<RowSet>,
+    // one per feature; refused cells stand as missing or other in `columns`
+    marks: Vec<CellMarks>,
 }
 
 impl Columns {
@@ -59,8 +58,8 @@ impl Columns {
                 FeatureKind::Categorical { .. } => OwnedColumn::Levels(Vec::new()),
             })
             .collect();
-        let refused = vec![RowSet::default(); schema.len()];
-        Self { schema, columns, rows: 0, refused }
+        let marks = vec![CellMarks::default(); schema.len()];
+        Self { schema, columns, rows: 0, marks }
     }
 
     /// Reads the columns that `schema` names out of a text table, by name; other columns are left
@@ -91,8 +90,9 @@ impl Columns {
         let mut columns = Self::new(Arc::clone(schema));
         columns.rows = table.rows();
         for ((id, feature), source) in schema.ids().zip(schema.features()).zip(sources) {
-            let mut refuse = |row: usize, rule: Rule, text: &str| {
-                columns.refused[id.index()].insert(row);
+            let mut marks = CellMarks::default();
+            let mut refuse = |marks: &mut CellMarks, row: usize, rule: Rule, text: &str| {
+                marks.refuse(row);
                 let quoted = format!("'{text}'");
                 let violation = || Violation::of(rule, feature, Some(&quoted)).at_row(row);
                 out.push(Some(id), violation, rule);
@@ -103,7 +103,7 @@ impl Columns {
                     let read: Vec<Result<f64, Rule>> = source.texts().map(read_cell).collect();
                     let number = |(row, index): (usize, usize)| {
                         read[index].unwrap_or_else(|rule| {
-                            refuse(row, rule, source.text(index));
+                            refuse(&mut marks, row, rule, source.text(index));
                             f64::NAN
                         })
                     };
@@ -117,15 +117,29 @@ impl Columns {
                             level => level,
                         })
                         .collect();
+                    // Texts outside the levels are kept, so that a report can name them.
+                    let outside: Vec<Option<Arc<str>>> = source
+                        .texts()
+                        .zip(&read)
+                        .map(|(text, level)| {
+                            let kept = *level == LevelId::OTHER && !feature.is_sensitive();
+                            kept.then(|| text.into())
+                        })
+                        .collect();
                     let level = |(row, index): (usize, usize)| {
+                        if let Some(text) = &outside[index] {
+                            marks.keep_outside(row, Arc::clone(text));
+                        }
                         if read[index] == LevelId::OTHER && *unlisted == Unlisted::Reject {
-                            refuse(row, Rule::InvalidCategory, source.text(index));
+                            let rule = Rule::InvalidCategory;
+                            refuse(&mut marks, row, rule, source.text(index));
                         }
                         read[index]
                     };
                     OwnedColumn::Levels(source.indices().enumerate().map(level).collect())
                 }
             };
+            columns.marks[id.index()] = marks;
         }
         Ok(columns)
     }
@@ -171,7 +185,7 @@ impl Columns {
         for (index, column) in self.columns.iter_mut().enumerate() {
             let value = row.values().get(index).copied().unwrap_or(Value::Missing);
             if value == Value::Invalid {
-                self.refused[index].insert(self.rows);
+                self.marks[index].refuse(self.rows);
             }
             match column {
                 OwnedColumn::Numbers(numbers) => numbers.push(match value {
@@ -206,12 +220,8 @@ impl Columns {
                 }
             })
             .collect();
-        let mut refused = vec![RowSet::default(); self.schema.len()];
-        for (to, from) in refused.iter_mut().zip(&self.refused) {
-            let rows = indices.iter().enumerate().filter(|(_, row)| from.contains(**row));
-            rows.for_each(|(row, _)| to.insert(row));
-        }
-        Self { schema: Arc::clone(&self.schema), columns, rows: indices.len(), refused }
+        let marks = self.marks.iter().map(|marks| marks.select(indices)).collect();
+        Self { schema: Arc::clone(&self.schema), columns, rows: indices.len(), marks }
     }
 
     /// The schema of the rows.
@@ -237,7 +247,7 @@ impl Columns {
                 OwnedColumn::Levels(levels) => Column::Levels(levels),
             })
             .collect();
-        Batch::of_columns(&self.schema, columns, self.rows, &self.refused)
+        Batch::of_columns(&self.schema, columns, self.rows, &self.marks)
     }
 
     /// The row at `index`; cells that were refused when the columns were read are
@@ -248,14 +258,14 @@ impl Columns {
     /// When `index` is not below [`rows`](Self::rows).
     #[must_use]
     pub fn row(&self, index: usize) -> Row {
-        let value = |(column, refused): (&OwnedColumn, &RowSet)| match column {
-            _ if refused.contains(index) => Value::Invalid,
+        let value = |(column, marks): (&OwnedColumn, &CellMarks)| match column {
+            _ if marks.is_refused(index) => Value::Invalid,
             OwnedColumn::Numbers(x) if x[index].is_nan() => Value::Missing,
             OwnedColumn::Numbers(x) => Value::Number(x[index]),
             OwnedColumn::Levels(x) if x[index] == LevelId::MISSING => Value::Missing,
             OwnedColumn::Levels(x) => Value::Level(x[index]),
         };
-        Row::from_values(self.columns.iter().zip(&self.refused).map(value).collect())
+        Row::from_values(self.columns.iter().zip(&self.marks).map(value).collect())
     }
 }
 
@@ -264,7 +274,7 @@ impl PartialEq for Columns {
     fn eq(&self, other: &Self) -> bool {
         self.schema == other.schema
             && self.batch().columns() == other.batch().columns()
-            && self.refused == other.refused
+            && self.marks == other.marks
     }
 }
 

@@ -326,9 +326,18 @@ impl<'de> Visitor<'de> for KeySeed<'_> {
     }
 }
 
-/// Any value, looked at and thrown away. Unlike `serde::de::IgnoredAny` it minds what strings and
-/// numbers hold and how deep the value nests, so that an unknown feature is no way around them.
-struct Strict;
+/// Any value, looked at and thrown away. Unlike [`IgnoredAny`](serde::de::IgnoredAny) it minds what
+/// strings and numbers hold and how deep the value nests, so that what nobody knows is no way
+/// around them.
+///
+/// ```
+/// use pmmds::record::Strict;
+/// assert!(serde_json::from_str::<Strict>(r#"{"a": [1, "b"]}"#).is_ok());
+/// assert!(serde_json::from_str::<Strict>("1e400").is_err());
+/// assert!(serde_json::from_str::<Strict>(&"[".repeat(1_000)).is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strict;
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -213,6 +213,32 @@ mod tests {
     }
 
     #[test]
+    fn bounds_are_inclusive_and_whole_numbers_end_at_2_to_the_53() {
+        let broken = |feature: Feature, number: f64| broken_by_number(&feature, number);
+        let tenure = || Feature::integer("x").range(0.0, 100.0);
+        for (number, rule) in [
+            (0.0, None),
+            (-0.0, None),
+            (100.0, None),
+            (-1.0, Some(Rule::OutOfRange)),
+            (101.0, Some(Rule::OutOfRange)),
+            (0.5, Some(Rule::NotAnInteger)),
+            (f64::INFINITY, Some(Rule::OutOfRange)),
+            (f64::NAN, Some(Rule::Null)),
+        ] {
+            assert_eq!(broken(tenure(), number), rule, "{number}");
+        }
+        let open = || Feature::numeric("x").nullable();
+        assert_eq!(broken(open(), f64::NAN), None);
+        assert_eq!(broken(open(), f64::MAX), None);
+        assert_eq!(broken(open(), f64::NEG_INFINITY), Some(Rule::OutOfRange));
+        assert_eq!(broken(open().at_least(1.0), 1.0_f64.next_down()), Some(Rule::OutOfRange));
+        assert_eq!(broken(open().at_most(1.0), 1.0_f64.next_up()), Some(Rule::OutOfRange));
+        assert_eq!(broken(Feature::integer("x"), EXACT_INTEGERS), None);
+        assert_eq!(broken(Feature::integer("x"), EXACT_INTEGERS + 2.0), Some(Rule::OutOfRange));
+    }
+
+    #[test]
     fn what_is_of_another_schema_is_not_clean() {
         let one = FeatureSchema::new([Feature::integer("tenure")]).unwrap();
         let mut row = Row::missing(&one);

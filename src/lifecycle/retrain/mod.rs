@@ -391,7 +391,11 @@ impl Retraining {
         }
         let PromotionDecision { model, challenger, reason, .. } = decision;
         let mut why = reason.replace('\0', " ");
-        why.truncate(why.floor_char_boundary(MAX_TAG_BYTES));
+        let mut end = why.len().min(MAX_TAG_BYTES);
+        while !why.is_char_boundary(end) {
+            end -= 1;
+        }
+        why.truncate(end);
         self.promotion.registry.tag(model, *challenger, REJECTED_TAG, &why).await
     }
 }

@@ -6,15 +6,15 @@
 
 pub use pmmds::*;
 
-// #[path = "../../../adapters/axum/mod.rs"]
-// pub mod axum;
+#[path = "../../../adapters/axum/mod.rs"]
+pub mod axum;
 #[path = "../../../adapters/csv/mod.rs"]
 pub mod csv;
 #[path = "../../../adapters/files/mod.rs"]
 pub mod files;
 #[path = "../../../adapters/linfa/mod.rs"]
 pub mod linfa;
-// #[path = "../../../adapters/sqlite/mod.rs"]
-// pub mod sqlite;
+#[path = "../../../adapters/sqlite/mod.rs"]
+pub mod sqlite;
 #[path = "../../../adapters/system/mod.rs"]
 pub mod system;

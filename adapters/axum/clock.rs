@@ -1,0 +1,92 @@
+//! The store's time, read without asking the store.
+#![expect(clippy::disallowed_methods, reason = "the monotonic clock, and ids made of it")]
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use uuid::{ContextV7, Uuid};
+
+use crate::Timestamp;
+
+/// Slowest answer of the store that is still good enough to set the clock by.
+const GOOD_ANSWER: Duration = Duration::from_millis(500);
+
+/// Tells the time of the log's store: its last answer, plus what the monotonic clock says has
+/// passed since. A jump of this machine's wall clock moves nothing; every health check that the
+/// store answers sets the clock anew, so that the two never drift apart.
+#[derive(Debug)]
+pub(super) struct Clock {
+    started: Instant,
+    // the store's time, in microseconds, when `started` was
+    origin: AtomicI64,
+    // keeps ids of one millisecond in order
+    ids: Mutex<ContextV7>,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            origin: AtomicI64::new(0),
+            ids: Mutex::new(ContextV7::new()),
+        }
+    }
+
+    /// Monotonic time since the service was made.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Sets the clock: the store was asked at `asked`, and has just answered `answer`.
+    pub(super) fn set(&self, asked: Duration, answer: Timestamp) {
+        let now = self.elapsed();
+        let took = now.saturating_sub(asked);
+        if took > GOOD_ANSWER && self.origin.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        // The answer is as old as half the way there and back.
+        let origin = answer.saturating_sub(asked + took / 2);
+        self.origin.store(origin.as_micros(), Ordering::Relaxed);
+    }
+
+    /// Now, by the store's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.origin.load(Ordering::Relaxed))
+            .map(|origin| origin.saturating_add(self.elapsed()))
+            // `set` stores only what was a timestamp.
+            .unwrap_or_else(|_| unreachable!())
+    }
+
+    /// A new id for the moment `at`, in order of time.
+    pub(super) fn id(&self, at: Timestamp) -> Uuid {
+        let micros = u64::try_from(at.as_micros()).unwrap_or(0);
+        let nanos = u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000;
+        Uuid::new_v7(uuid::Timestamp::from_unix(&self.ids, micros / 1_000_000, nanos))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_tells_the_time_of_the_store() {
+        let clock = Clock::new();
+        let answer: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        clock.set(clock.elapsed(), answer);
+        let off = clock.now().since(answer).max(answer.since(clock.now()));
+        assert!(off < Duration::from_secs(5), "{off:?}");
+    }
+
+    #[test]
+    fn ids_are_of_version_7_in_order_and_of_the_time_given() {
+        let clock = Clock::new();
+        let at: Timestamp = "2026-03-01T12:00:00.5Z".parse().unwrap();
+        let ids: Vec<Uuid> = (0..1_000).map(|_| clock.id(at)).collect();
+        assert!(ids.is_sorted());
+        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_eq!(ids[0].get_version_num(), 7);
+        assert_eq!(ids[0].as_u128() >> 80, 1_772_366_400_500);
+    }
+}

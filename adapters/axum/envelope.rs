@@ -1,0 +1,70 @@
+//! What every answer has: a request id, a span, a bound on time, an error that can be read.
+
+use std::sync::Arc;
+
+use ::axum::extract::{MatchedPath, Request, State as Shared};
+use ::axum::http::{HeaderName, HeaderValue, StatusCode};
+use ::axum::middleware::Next;
+use ::axum::response::{IntoResponse, Response};
+use tracing::Instrument as _;
+
+use super::problem::{Problem, Wanted};
+use super::state::State;
+
+/// Longest request id that is taken over.
+const ID_BYTES: usize = 128;
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Whether an id is one that may be repeated in headers and logs.
+fn is_plain(id: &HeaderValue) -> bool {
+    let allowed = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+    (1..=ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(allowed)
+}
+
+/// The outermost middleware of every route.
+pub(super) async fn envelope(
+    Shared(state): Shared<State>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let id = request.headers().get(X_REQUEST_ID).filter(|id| is_plain(id)).cloned();
+    let id = id.unwrap_or_else(|| {
+        let id = state.clock.id(state.clock.now()).to_string();
+        // A UUID is hexadecimal digits and hyphens.
+        HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"))
+    });
+    let wanted = Wanted::by(request.headers());
+    let route = request.extensions().get::<MatchedPath>().map_or("?", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        method = %request.method(),
+        route,
+        x_request_id = id.to_str().unwrap_or("-"),
+    );
+    let answer = tokio::time::timeout(state.limits.request_timeout, next.run(request));
+    let mut response = answer.instrument(span).await.unwrap_or_else(|_| {
+        let message = "The request took too long";
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message).into_response()
+    });
+    if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
+        problem.render(wanted, &mut response);
+    }
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_ids_are_repeated() {
+        let plain = |text: &str| is_plain(&HeaderValue::from_bytes(text.as_bytes()).unwrap());
+        assert!(plain("abc-123_X.y"));
+        assert!(plain(&"a".repeat(128)));
+        for bad in ["", "a b", "a\tb", "é", "<script>", &"a".repeat(129)] {
+            assert!(!plain(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! `/healthz`, `/livez`, `/ready` and `/readyz`
+
+use std::time::Duration;
+
+use ::axum::Json;
+use ::axum::extract::{RawQuery, State as Shared};
+use ::axum::http::StatusCode;
+use ::axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use super::log_writer::LogAccount;
+use super::state::{Inner, State};
+use crate::Timestamp;
+use crate::registry::VersionId;
+
+/// How long an answer of the store is good for: health checks in a storm ask it once.
+const FRESH: Duration = Duration::from_millis(200);
+
+/// When the store was asked, by the monotonic clock, and why it was not well, if so.
+type Answer = (Duration, Result<(), String>);
+
+/// The last answer of the store to a health check.
+#[derive(Debug, Default)]
+pub(super) struct Probe(Mutex<Option<Answer>>);
+
+impl Inner {
+    /// Whether the store answers; its answer sets the clock.
+    async fn store(&self) -> Result<(), String> {
+        let mut last = self.probe.0.lock().await;
+        let asked = self.clock.elapsed();
+        if let Some((at, answer)) = &*last
+            && asked.saturating_sub(*at) < FRESH
+        {
+            return answer.clone();
+        }
+        let answer = match tokio::time::timeout(self.limits.probe_timeout, self.log.now()).await {
+            Ok(Ok(now)) => {
+                self.clock.set(asked, now);
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = error.chain(), "the store is not healthy");
+                Err(error.to_string())
+            }
+            Err(_) => Err(format!("no answer within {:?}", self.limits.probe_timeout)),
+        };
+        *last = Some((self.clock.elapsed(), answer.clone()));
+        answer
+    }
+
+    /// Why the service is not ready, first things first.
+    async fn checks(&self) -> Vec<Check> {
+        let check = |name, trouble: Option<String>| Check { name, trouble };
+        let draining = self.is_draining().then(|| "the service is shutting down".to_owned());
+        let model = self.models.current().is_none().then(|| "no model is loaded".to_owned());
+        vec![
+            check("shutdown", draining),
+            check("model", model),
+            check("database", self.store().await.err()),
+            check("log", self.queue.trouble()),
+        ]
+    }
+}
+
+#[derive(Debug)]
+struct Check {
+    name: &'static str,
+    // None: it is well
+    trouble: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Health {
+    status: &'static str,
+    timestamp: Timestamp,
+    version: &'static str,
+    database: &'static str,
+}
+
+/// The health of the service in the shape of the original.
+pub(super) async fn healthz(Shared(state): Shared<State>) -> Response {
+    let (code, status, database) = match state.store().await {
+        Ok(()) => (StatusCode::OK, "healthy", "healthy"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "degraded", "unhealthy"),
+    };
+    let timestamp = state.clock.now();
+    let health = Health { status, timestamp, version: env!("CARGO_PKG_VERSION"), database };
+    (code, Json(health)).into_response()
+}
+
+#[derive(Debug, Serialize)]
+struct Ready {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    verbose: Option<Verbose>,
+}
+
+#[derive(Debug, Serialize)]
+struct Verbose {
+    checks: Vec<Listed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_version: Option<VersionId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<LogAccount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay_window: Option<Remembered>,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    name: &'static str,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Remembered {
+    entries: usize,
+    evicted: u64,
+}
+
+/// Whether the query asks for all checks.
+fn wants_all(query: Option<&str>) -> bool {
+    let key = |part: &str| part.split('=').next() == Some("verbose");
+    query.unwrap_or_default().split('&').any(key)
+}
+
+/// Whether predictions would be answered now.
+pub(super) async fn ready(Shared(state): Shared<State>, RawQuery(query): RawQuery) -> Response {
+    let checks = state.checks().await;
+    let trouble = checks.iter().find_map(|check| check.trouble.clone());
+    let code = if trouble.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if trouble.is_none() { "ready" } else { "not_ready" };
+    let verbose = wants_all(query.as_deref()).then(|| {
+        let (entries, evicted) = state.replay.size();
+        Verbose {
+            checks: checks.into_iter().map(listed).collect(),
+            model_version: state.models.current().map(|loaded| loaded.model.version()),
+            log: Some(state.queue.account()),
+            replay_window: Some(Remembered { entries, evicted }),
+        }
+    });
+    (code, Json(Ready { status, reason: trouble, verbose })).into_response()
+}
+
+fn listed(check: Check) -> Listed {
+    let status = if check.trouble.is_none() { "ok" } else { "failed" };
+    Listed { name: check.name, status, reason: check.trouble }
+}
+
+/// Whether the process runs.
+pub(super) async fn livez(RawQuery(query): RawQuery) -> Response {
+    let verbose = wants_all(query.as_deref()).then(|| Verbose {
+        checks: vec![Listed { name: "process", status: "ok", reason: None }],
+        model_version: None,
+        log: None,
+        replay_window: None,
+    });
+    Json(Ready { status: "alive", reason: None, verbose }).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbose_is_a_key_with_or_without_a_value() {
+        for (query, wants) in [
+            (None, false),
+            (Some("verbose"), true),
+            (Some("verbose=1"), true),
+            (Some("a=b&verbose"), true),
+            (Some("verbosely"), false),
+        ] {
+            assert_eq!(wants_all(query), wants, "{query:?}");
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! From answered predictions to batches in the log.
+//!
+//! One task writes. It gathers events into one batch per model version, gives each batch its id
+//! before the first attempt, and sends the *same* batch again until the store has it: exactly once,
+//! whatever breaks in between. While it sends, events queue up behind it; when the queue is full,
+//! predictions are refused, and nothing is dropped.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ::axum::body::Bytes;
+use serde::Serialize;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::clock::Clock;
+use super::models::Loaded;
+use super::options::{Durability, Limits};
+use super::replay::{Replay, Ticket};
+use crate::drift::Counts;
+use crate::log::{BatchId, EventBatch, InferenceEvent, InferenceLog};
+use crate::record::Row;
+use crate::validate::Violations;
+use crate::{Error, ErrorKind};
+
+/// First and longest pause before a batch is sent again.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Where the events are: `accepted = written + queued + refused + lost`, always, in one snapshot.
+///
+/// ```
+/// # fn show(service: &pmmds::axum::Service) {
+/// let account = service.log_account();
+/// assert_eq!(
+///     account.accepted,
+///     account.written + account.queued + account.refused + account.lost
+/// );
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct LogAccount {
+    /// events that were taken in
+    pub accepted: u64,
+    /// events that the store has
+    pub written: u64,
+    /// events in the queue or in a batch on its way
+    pub queued: u64,
+    /// events of batches that the store can never take, as it says
+    pub refused: u64,
+    /// events that a shutdown could not write in time
+    pub lost: u64,
+}
+
+/// An answered prediction on its way to the log.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) model: Arc<Loaded>,
+    pub(super) row: Row,
+    pub(super) event: InferenceEvent,
+    pub(super) ticket: Arc<Ticket>,
+    // what the ticket's holder is told once the event is written
+    pub(super) answer: Bytes,
+}
+
+/// Why an event was not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// There is no room.
+    Full,
+    /// The service is on its way out.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Shared {
+    account: Mutex<LogAccount>,
+    // what was refused since the last batch, per version; no memory per request
+    rejected: Mutex<Vec<(Arc<Loaded>, Counts)>>,
+    rejections: Notify,
+    // why the last attempt to write failed; None after one that worked
+    trouble: Mutex<Option<String>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Held for a few assignments; what is in it is whole even if one of them had panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The way in: what requests hold.
+#[derive(Debug)]
+pub(super) struct LogQueue {
+    sender: mpsc::Sender<Item>,
+    shared: Arc<Shared>,
+    // when to give up; set once, by a shutdown
+    stop: watch::Sender<Option<Instant>>,
+    task: tokio::sync::Mutex<JoinHandle<()>>,
+}
+
+impl LogQueue {
+    /// Starts the task that writes to `log`.
+    pub(super) fn start(
+        log: Arc<dyn InferenceLog>,
+        durability: Durability,
+        limits: &Limits,
+        clock: Arc<Clock>,
+        replay: Arc<Replay>,
+    ) -> Self {
+        let (sender, queue) = mpsc::channel(limits.queue);
+        let (stop, stopped) = watch::channel(None);
+        let shared = Arc::new(Shared {
+            account: Mutex::default(),
+            rejected: Mutex::default(),
+            rejections: Notify::new(),
+            trouble: Mutex::default(),
+        });
+        let writer = Writer {
+            log,
+            queue,
+            shared: Arc::clone(&shared),
+            stopped,
+            durability,
+            batch_rows: limits.batch_rows,
+            linger: limits.linger,
+            attempt: limits.append_timeout,
+            clock,
+            replay,
+            open: Vec::new(),
+            rows: 0,
+            written_at: None,
+        };
+        let task = tokio::sync::Mutex::new(tokio::spawn(writer.run()));
+        Self { sender, shared, stop, task }
+    }
+
+    /// Takes an event in, or says why not.
+    pub(super) fn push(&self, item: Item) -> Result<(), NotTaken> {
+        let room = self.sender.try_reserve().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => NotTaken::Full,
+            mpsc::error::TrySendError::Closed(()) => NotTaken::Closed,
+        })?;
+        {
+            let mut account = locked(&self.shared.account);
+            account.accepted += 1;
+            account.queued += 1;
+        }
+        room.send(item);
+        Ok(())
+    }
+
+    /// Counts a refused request; it is written with the next batch.
+    pub(super) fn push_rejected(&self, model: &Arc<Loaded>, violations: &Violations) {
+        {
+            let mut rejected = locked(&self.shared.rejected);
+            let known = rejected.iter().position(|(known, _)| Arc::ptr_eq(known, model));
+            let at = known.unwrap_or_else(|| {
+                rejected.push((Arc::clone(model), Counts::empty(model.model.profile())));
+                rejected.len() - 1
+            });
+            rejected[at].1.observe_rejected(model.model.schema(), violations);
+        }
+        self.shared.rejections.notify_one();
+    }
+
+    pub(super) fn account(&self) -> LogAccount {
+        *locked(&self.shared.account)
+    }
+
+    /// Why the log cannot take more, if it cannot.
+    pub(super) fn trouble(&self) -> Option<String> {
+        if self.sender.is_closed() {
+            return Some("the log queue is closed".to_owned());
+        }
+        if self.sender.capacity() == 0 {
+            return Some("the log queue is full".to_owned());
+        }
+        locked(&self.shared.trouble).clone()
+    }
+
+    /// Takes nothing more in, writes what there is, and gives up after `timeout`.
+    pub(super) async fn close(&self, timeout: Duration) -> LogAccount {
+        self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            stop.get_or_insert(Instant::now() + timeout);
+            first
+        });
+        let mut task = self.task.lock().await;
+        if !task.is_finished() {
+            // The writer catches what the store panics with; it has no other way to fail.
+            let _ = (&mut *task).await;
+        }
+        drop(task);
+        self.account()
+    }
+}
+
+/// A batch that still grows.
+#[derive(Debug)]
+struct Open {
+    model: Arc<Loaded>,
+    batch: EventBatch,
+    waiting: Vec<(Arc<Ticket>, Bytes)>,
+}
+
+/// How writing a batch ended.
+enum Ended {
+    Written,
+    Refused,
+    GivenUp,
+}
+
+#[derive(Debug)]
+struct Writer {
+    log: Arc<dyn InferenceLog>,
+    queue: mpsc::Receiver<Item>,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<Option<Instant>>,
+    durability: Durability,
+    batch_rows: usize,
+    linger: Duration,
+    attempt: Duration,
+    clock: Arc<Clock>,
+    replay: Arc<Replay>,
+    // at most one per version
+    open: Vec<Open>,
+    // events in `open`
+    rows: usize,
+    written_at: Option<Instant>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        loop {
+            let more = self.gather().await;
+            self.flush().await;
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to write and no reason to wait for more. False when the queue
+    /// is closed and empty.
+    async fn gather(&mut self) -> bool {
+        let mut wake = false;
+        loop {
+            let stopping = self.stopped.borrow_and_update().is_some();
+            if stopping {
+                self.queue.close();
+            }
+            while self.rows < self.batch_rows {
+                match self.queue.try_recv() {
+                    Ok(item) => self.add(item),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return false,
+                }
+            }
+            let waited_for = self.rows > 0 && self.durability == Durability::Committed;
+            let now = Instant::now();
+            let due = self.written_at.map_or(now, |at| at + self.linger);
+            let something = wake || self.rows > 0;
+            // Nobody gains by waiting when somebody waits for the commit, and nothing else is
+            // there: what arrives during this write makes the next batch.
+            let ready = waited_for || stopping || self.rows >= self.batch_rows || now >= due;
+            if something && ready {
+                return true;
+            }
+            tokio::select! {
+                item = self.queue.recv() => match item {
+                    Some(item) => self.add(item),
+                    None => return false,
+                },
+                () = self.shared.rejections.notified() => wake = true,
+                () = tokio::time::sleep_until(due), if something => {}
+                Ok(()) = self.stopped.changed() => {}
+            }
+        }
+    }
+
+    fn add(&mut self, item: Item) {
+        let Item { model, row, event, ticket, answer } = item;
+        let at = self.opened(&model);
+        let open = &mut self.open[at];
+        open.batch.push(model.model.profile(), &row, event);
+        open.waiting.push((ticket, answer));
+        self.rows += 1;
+    }
+
+    fn opened(&mut self, model: &Arc<Loaded>) -> usize {
+        if let Some(at) = self.open.iter().position(|open| Arc::ptr_eq(&open.model, model)) {
+            return at;
+        }
+        let id = BatchId(self.clock.id(self.clock.now()));
+        let (name, version) = (model.model.name().clone(), model.model.version());
+        let batch = EventBatch::new(id, name, version, model.model.profile());
+        self.open.push(Open { model: Arc::clone(model), batch, waiting: Vec::new() });
+        self.open.len() - 1
+    }
+
+    /// Writes everything that is open, with what was refused meanwhile.
+    async fn flush(&mut self) {
+        let rejected = std::mem::take(&mut *locked(&self.shared.rejected));
+        for (model, counts) in rejected {
+            let at = self.opened(&model);
+            // They are of the same version, hence of the same profile.
+            let merged = self.open[at].batch.merge_rejected(&counts);
+            debug_assert!(merged.is_ok(), "{merged:?}");
+        }
+        self.rows = 0;
+        for Open { batch, waiting, .. } in std::mem::take(&mut self.open) {
+            let ended = self.write(Arc::new(batch)).await;
+            let events = waiting.len() as u64;
+            {
+                let mut account = locked(&self.shared.account);
+                account.queued -= events;
+                match ended {
+                    Ended::Written => account.written += events,
+                    Ended::Refused => account.refused += events,
+                    Ended::GivenUp => account.lost += events,
+                }
+            }
+            for (ticket, answer) in waiting {
+                match ended {
+                    Ended::Written => ticket.answer(answer),
+                    Ended::Refused | Ended::GivenUp => self.replay.abandon(&ticket),
+                }
+            }
+        }
+        self.written_at = Some(Instant::now());
+    }
+
+    /// Sends `batch` until the store has it.
+    async fn write(&mut self, batch: Arc<EventBatch>) -> Ended {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // In a task of its own, so that a store that panics does not take the writer along.
+            let (log, sent) = (Arc::clone(&self.log), Arc::clone(&batch));
+            let mut attempt = tokio::spawn(async move { log.append(&sent).await });
+            let deadline = Instant::now() + self.attempt;
+            let deadline = self.stopped.borrow().map_or(deadline, |stop| stop.min(deadline));
+            let error = match tokio::time::timeout_at(deadline, &mut attempt).await {
+                Ok(Ok(Ok(_))) => {
+                    *locked(&self.shared.trouble) = None;
+                    return Ended::Written;
+                }
+                Ok(Ok(Err(error))) => error,
+                Ok(Err(_)) => Error::new(ErrorKind::Other, "log", "the store panicked"),
+                Err(_) => {
+                    attempt.abort();
+                    let context = format!("the store did not answer within {:?}", self.attempt);
+                    Error::new(ErrorKind::Unavailable, "log", context)
+                }
+            };
+            let events = batch.events().len();
+            if error.kind() == ErrorKind::InvalidInput {
+                // Sent again it would be refused again, and hold up everything behind it.
+                let (batch, error) = (batch.id(), error.chain());
+                tracing::error!(%batch, events, error, "the log refuses a batch for ever");
+                return Ended::Refused;
+            }
+            tracing::warn!(batch = %batch.id(), events, error = error.chain(), "a batch waits");
+            *locked(&self.shared.trouble) = Some(error.chain());
+            if !self.pause(jittered(pause)).await {
+                tracing::error!(batch = %batch.id(), events, "a batch is lost: no time is left");
+                return Ended::GivenUp;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Sleeps; false when a shutdown leaves no time to go on.
+    async fn pause(&mut self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let stopping = tokio::select! {
+            () = tokio::time::sleep_until(until) => false,
+            Ok(_) = self.stopped.wait_for(Option::is_some) => true,
+        };
+        if stopping {
+            // It makes haste, and has no use for long pauses.
+            tokio::time::sleep_until(until.min(Instant::now() + FIRST_PAUSE)).await;
+        }
+        self.stopped.borrow().is_none_or(|stop| Instant::now() < stop)
+    }
+}
+
+/// Half to all of `pause`, so that replicas do not knock together.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0_u8) % 512;
+    pause / 2 + pause * u32::try_from(random).unwrap_or(0) / 1_024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_differ_within_bounds() {
+        let pause = Duration::from_millis(1_000);
+        let pauses: Vec<Duration> = (0..100).map(|_| jittered(pause)).collect();
+        assert!(pauses.iter().all(|p| (pause / 2..pause).contains(p)));
+        assert!(pauses.iter().any(|p| *p != pauses[0]));
+    }
+}

@@ -1,0 +1,61 @@
+//! The HTTP service: predictions, validated and logged, with the model swapped underneath.
+//!
+//! [`ServiceBuilder`] takes a log, a registry and the formats of models; [`Service`] gives routers
+//! to mount anywhere, or [serves](Service::serve) them.
+//!
+//! | route | |
+//! |---|---|
+//! | `POST /api/v1/predict` | `{"request_id"?: uuid, "features": {...}}` |
+//! | `GET /model` | the version in service |
+//! | `GET /healthz`, `/livez`, `/ready`, `/readyz` | health; `?verbose` lists each check |
+//! | `GET /openapi.json`, `/docs` | the API, made from the schema of the version in service |
+//! | `POST /model/reload` | admin: bring the version behind the alias into service |
+//! | `POST /api/v1/outcomes` | admin: what really happened |
+//!
+//! # Promises
+//!
+//! * **An answered prediction is in the log, once.** [`Durability`] says when an answer may leave;
+//!   what cannot be taken in is answered 503, and a batch that fails is sent again under its id
+//!   until the store has it. An answer of 503 `not_logged_yet` means: the event *will* be written,
+//!   and the same request with the `request_id` in that answer gets the prediction.
+//! * **The serving model never gets worse by an outage.** A version comes in verified or not at
+//!   all; a reload has a deadline, and every request sees exactly one version.
+//! * **Bad input never harms.** Everything that is wrong is told at once, every buffer is bounded,
+//!   a panic costs one request. Only requests for the admin routes with the token, or from this
+//!   machine where there is none, can change anything.
+//! * **No time but the store's.** Events carry the time of the log's clock
+//!   ([`InferenceLog::now`](crate::log::InferenceLog::now)), read at the start and at every health
+//!   check, and a monotonic clock in between.
+//!
+//! The service makes no runtime and no tracing subscriber; it uses those of the application.
+
+mod auth;
+mod clock;
+mod docs;
+mod envelope;
+mod health;
+mod log_writer;
+mod models;
+mod openapi;
+mod options;
+mod outcomes;
+mod predict;
+mod problem;
+mod replay;
+mod request;
+mod routes;
+mod serve;
+mod service;
+mod state;
+
+use std::time::Duration;
+
+pub use log_writer::LogAccount;
+pub use models::{ModelInfo, ReloadError, Reloaded};
+pub use options::{Durability, Limits, RawFeatures, Scoring};
+pub use service::{Service, ServiceBuilder};
+
+/// Milliseconds with three digits: microseconds are as fine as a clock can be trusted.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,189 @@
+//! The bodies that do not depend on the feature schema.
+
+use serde_json::json;
+use utoipa::openapi::schema::{
+    AdditionalProperties, Array, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat,
+    SchemaType, Type,
+};
+use utoipa::openapi::{Ref, RefOr};
+
+use super::super::request::MOST_FIELDS;
+use crate::registry::ModelName;
+
+/// A request id, for examples.
+pub(super) const EXAMPLE_ID: &str = "0195f3a0-0000-7000-8000-00000000002a";
+
+const UUID: &str = "uuid";
+const DATE_TIME: &str = "date-time";
+
+fn of(kind: Type) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(kind)
+}
+
+fn text() -> Object {
+    of(Type::String).build()
+}
+
+fn formatted(format: &str) -> ObjectBuilder {
+    of(Type::String).format(Some(SchemaFormat::Custom(format.to_owned())))
+}
+
+/// The same, or null.
+fn nullable(object: ObjectBuilder) -> ObjectBuilder {
+    object.schema_type([Type::String, Type::Null].into_iter().collect::<SchemaType>())
+}
+
+fn id() -> Object {
+    formatted(UUID).examples([EXAMPLE_ID]).build()
+}
+
+fn version() -> ObjectBuilder {
+    of(Type::String).pattern(Some("^[1-9][0-9]*$")).examples(["1"])
+}
+
+fn texts() -> Schema {
+    Schema::Array(Array::new(text()))
+}
+
+fn count() -> Object {
+    of(Type::Integer).minimum(Some(0_usize)).build()
+}
+
+fn one_of(texts: &[&str]) -> Object {
+    of(Type::String).enum_values(Some(texts.iter().copied())).build()
+}
+
+fn millis() -> Object {
+    of(Type::Number).minimum(Some(0_usize)).build()
+}
+
+fn digest() -> Object {
+    of(Type::String).pattern(Some("^[0-9a-f]{64}$")).build()
+}
+
+type Property = (&'static str, RefOr<Schema>);
+
+/// An object of which every property is there.
+fn object(properties: impl IntoIterator<Item = Property>) -> ObjectBuilder {
+    let add = |object: ObjectBuilder, (name, schema): Property| {
+        object.property(name, schema).required(name)
+    };
+    properties.into_iter().fold(ObjectBuilder::new(), add)
+}
+
+fn closed(object: ObjectBuilder) -> Object {
+    object.additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false))).build()
+}
+
+fn reference(name: &str) -> RefOr<Schema> {
+    Ref::from_schema_name(name).into()
+}
+
+/// All of them, by name.
+pub(super) fn all(name: &ModelName) -> impl Iterator<Item = (&'static str, Schema)> {
+    let name = || of(Type::String).examples([name.as_str()]).build();
+    let request_id = nullable(formatted(UUID))
+        .description(Some("Names the request; sent again, it gets its first answer"))
+        .examples([EXAMPLE_ID])
+        .build();
+    let prediction = object([
+        ("request_id", id().into()),
+        ("prediction", of(Type::Integer).enum_values(Some([0, 1])).build().into()),
+        (
+            "probability",
+            of(Type::Number).minimum(Some(0_usize)).maximum(Some(1_usize)).build().into(),
+        ),
+        ("model_name", name().into()),
+        ("model_version", version().build().into()),
+        ("latency_ms", millis().into()),
+        ("warnings", texts().into()),
+    ])
+    .examples([json!({
+        "request_id": EXAMPLE_ID, "prediction": 0, "probability": 0.374,
+        "model_name": "churn-classifier", "model_version": "1", "latency_ms": 0.05, "warnings": [],
+    })]);
+    let invalid = object([
+        ("message", text().into()),
+        ("errors", texts().into()),
+        ("warnings", texts().into()),
+    ])
+    .build();
+    let other =
+        object([("code", text().into()), ("message", text().into())]).property("request_id", id());
+    let detail = OneOfBuilder::new().item(other.build()).item(invalid.clone()).build();
+    let problem = object([
+        ("type", text().into()),
+        ("title", text().into()),
+        ("status", of(Type::Integer).build().into()),
+        ("code", text().into()),
+        ("detail", text().into()),
+    ])
+    .property("request_id", id())
+    .property("errors", Schema::Array(Array::new(reference("ProblemDetail"))))
+    .property("warnings", texts());
+    let problem_detail = object([
+        ("pointer", of(Type::String).description(Some("A JSON pointer")).build().into()),
+        ("code", text().into()),
+        ("message", text().into()),
+    ]);
+    let model = object([
+        ("name", name().into()),
+        ("version", version().build().into()),
+        ("alias", text().into()),
+        ("loaded_at", formatted(DATE_TIME).build().into()),
+        ("load_time_ms", millis().into()),
+        ("digest", digest().into()),
+        ("schema", digest().into()),
+        ("profile", digest().into()),
+    ]);
+    let previous = nullable(version()).build();
+    let reloaded = object([
+        ("status", one_of(&["reloaded"]).into()),
+        ("previous_version", previous.into()),
+        ("current_version", version().build().into()),
+        ("model", reference("Model")),
+    ]);
+    let health = object([
+        ("status", one_of(&["healthy", "degraded"]).into()),
+        ("timestamp", formatted(DATE_TIME).build().into()),
+        ("version", text().into()),
+        ("database", one_of(&["healthy", "unhealthy"]).into()),
+    ]);
+    let outcome = object([
+        ("request_id", id().into()),
+        ("outcome", of(Type::Number).enum_values(Some([0, 1])).build().into()),
+    ])
+    .property("observed_at", nullable(formatted(DATE_TIME)).build());
+    let ready = object([("status", one_of(&["ready", "not_ready", "alive"]).into())])
+        .property("reason", text());
+    [
+        (
+            "PredictRequest",
+            object([("features", reference("Features"))])
+                .property("request_id", request_id)
+                .max_properties(Some(MOST_FIELDS))
+                .build(),
+        ),
+        ("Prediction", prediction.build()),
+        ("ValidationError", object([("detail", invalid.into())]).build()),
+        ("Error", object([("detail", Schema::OneOf(detail).into())]).build()),
+        ("Problem", problem.build()),
+        ("ProblemDetail", problem_detail.build()),
+        ("Model", model.build()),
+        ("Reloaded", reloaded.build()),
+        ("Health", health.build()),
+        ("Ready", ready.build()),
+        ("Outcome", closed(outcome)),
+        (
+            "OutcomeReceipt",
+            object([
+                ("recorded", count().into()),
+                ("unchanged", count().into()),
+                ("corrected", count().into()),
+            ])
+            .build(),
+        ),
+    ]
+    .into_iter()
+    .map(|(name, object)| (name, Schema::Object(object)))
+}

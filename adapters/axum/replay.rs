@@ -1,0 +1,249 @@
+//! A request that is sent again gets its first answer again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ::axum::body::Bytes;
+use tokio::sync::SetOnce;
+use uuid::Uuid;
+
+use crate::record::{Row, Value};
+use crate::schema::{Fingerprint, LevelId};
+
+/// How a request ended.
+#[derive(Debug, Clone)]
+pub(super) enum Outcome {
+    /// Answered with this body, and logged as [`Durability`](super::Durability) promises.
+    Answered(Bytes),
+    /// Not answered and not logged; the same request may be sent again.
+    Abandoned,
+}
+
+/// One prediction on its way: whoever waits for it, waits here.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    request_id: Uuid,
+    // of the decoded row, so that spelling does not matter
+    payload: Fingerprint,
+    outcome: SetOnce<Outcome>,
+}
+
+impl Ticket {
+    pub(super) fn new(request_id: Uuid, payload: Fingerprint) -> Arc<Self> {
+        Arc::new(Self { request_id, payload, outcome: SetOnce::new() })
+    }
+
+    pub(super) fn request_id(&self) -> Uuid {
+        self.request_id
+    }
+
+    pub(super) fn payload(&self) -> Fingerprint {
+        self.payload
+    }
+
+    /// Waits for the end.
+    pub(super) async fn outcome(&self) -> &Outcome {
+        self.outcome.wait().await
+    }
+
+    /// It is answered; the first answer holds.
+    pub(super) fn answer(&self, body: Bytes) {
+        // Already set: the answer left before the commit.
+        let _ = self.outcome.set(Outcome::Answered(body));
+    }
+}
+
+/// Hash of a decoded row.
+pub(super) fn payload_of(row: &Row) -> Fingerprint {
+    let mut bytes = Vec::with_capacity(row.values().len() * 9);
+    for value in row.values() {
+        let (tag, bits) = match value {
+            Value::Number(number) => (1, (number + 0.0).to_bits()),
+            Value::Level(LevelId::OTHER) => (3, 0),
+            Value::Level(level) => (2, level.index().map_or(u64::MAX, |index| index as u64)),
+            _ => (0, 0),
+        };
+        bytes.push(tag);
+        bytes.extend(bits.to_le_bytes());
+    }
+    Fingerprint::of_bytes(&bytes)
+}
+
+/// What became of an id that a client sent.
+#[derive(Debug)]
+pub(super) enum Claim {
+    /// It is new, and remembered now.
+    New(Arc<Ticket>),
+    /// It is known; this is its ticket.
+    Known(Arc<Ticket>),
+}
+
+/// The requests of late, by id: bounded by number and by bytes, the least recently used go first.
+#[derive(Debug)]
+pub(super) struct Replay {
+    most_entries: usize,
+    most_bytes: usize,
+    window: Mutex<Window>,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    by_id: HashMap<Uuid, Entry>,
+    // exactly the ids of `by_id`, by their `used`
+    by_use: BTreeMap<u64, Uuid>,
+    next_use: u64,
+    // sum of the entries'
+    bytes: usize,
+    evicted: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    ticket: Arc<Ticket>,
+    used: u64,
+    bytes: usize,
+}
+
+impl Replay {
+    pub(super) fn new(most_entries: usize, most_bytes: usize) -> Self {
+        Self { most_entries, most_bytes, window: Mutex::default() }
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        // No method of it panics half way.
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks `request_id` up, and remembers it if it is new.
+    pub(super) fn claim(&self, request_id: Uuid, payload: Fingerprint) -> Claim {
+        let mut window = self.window();
+        if let Some(ticket) = window.touch(request_id) {
+            return Claim::Known(ticket);
+        }
+        let ticket = Ticket::new(request_id, payload);
+        window.insert(&ticket);
+        window.shrink(self.most_entries, self.most_bytes);
+        Claim::New(ticket)
+    }
+
+    /// Remembers a ticket whose id was made here, and is about to be told to the client.
+    pub(super) fn remember(&self, ticket: &Arc<Ticket>, bytes: usize) {
+        let mut window = self.window();
+        if window.touch(ticket.request_id).is_none() {
+            window.insert(ticket);
+        }
+        drop(window);
+        self.weigh(ticket, bytes);
+    }
+
+    /// The answer to `ticket` has `bytes` bytes.
+    pub(super) fn weigh(&self, ticket: &Ticket, bytes: usize) {
+        let mut window = self.window();
+        let Some(entry) = window.by_id.get_mut(&ticket.request_id) else { return };
+        let before = std::mem::replace(&mut entry.bytes, bytes);
+        window.bytes = window.bytes - before + bytes;
+        window.shrink(self.most_entries, self.most_bytes);
+    }
+
+    /// Forgets `ticket`, and tells everybody who waits for it.
+    pub(super) fn abandon(&self, ticket: &Arc<Ticket>) {
+        let mut window = self.window();
+        let ours = |entry: &Entry| Arc::ptr_eq(&entry.ticket, ticket);
+        if window.by_id.get(&ticket.request_id).is_some_and(ours) {
+            window.remove(ticket.request_id);
+        }
+        drop(window);
+        let _ = ticket.outcome.set(Outcome::Abandoned);
+    }
+
+    /// How many ids are remembered, and how many have been forgotten for want of room.
+    pub(super) fn size(&self) -> (usize, u64) {
+        let window = self.window();
+        (window.by_id.len(), window.evicted)
+    }
+}
+
+impl Window {
+    fn touch(&mut self, id: Uuid) -> Option<Arc<Ticket>> {
+        let entry = self.by_id.get_mut(&id)?;
+        self.by_use.remove(&entry.used);
+        entry.used = self.next_use;
+        self.by_use.insert(self.next_use, id);
+        self.next_use += 1;
+        Some(Arc::clone(&entry.ticket))
+    }
+
+    fn insert(&mut self, ticket: &Arc<Ticket>) {
+        let entry = Entry { ticket: Arc::clone(ticket), used: self.next_use, bytes: 0 };
+        self.by_id.insert(ticket.request_id, entry);
+        self.by_use.insert(self.next_use, ticket.request_id);
+        self.next_use += 1;
+    }
+
+    fn remove(&mut self, id: Uuid) {
+        if let Some(entry) = self.by_id.remove(&id) {
+            self.by_use.remove(&entry.used);
+            self.bytes -= entry.bytes;
+        }
+    }
+
+    fn shrink(&mut self, most_entries: usize, most_bytes: usize) {
+        while self.by_id.len() > most_entries || self.bytes > most_bytes {
+            let Some((_, oldest)) = self.by_use.first_key_value() else { return };
+            self.remove(*oldest);
+            self.evicted += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u128) -> Uuid {
+        Uuid::from_u128(number)
+    }
+
+    fn claimed(replay: &Replay, number: u128) -> bool {
+        let payload = Fingerprint::of_bytes(b"");
+        matches!(replay.claim(id(number), payload), Claim::New(_))
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let replay = Replay::new(2, 1_000);
+        assert!(claimed(&replay, 1));
+        assert!(claimed(&replay, 2));
+        assert!(!claimed(&replay, 1), "known, and used now");
+        assert!(claimed(&replay, 3), "pushes 2 out");
+        assert!(!claimed(&replay, 1));
+        assert!(claimed(&replay, 2));
+        assert_eq!(replay.size(), (2, 2));
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let replay = Replay::new(100, 10);
+        for number in 1..=3 {
+            let Claim::New(ticket) = replay.claim(id(number), Fingerprint::of_bytes(b"")) else {
+                panic!("{number} is new");
+            };
+            replay.weigh(&ticket, 5);
+        }
+        assert_eq!(replay.size(), (2, 1));
+        assert_eq!(replay.window().bytes, 10);
+    }
+
+    #[tokio::test]
+    async fn what_is_abandoned_is_forgotten() {
+        let replay = Replay::new(10, 10);
+        let Claim::New(ticket) = replay.claim(id(1), Fingerprint::of_bytes(b"")) else {
+            panic!("it is new");
+        };
+        replay.abandon(&ticket);
+        assert!(matches!(ticket.outcome().await, Outcome::Abandoned));
+        assert!(claimed(&replay, 1));
+        replay.abandon(&ticket);
+        assert!(!claimed(&replay, 1), "an old ticket does not remove a newer one");
+    }
+}

@@ -1,0 +1,356 @@
+//! The body of a prediction request, read in one pass.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use uuid::Uuid;
+
+use super::problem::Detail;
+use crate::lifecycle::ServingModel;
+use crate::record::{Decoder, Row, Strict};
+use crate::schema::FeatureSchema;
+use crate::validate::{FeatureValidator, Rule, Violations};
+
+/// Deepest nesting that is read; a request needs two levels.
+const DEEPEST: usize = 64;
+
+/// Most features that the schema does not know; whoever sends more means another service.
+pub(super) const MOST_UNKNOWN: usize = 1_000;
+
+/// Most fields of a request; there are two.
+pub(super) const MOST_FIELDS: usize = 50;
+
+/// Most warnings that an answer repeats.
+const MOST_WARNINGS: usize = 100;
+
+/// A request as far as it could be read, with everything that is wrong with it.
+#[derive(Debug)]
+pub(super) struct PredictRequest {
+    pub(super) request_id: Option<Uuid>,
+    pub(super) row: Row,
+    // of single features; counted for the monitor
+    pub(super) violations: Violations,
+    // of the request around them
+    pub(super) errors: Vec<Detail>,
+    pub(super) warnings: Vec<String>,
+    // it was a request for this model, right or wrong, and counts as one
+    pub(super) is_ours: bool,
+}
+
+impl PredictRequest {
+    /// Reads `{"request_id"?: uuid, "features": {...}}` and validates the features.
+    pub(super) fn read(model: &ServingModel, body: &[u8]) -> Self {
+        let schema = model.schema();
+        let mut request = Self {
+            request_id: None,
+            row: Row::missing(schema),
+            violations: Violations::with_limit(schema.len().max(MOST_WARNINGS)),
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            is_ours: false,
+        };
+        let text = match readable(body) {
+            Ok(text) => text,
+            Err(why) => {
+                let message = format!("Invalid JSON: {why}");
+                request.errors.push(Detail::new("", "invalid_json", message));
+                return request;
+            }
+        };
+        let whole = request.decode(schema, text);
+        if whole {
+            model.validator().validate(&request.row, &mut request.violations);
+            request.is_ours = true;
+        } else {
+            request.is_ours |= !request.violations.is_valid();
+        }
+        if request.violations.count(Rule::UnknownFeature) > MOST_UNKNOWN as u64 {
+            let message = format!("More than {MOST_UNKNOWN} unknown features");
+            request.errors.push(Detail::new("/features", "too_many_features", message));
+        }
+        request
+    }
+
+    /// Whether it was read to its end, and had features.
+    fn decode(&mut self, schema: &FeatureSchema, text: &str) -> bool {
+        let mut head = Head::default();
+        let mut decoder = Decoder::new(schema, &mut self.row, &mut self.violations);
+        let mut source = serde_json::Deserializer::from_str(text);
+        let seed = BodySeed { decoder: &mut decoder, head: &mut head };
+        let read = seed.deserialize(&mut source).and_then(|()| source.end());
+        if let Err(error) = read {
+            let broken = decoder.explain(&error);
+            let (pointer, code) = match broken.feature() {
+                Some(name) => {
+                    (format!("/features/{}", super::problem::escaped(name)), "invalid_value")
+                }
+                None => (String::new(), "invalid_json"),
+            };
+            self.is_ours = broken.feature().is_some();
+            self.errors.push(Detail::new(pointer, code, broken.to_string()));
+        } else if !head.features {
+            let message = "Missing required field: features";
+            self.errors.push(Detail::new("/features", "missing_field", message));
+        }
+        let whole = self.errors.is_empty();
+        self.request_id = head.request_id;
+        self.errors.extend(head.bad_id);
+        let unknown = head.unknown.iter().map(|name| format!("Unknown field: {}", shown(name)));
+        self.warnings = unknown.collect();
+        whole
+    }
+
+    pub(super) fn is_valid(&self) -> bool {
+        self.errors.is_empty() && self.violations.is_valid()
+    }
+
+    /// Everything that is wrong: first with the features, in schema order, then with the rest.
+    pub(super) fn details(&self) -> Vec<Detail> {
+        let features = self.violations.errors().map(Detail::of);
+        features.chain(self.errors.iter().cloned()).collect()
+    }
+
+    /// What is odd and no error.
+    pub(super) fn all_warnings(&self) -> Vec<String> {
+        let kept = self.violations.warnings().take(MOST_WARNINGS);
+        let mut all: Vec<String> = kept.map(|warning| warning.message().to_owned()).collect();
+        let more = self.violations.warning_count().saturating_sub(all.len() as u64);
+        if more > 0 {
+            all.push(format!("... and {more} more unknown features"));
+        }
+        all.extend(self.warnings.iter().cloned());
+        all
+    }
+}
+
+/// The text of a body: UTF-8, without its mark, not nested deeper than anybody needs.
+pub(super) fn readable(body: &[u8]) -> Result<&str, String> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let text = std::str::from_utf8(body)
+        .map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to()))?;
+    if depth(text) > DEEPEST {
+        return Err(format!("nested deeper than {DEEPEST} levels"));
+    }
+    Ok(text)
+}
+
+/// How deep brackets are nested outside of strings, without a stack.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// A name as it is repeated to its sender: short, and without what a terminal would obey.
+fn shown(name: &str) -> String {
+    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    name.chars().take(64).map(one).collect()
+}
+
+/// The id that `text` is, in any of the usual spellings.
+pub(super) fn request_id(text: &str) -> Result<Uuid, &'static str> {
+    match Uuid::parse_str(text) {
+        Ok(id) if id.is_nil() => Err("request_id must not be the nil UUID"),
+        Ok(id) => Ok(id),
+        Err(_) => Err("request_id must be a UUID"),
+    }
+}
+
+/// What stands beside the features.
+#[derive(Debug, Default)]
+struct Head {
+    request_id: Option<Uuid>,
+    bad_id: Option<Detail>,
+    seen_id: bool,
+    features: bool,
+    // the fields that are not known, each once
+    unknown: Vec<String>,
+}
+
+struct BodySeed<'b, 'd, 'a> {
+    decoder: &'d mut Decoder<'a>,
+    head: &'b mut Head,
+}
+
+impl<'de> DeserializeSeed<'de> for BodySeed<'_, '_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for BodySeed<'_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with features")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { decoder, head } = self;
+        let twice = |name| de::Error::custom(format_args!("duplicate key {name:?}"));
+        while let Some(field) = map.next_key_seed(FieldSeed)? {
+            match field {
+                Field::Features if head.features => return Err(twice("features")),
+                Field::Features => {
+                    map.next_value_seed(decoder.seed())?;
+                    head.features = true;
+                }
+                Field::RequestId if head.seen_id => return Err(twice("request_id")),
+                Field::RequestId => {
+                    head.seen_id = true;
+                    match map.next_value_seed(IdSeed)? {
+                        Ok(id) => head.request_id = id,
+                        Err(why) => {
+                            let detail = Detail::new("/request_id", "invalid_request_id", why);
+                            head.bad_id = Some(detail);
+                        }
+                    }
+                }
+                Field::Unknown(name) => {
+                    map.next_value::<Strict>()?;
+                    if head.unknown.len() + 2 >= MOST_FIELDS {
+                        return Err(de::Error::custom("too many unknown fields"));
+                    }
+                    if head.unknown.contains(&name) {
+                        return Err(twice(&shown(&name)));
+                    }
+                    head.unknown.push(name);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Field {
+    RequestId,
+    Features,
+    Unknown(String),
+}
+
+struct FieldSeed;
+
+impl<'de> DeserializeSeed<'de> for FieldSeed {
+    type Value = Field;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Field, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for FieldSeed {
+    type Value = Field;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Field, E> {
+        Ok(match name {
+            "request_id" => Field::RequestId,
+            "features" => Field::Features,
+            _ => Field::Unknown(name.to_owned()),
+        })
+    }
+}
+
+/// Reads an id, none for null, or says what is wrong with it.
+struct IdSeed;
+
+type Id = Result<Option<Uuid>, &'static str>;
+
+const NO_ID: Id = Err("request_id must be a UUID");
+
+impl<'de> DeserializeSeed<'de> for IdSeed {
+    type Value = Id;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Id, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for IdSeed {
+    type Value = Id;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a UUID")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Id, E> {
+        Ok(request_id(text).map(Some))
+    }
+
+    fn visit_unit<E>(self) -> Result<Id, E> {
+        Ok(Ok(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Id, E> {
+        Ok(NO_ID)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Id, E> {
+        Ok(NO_ID)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Id, E> {
+        Ok(NO_ID)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Id, E> {
+        Ok(NO_ID)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Id, A::Error> {
+        while seq.next_element::<Strict>()?.is_some() {}
+        Ok(NO_ID)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Id, A::Error> {
+        while map.next_entry::<Strict, Strict>()?.is_some() {}
+        Ok(NO_ID)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_counted_outside_of_strings() {
+        assert_eq!(depth(r#"{"a": [1, [2]], "b": {}}"#), 3);
+        assert_eq!(depth(r#"{"[[[[": "\"[[[{{"}"#), 1);
+        assert_eq!(depth("]]]]["), 1);
+        assert!(readable("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn ids_are_read_in_every_usual_spelling() {
+        let id: Uuid = "0195f3a0-0000-7000-8000-00000000002a".parse().unwrap();
+        for text in [
+            "0195f3a0-0000-7000-8000-00000000002a",
+            "0195F3A0-0000-7000-8000-00000000002A",
+            "{0195f3a0-0000-7000-8000-00000000002a}",
+            "0195f3a000007000800000000000002a",
+        ] {
+            assert_eq!(request_id(text), Ok(id), "{text}");
+        }
+        assert!(request_id("00000000-0000-0000-0000-000000000000").unwrap_err().contains("nil"));
+        assert!(request_id("42").is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! Which route is where.
+//!
+//! | part | routes |
+//! |---|---|
+//! | public | predict, health, the model in service, the document of the API |
+//! | admin | reload, outcomes |
+//! | ops | what operators look at: metrics, drift, alerts (none yet) |
+
+use ::axum::Json;
+use ::axum::Router;
+use ::axum::extract::State as Shared;
+use ::axum::middleware::from_fn_with_state;
+use ::axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::models::{ModelInfo, Reloaded};
+use super::problem::{Problem, method_not_allowed, not_found, panicked};
+use super::state::State;
+use super::{auth, docs, envelope, health, openapi, outcomes, predict};
+
+/// What clients of the model use.
+pub(super) fn public(state: &State) -> Router {
+    let routes = Router::new()
+        .route("/api/v1/predict", post(predict::predict))
+        .route("/model", get(model))
+        .route("/healthz", get(health::healthz))
+        .route("/livez", get(health::livez))
+        .route("/ready", get(health::ready))
+        .route("/readyz", get(health::ready))
+        .route("/openapi.json", get(openapi::serve))
+        .route("/docs", get(docs::index))
+        .route("/docs/", get(docs::index))
+        .route("/docs/{file}", get(docs::asset));
+    wrapped(routes, state)
+}
+
+/// What steers the model: behind the token.
+pub(super) fn admin(state: &State) -> Router {
+    let routes = Router::new()
+        .route("/api/v1/outcomes", post(outcomes::record))
+        .route("/model/reload", post(reload))
+        .route_layer(from_fn_with_state(state.clone(), auth::guard));
+    wrapped(routes, state)
+}
+
+/// What operators look at.
+pub(super) fn ops(state: &State) -> Router {
+    wrapped(Router::new(), state)
+}
+
+/// Everything.
+pub(super) fn whole(state: &State) -> Router {
+    public(state).merge(admin(state)).merge(ops(state))
+}
+
+/// Everything, and a 404 for the rest: a router that is served by itself. Mounted routers have no
+/// fallback, which would take the place of the application's.
+pub(super) fn alone(state: &State) -> Router {
+    let nothing = Router::new().fallback(not_found);
+    whole(state).fallback_service(wrapped(nothing, state))
+}
+
+/// The layers that every route has.
+fn wrapped(routes: Router<State>, state: &State) -> Router {
+    routes
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(state.clone(), envelope::envelope))
+        .with_state(state.clone())
+}
+
+async fn model(Shared(state): Shared<State>) -> Result<Json<ModelInfo>, Problem> {
+    Ok(Json(state.model()?.info.clone()))
+}
+
+async fn reload(Shared(state): Shared<State>) -> Result<Json<Reloaded>, Problem> {
+    match state.models.reload().await {
+        Ok(reloaded) => Ok(Json(reloaded)),
+        Err(error) => {
+            tracing::error!(code = error.code(), reason = %error, "reload failed");
+            Err(error.problem())
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The service and its builder.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ::axum::Router;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use super::auth::{Admin, TOKEN_CHARS};
+use super::clock::Clock;
+use super::health::Probe;
+use super::log_writer::{LogAccount, LogQueue};
+use super::models::{ModelInfo, Models, ReloadError, Reloaded};
+use super::options::{Durability, Limits, RawFeatures, Scoring};
+use super::replay::Replay;
+use super::routes;
+use super::state::{Inner, State};
+use crate::log::InferenceLog;
+use crate::model::ModelFormat;
+use crate::registry::{Alias, ModelName, ModelRegistry};
+use crate::{Error, ErrorKind};
+
+/// Name of this component in errors.
+pub(super) const AXUM: &str = "axum";
+
+/// What a [`Service`] is made of.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use pmmds::axum::{RawFeatures, ServiceBuilder};
+/// # use pmmds::{log::InferenceLog, model::ModelFormat, registry::ModelRegistry};
+///
+/// # async fn start(
+/// #     log: Arc<dyn InferenceLog>,
+/// #     registry: Arc<dyn ModelRegistry>,
+/// #     formats: Vec<Arc<dyn ModelFormat>>,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// let service = ServiceBuilder::new(log, registry, formats, "churn-classifier".parse()?)
+///     .raw_features(RawFeatures::Keep)
+///     .poll_every(Duration::from_secs(30))
+///     .start()
+///     .await?;
+/// let app = ::axum::Router::new().nest("/ml", service.router());
+/// # let _ = app;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub struct ServiceBuilder {
+    log: Arc<dyn InferenceLog>,
+    registry: Arc<dyn ModelRegistry>,
+    formats: Vec<Arc<dyn ModelFormat>>,
+    name: ModelName,
+    alias: Alias,
+    limits: Limits,
+    durability: Durability,
+    raw_features: RawFeatures,
+    scoring: Scoring,
+    token: Option<String>,
+    hosts: Vec<String>,
+    poll: Option<Duration>,
+}
+
+impl fmt::Debug for ServiceBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceBuilder")
+            .field("log", &self.log)
+            .field("registry", &self.registry)
+            .field("formats", &self.formats)
+            .field("name", &self.name)
+            .field("alias", &self.alias)
+            .field("limits", &self.limits)
+            .field("durability", &self.durability)
+            .field("raw_features", &self.raw_features)
+            .field("scoring", &self.scoring)
+            .field("token", &self.token.as_ref().map(|_| "***"))
+            .field("hosts", &self.hosts)
+            .field("poll", &self.poll)
+            .finish()
+    }
+}
+
+impl ServiceBuilder {
+    /// A service that answers with the versions of `name` in `registry`, read by `formats`, and
+    /// writes to `log`.
+    pub fn new(
+        log: Arc<dyn InferenceLog>,
+        registry: Arc<dyn ModelRegistry>,
+        formats: Vec<Arc<dyn ModelFormat>>,
+        name: ModelName,
+    ) -> Self {
+        Self {
+            log,
+            registry,
+            formats,
+            name,
+            alias: Alias::production(),
+            limits: Limits::new(),
+            durability: Durability::default(),
+            raw_features: RawFeatures::default(),
+            scoring: Scoring::default(),
+            token: None,
+            hosts: Vec::new(),
+            poll: None,
+        }
+    }
+
+    /// The alias that names the version to serve. Defaults to `production`.
+    pub fn alias(mut self, alias: Alias) -> Self {
+        self.alias = alias;
+        self
+    }
+
+    /// Bounds of size, number and time. Defaults to [`Limits::new`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// When an answer may leave. Defaults to [`Durability::Committed`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Whether rows are logged with their features. Defaults to [`RawFeatures::Drop`].
+    pub fn raw_features(mut self, raw_features: RawFeatures) -> Self {
+        self.raw_features = raw_features;
+        self
+    }
+
+    /// Where the model runs. Defaults to [`Scoring::Inline`].
+    pub fn scoring(mut self, scoring: Scoring) -> Self {
+        self.scoring = scoring;
+        self
+    }
+
+    /// The token that opens the admin routes, at least 32 characters; white space around it is
+    /// taken off. Defaults to none: then they are open to this machine only.
+    pub fn admin_token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Names of this host, without port, that the `Host` header of an admin request may have.
+    /// Defaults to any with a token, and to `localhost`, `127.0.0.1` and `[::1]` without one.
+    pub fn allowed_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.hosts = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Looks so often whether the alias has moved, and reloads if it has. Defaults to never.
+    pub fn poll_every(mut self, interval: Duration) -> Self {
+        self.poll = Some(interval);
+        self
+    }
+
+    /// Starts the service on the current runtime: sets its clock by the log's, loads the version
+    /// behind the alias, and starts the task that writes the log.
+    ///
+    /// Where no version can be loaded, the service starts all the same: predictions answer 503,
+    /// `/ready` says why, and a reload brings the version in. [`Service::model`] tells.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) with every option that cannot work;
+    /// [`Unavailable`](ErrorKind::Unavailable) or what else the log answers when asked for the
+    /// time.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn start(self) -> Result<Service, Error> {
+        let token = self.token.as_deref().map(str::trim);
+        let mut problems = self.limits.problems();
+        if token.is_some_and(|token| token.chars().count() < TOKEN_CHARS) {
+            problems.push(format!("the admin token is shorter than {TOKEN_CHARS} characters"));
+        }
+        if self.poll.is_some_and(|interval| interval.is_zero()) {
+            problems.push("the interval of polling is zero".to_owned());
+        }
+        if self.formats.is_empty() {
+            problems.push("no model format is given, so no version can be read".to_owned());
+        }
+        if !problems.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidInput, AXUM, problems.join("; ")));
+        }
+        if token.map(str::len) != self.token.as_deref().map(str::len) {
+            tracing::warn!("white space round the admin token was taken off");
+        }
+
+        let clock = Arc::new(Clock::new());
+        let asked = clock.elapsed();
+        let now = tokio::time::timeout(self.limits.append_timeout, self.log.now()).await;
+        let now = now.unwrap_or_else(|_| {
+            let context = "the log did not tell the time when the service started";
+            Err(Error::new(ErrorKind::Unavailable, AXUM, context))
+        })?;
+        clock.set(asked, now);
+
+        let models = Arc::new(Models::new(
+            self.registry,
+            self.formats,
+            self.name,
+            self.alias,
+            self.limits.reload_timeout,
+            Arc::clone(&clock),
+        ));
+        if let Err(error) = models.reload().await {
+            let (code, reason) = (error.code(), error.to_string());
+            tracing::error!(code, reason, "started without a model");
+        }
+        let poll = self
+            .poll
+            .map(|interval| tokio::spawn(Arc::clone(&models).poll(interval)).abort_handle());
+        let replay = Arc::new(Replay::new(self.limits.replay_entries, self.limits.replay_bytes));
+        let queue = LogQueue::start(
+            Arc::clone(&self.log),
+            self.durability,
+            &self.limits,
+            Arc::clone(&clock),
+            Arc::clone(&replay),
+        );
+        let state = State::new(Inner {
+            log: self.log,
+            models,
+            queue,
+            replay,
+            clock,
+            admin: Admin::new(token, &self.hosts),
+            probe: Probe::default(),
+            room: Arc::new(Semaphore::new(self.limits.concurrency)),
+            limits: self.limits,
+            durability: self.durability,
+            raw_features: self.raw_features,
+            scoring: self.scoring,
+            draining: AtomicBool::new(false),
+        });
+        Ok(Service { state, _poll: Arc::new(Poll(poll)) })
+    }
+}
+
+/// Ends polling when the last clone of the service goes.
+#[derive(Debug)]
+struct Poll(Option<AbortHandle>);
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        if let Some(poll) = &self.0 {
+            poll.abort();
+        }
+    }
+}
+
+/// The HTTP service: routers to mount, and what stands behind them. A cheap clone.
+///
+/// See [`ServiceBuilder`] for an example.
+#[derive(Debug, Clone)]
+pub struct Service {
+    pub(super) state: State,
+    _poll: Arc<Poll>,
+}
+
+impl Service {
+    /// Every route, to be served as it is or nested under a prefix.
+    ///
+    /// ```no_run
+    /// # fn mount(service: &pmmds::axum::Service) {
+    /// let app = ::axum::Router::<()>::new().nest("/ml", service.router());
+    /// # let _ = app;
+    /// # }
+    /// ```
+    pub fn router(&self) -> Router {
+        routes::whole(&self.state)
+    }
+
+    /// The routes for clients of the model: predict, health, `/model`, `/openapi.json`, `/docs`.
+    ///
+    /// ```no_run
+    /// # fn mount(service: &pmmds::axum::Service) {
+    /// let inside = ::axum::Router::<()>::new().nest("/ml", service.admin().merge(service.ops()));
+    /// let outside = service.public();
+    /// # let _ = (inside, outside);
+    /// # }
+    /// ```
+    pub fn public(&self) -> Router {
+        routes::public(&self.state)
+    }
+
+    /// The routes that steer the model, behind the admin token: reload, outcomes.
+    ///
+    /// Without a token they are open to this machine only, which they know from the peer's
+    /// address: [`serve`](Self::serve) tells them, and so does axum's
+    /// `into_make_service_with_connect_info::<SocketAddr>()`. Where nobody tells, they stay closed.
+    pub fn admin(&self) -> Router {
+        routes::admin(&self.state)
+    }
+
+    /// The routes for operators.
+    pub fn ops(&self) -> Router {
+        routes::ops(&self.state)
+    }
+
+    /// The version in service; `None` before the first was loaded.
+    #[must_use]
+    pub fn model(&self) -> Option<ModelInfo> {
+        self.state.models.current().map(|loaded| loaded.info.clone())
+    }
+
+    /// Brings the version behind the alias into service; whatever goes wrong, the present one
+    /// stays. What `POST /model/reload` does.
+    ///
+    /// # Errors
+    ///
+    /// When the registry does not answer in time, has no such alias, or the version is refused.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        self.state.models.reload().await
+    }
+
+    /// Where the events are that predictions have made.
+    #[must_use]
+    pub fn log_account(&self) -> LogAccount {
+        self.state.queue.account()
+    }
+
+    /// Turns readiness to 503. Requests are still answered. [`serve`](Self::serve) does it by
+    /// itself.
+    pub fn begin_drain(&self) {
+        self.state.draining.store(true, Ordering::Release);
+    }
+
+    /// Turns readiness to 503, takes no more predictions, and writes what is queued: the end of
+    /// [`serve`](Self::serve), for those who serve the routers themselves. Call it once no request
+    /// is in flight.
+    ///
+    /// The result tells how many events were [`lost`](LogAccount::lost), because the store took
+    /// none for as long as [`Limits::flush_timeout`].
+    ///
+    /// ```no_run
+    /// # async fn end(service: pmmds::axum::Service, app: ::axum::Router, listener: tokio::net::TcpListener)
+    /// # -> std::io::Result<()> {
+    /// let stopping = service.clone();
+    /// let stop = async move {
+    ///     drop(tokio::signal::ctrl_c().await);
+    ///     stopping.begin_drain();
+    /// };
+    /// ::axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+    /// let account = service.shutdown().await;
+    /// assert_eq!(account.lost, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn shutdown(&self) -> LogAccount {
+        self.begin_drain();
+        let account = self.state.queue.close(self.state.limits.flush_timeout).await;
+        if account.lost > 0 {
+            tracing::error!(lost = account.lost, "answered predictions are not in the log");
+        }
+        account
+    }
+}

@@ -1,0 +1,141 @@
+//! What is kept of a batch's counts beside the codes of its rows: summaries and rejections.
+//!
+//! A document of what differs from "nothing", since most batches of a quiet service hold a row or
+//! two: about 300 bytes for 19 features where the whole counts would take 3,000.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::drift::{Counts, Profile, Rejected, TrafficSummary};
+
+#[derive(Serialize)]
+struct Document<'c> {
+    summarised: u64,
+    summaries: Vec<Map<String, Value>>,
+    rejected_requests: u64,
+    rejected: &'c [Rejected],
+}
+
+/// The fields of a summary as JSON.
+fn fields(summary: &TrafficSummary) -> serde_json::Result<Map<String, Value>> {
+    match serde_json::to_value(summary)? {
+        Value::Object(fields) => Ok(fields),
+        other => Ok(Map::from_iter([("summary".to_owned(), other)])),
+    }
+}
+
+pub(super) fn write(counts: &Counts) -> serde_json::Result<String> {
+    let nothing = fields(&TrafficSummary::default())?;
+    let summaries = counts.summaries().iter().map(|summary| {
+        let mut fields = fields(summary)?;
+        fields.retain(|name, value| nothing.get(name) != Some(value));
+        Ok(fields)
+    });
+    serde_json::to_string(&Document {
+        summarised: counts.summarised(),
+        summaries: summaries.collect::<serde_json::Result<_>>()?,
+        rejected_requests: counts.rejected_requests(),
+        rejected: counts.rejected(),
+    })
+}
+
+/// Adds up documents of one profile.
+#[derive(Debug)]
+pub(super) struct Sum {
+    // no rows
+    total: Counts,
+    // the stored form of counts without rows, up to where a document goes on
+    head: String,
+    buffer: String,
+}
+
+impl Sum {
+    pub(super) fn new(profile: &Profile) -> serde_json::Result<Self> {
+        let total = Counts::empty(profile);
+        let mut head = serde_json::to_value(&total)?;
+        if let Value::Object(fields) = &mut head {
+            for name in ["summarised", "summaries", "rejected_requests", "rejected"] {
+                fields.remove(name);
+            }
+        }
+        let mut head = head.to_string();
+        head.pop();
+        head.push(',');
+        Ok(Self { total, head, buffer: String::new() })
+    }
+
+    /// Adds `document`; on an error nothing has changed.
+    pub(super) fn add(
+        &mut self,
+        document: &str,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let fields = document.strip_prefix('{').ok_or("the document is no JSON object")?;
+        self.buffer.clear();
+        self.buffer.push_str(&self.head);
+        self.buffer.push_str(fields);
+        let counts: Counts = serde_json::from_str(&self.buffer)?;
+        if counts.rows() > 0 {
+            return Err("the document holds rows".into());
+        }
+        Ok(self.total.merge(&counts)?)
+    }
+
+    pub(super) fn total(&self) -> &Counts {
+        &self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Batch;
+    use crate::schema::{Feature, FeatureSchema};
+
+    fn profile_and_counts() -> (Profile, Counts) {
+        let features = (0..19).map(|n| Feature::numeric(format!("x{n}")));
+        let schema = FeatureSchema::new(features).unwrap();
+        let rows = ndarray::Array2::from_shape_fn((40, 19), |(row, column)| {
+            if column < 3 { f64::from(u8::try_from(row * 3 % 17).unwrap()) / 7.0 } else { f64::NAN }
+        });
+        let profile = Profile::fit(&Batch::from_array(&schema, rows.view()).unwrap()).unwrap();
+        let mut counts = Counts::empty(&profile);
+        let row = Batch::from_array(&schema, rows.view()).unwrap().row(3);
+        counts.observe(&profile, &row, &profile.encode(&row, f64::NAN));
+        (profile, counts)
+    }
+
+    #[test]
+    fn a_document_is_small_and_adds_up() {
+        let (profile, counts) = profile_and_counts();
+        let document = write(&counts).unwrap();
+        assert!(document.len() < 400, "{} bytes: {document}", document.len());
+        let mut sum = Sum::new(&profile).unwrap();
+        sum.add(&document).unwrap();
+        assert_eq!(sum.total().summaries(), counts.summaries());
+        sum.add(&document).unwrap();
+        assert_eq!((sum.total().rows(), sum.total().summarised()), (0, 2));
+    }
+
+    #[test]
+    fn damage_is_refused_and_changes_nothing() {
+        let (profile, counts) = profile_and_counts();
+        let document = write(&counts).unwrap();
+        let mut sum = Sum::new(&profile).unwrap();
+        for bad in ["", "{", "[]", "{}", "null", r#"{"rows":3,"summarised":1}"#] {
+            assert!(sum.add(bad).is_err(), "{bad}");
+        }
+        let huge = document.replace("\"summarised\":1", &format!("\"summarised\":{}", u64::MAX));
+        sum.add(&huge).unwrap();
+        assert!(sum.add(&huge).is_err(), "beyond u64");
+        // Whatever is flipped, it is read or refused.
+        for position in 0..document.len() {
+            for flip in [1, 2, 8, 16, 64, 128] {
+                let mut bytes = document.clone().into_bytes();
+                bytes[position] ^= flip;
+                if let Ok(text) = String::from_utf8(bytes) {
+                    let _ = sum.add(&text);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The subcommands: the original system's, on a folder that lasts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use pmmds::Timestamp;
+use pmmds::axum::{RawFeatures, Service, ServiceBuilder};
+use pmmds::drift::Verdict;
+use pmmds::ledger::{AlertStore, DecisionStore, DriftStore, RunState, Trigger};
+use pmmds::lifecycle::{Holdout, RetrainRequest, RetrainSettings, Retrained, Retraining};
+use pmmds::linfa::{LogisticRegression, formats};
+use pmmds::log::InferenceLog;
+use pmmds::model::Progress;
+use pmmds::promote::OriginalPolicy;
+use tokio::net::TcpListener;
+
+use crate::Outcome;
+use crate::client::Client;
+use crate::data::{self, TelcoCsv};
+use crate::settings::Settings;
+use crate::state::State;
+use crate::telco::Customers;
+
+/// Folder of the subcommands unless told otherwise.
+const FOLDER: &str = ".pmmds";
+
+/// How often a running service looks for a newly promoted version.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Exit codes of the monitor, as schedulers expect them.
+const DRIFT: u8 = 1;
+const NO_VERDICT: u8 = 3;
+
+fn folder(settings: &Settings) -> PathBuf {
+    settings.state.clone().unwrap_or_else(|| PathBuf::from(FOLDER))
+}
+
+/// The data, and on stdout where it comes from.
+pub(crate) async fn load_data(settings: &Settings, cache: &std::path::Path) -> Outcome<TelcoCsv> {
+    let csv = data::load(settings.data.as_deref(), cache, &ProgressBar::no_length()).await?;
+    say!("{csv}");
+    Ok(csv)
+}
+
+async fn customers(settings: &Settings) -> Outcome<Customers> {
+    Customers::read(&load_data(settings, &State::data_cache(&folder(settings))).await?)
+}
+
+pub(crate) async fn download_data(settings: &Settings) -> Outcome<ExitCode> {
+    let cache = State::data_cache(&folder(settings));
+    let csv = data::download(&cache, &ProgressBar::no_length()).await?;
+    say!("{csv}\n      kept as {}", data::cache_path(&cache).display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says on stdout what is being done.
+pub(crate) struct Steps;
+
+impl Progress for Steps {
+    fn step(&self, what: &str, done: u64, total: u64) {
+        if done == 0 {
+            let of = if total > 1 { format!(" ({total} steps)") } else { String::new() };
+            say!("  .. {what}{of}");
+        }
+    }
+}
+
+/// Retraining as the subcommands and the story do it: the recommended policy, which asks that the
+/// interval of the improvement lie above 0.
+pub(crate) fn retraining(state: &State, holdout: Holdout) -> Retraining {
+    let settings = RetrainSettings::default().holdout(holdout);
+    let trainer = Arc::new(LogisticRegression::default());
+    Retraining::new(state.promotion(), trainer, formats())
+        .policy(Arc::new(OriginalPolicy::new().strict()))
+        .settings(settings)
+}
+
+/// The newest half of the labelled traffic judges both models.
+pub(crate) fn newest_half() -> Holdout {
+    Holdout::Time { share: 0.5, gap: Duration::ZERO }
+}
+
+pub(crate) async fn train(settings: &Settings) -> Outcome<ExitCode> {
+    let state = State::open(&folder(settings), settings).await?;
+    let _lock = state.lock()?;
+    if let Some(serving) = state.production().await? {
+        let (name, version) = (serving.name(), serving.version());
+        say!("{name} v{version} is in production already; to make a better one: retrain");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let customers = customers(settings).await?;
+    let request = RetrainRequest {
+        model: &state.model,
+        trigger: Trigger::Manual,
+        alert: None,
+        reference: &customers.all,
+    };
+    let done = retraining(&state, newest_half()).run(&request, &Steps).await?;
+    print_retrained(&done);
+    if let Some(serving) = state.production().await? {
+        for (metric, value) in &serving.artifact().training().metrics {
+            say!("  {metric:10} {value:.4}  (5 folds)");
+        }
+    }
+    Ok(if done.promoted().is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A service of this state, with raw features kept so that traffic can be trained on.
+pub(crate) async fn service(
+    state: &State,
+    settings: &Settings,
+    poll: Option<Duration>,
+) -> Outcome<Service> {
+    let mut builder = ServiceBuilder::new(
+        state.log(),
+        Arc::clone(&state.registry),
+        formats(),
+        state.model.clone(),
+    )
+    .alias(state.alias.clone())
+    .raw_features(RawFeatures::Keep);
+    if let Some(token) = &settings.admin_token {
+        builder = builder.admin_token(token);
+    }
+    if let Some(interval) = poll {
+        builder = builder.poll_every(interval);
+    }
+    Ok(builder.start().await?)
+}
+
+pub(crate) async fn serve(settings: &Settings) -> Outcome<ExitCode> {
+    let state = State::open(&folder(settings), settings).await?;
+    // What is in production may be promoted by another process.
+    let service = service(&state, settings, Some(POLL)).await?;
+    let address = SocketAddr::new(settings.host, settings.port);
+    let listener =
+        TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
+    match service.model() {
+        Some(model) => say!("serving {} v{}", model.name, model.version),
+        None => say!("nothing is in production yet: train first; serving 503 until then"),
+    }
+    say!("  predictions  http://{address}/api/v1/predict");
+    say!("  API          http://{address}/docs");
+    let account = service.serve(listener, stop_signal()).await?;
+    if account.lost > 0 {
+        eprintln!("{} answered predictions could not be logged", account.lost);
+        return Ok(ExitCode::FAILURE);
+    }
+    say!("stopped; every answered prediction is in the log");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves on Ctrl-C, and where there is one on SIGTERM.
+async fn stop_signal() {
+    let interrupt = async { drop(tokio::signal::ctrl_c().await) };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+            return interrupt.await;
+        };
+        tokio::select! {
+            () = interrupt => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    interrupt.await;
+}
+
+/// What `seed-traffic` sends, and where.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    pub(crate) count: usize,
+    pub(crate) drift: bool,
+    pub(crate) url: Option<String>,
+    pub(crate) delay: Duration,
+    pub(crate) outcomes: bool,
+}
+
+pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outcome<ExitCode> {
+    let customers = customers(settings).await?;
+    let url = traffic
+        .url
+        .unwrap_or_else(|| format!("http://{}", SocketAddr::new(settings.host, settings.port)));
+    let client = Client::new(url.trim_end_matches('/'), settings.admin_token.clone())?;
+    let mut rows: Vec<usize> =
+        if traffic.drift { customers.campaign() } else { (0..customers.all.rows()).collect() };
+    // A part of its own for every call, in an order of its own.
+    let part = pmmds::lifecycle::Environment::new_id(&pmmds::system::SystemEnvironment::new());
+    let order = |row: &usize| {
+        let key = format!("{part}:{}", customers.all.entity(*row));
+        pmmds::schema::Fingerprint::of_bytes(key.as_bytes())
+    };
+    rows.sort_by_cached_key(order);
+    let rows: Vec<usize> = rows.into_iter().cycle().take(traffic.count).collect();
+    let mut requests = customers.requests(&part.to_string(), &rows);
+    for (repeat, request) in requests.iter_mut().enumerate().skip(customers.all.rows()) {
+        // The same customer once more is another request.
+        request.id = uuid::Uuid::from_u128(request.id.as_u128() ^ repeat as u128);
+    }
+    let answers = client.send("sending requests", requests.clone(), traffic.delay).await?;
+    for (version, count) in &answers {
+        say!("{count} predictions by v{version}");
+    }
+    if traffic.outcomes {
+        client.outcomes(&requests).await?;
+        say!("{} outcomes, churn {:.1} %", requests.len(), 100.0 * customers.churn(&rows));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn monitor(settings: &Settings) -> Outcome<ExitCode> {
+    let state = State::open(&folder(settings), settings).await?;
+    let monitor = state.monitor(settings)?;
+    let Some(serving) = state.production().await? else {
+        return Err("nothing is in production, so there is nothing to compare with".into());
+    };
+    let hours = Duration::from_secs(settings.window_hours * 3600);
+    let window = monitor.window(hours).await?;
+    let done = monitor.run(serving.name(), serving.version(), serving.profile(), window).await?;
+    say!("{} v{}, {window}, run {}", serving.name(), serving.version(), done.run.id);
+    say!("{}", done.run.report);
+    if let Some(alert) = &done.alert {
+        let state = if done.opened { "opened" } else { "still open" };
+        say!("alert {} {state}: {}", alert.id, alert.message);
+    }
+    for alert in &done.resolved {
+        say!("alert {} resolved", alert.id);
+    }
+    Ok(match done.run.report.verdict {
+        Verdict::Stable => ExitCode::SUCCESS,
+        Verdict::Drift | Verdict::FeatureDrift => ExitCode::from(DRIFT),
+        _ => ExitCode::from(NO_VERDICT),
+    })
+}
+
+pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {
+    let state = State::open(&folder(settings), settings).await?;
+    let hours = Duration::from_secs(settings.window_hours * 3600);
+    let since = state.store.now().await?.saturating_sub(hours);
+    let runs = state.store.drift_runs(&state.model, None, 50).await?.items;
+    say!("drift runs of the last {} h", settings.window_hours);
+    for run in runs.iter().filter(|run| run.created_at >= since) {
+        let psi = run.report.max_psi().map_or_else(|| "-".to_owned(), |psi| format!("{psi:.4}"));
+        let (verdict, rows) = (run.report.verdict.headline(), run.report.current_rows);
+        let drifted = run.report.drifted().count();
+        say!("  {}  v{}  {rows} rows  {verdict}", shown(run.created_at), run.version);
+        say!("      largest PSI {psi}, {drifted} features drifted");
+    }
+    say!("alerts");
+    for alert in state.store.alerts(&state.model, None, 50).await?.items {
+        let state = match (alert.resolved_at, alert.acknowledged_at) {
+            (Some(at), _) => format!("resolved {}", shown(at)),
+            (None, Some(at)) => format!("acknowledged {}", shown(at)),
+            (None, None) => "open".to_owned(),
+        };
+        say!(
+            "  {}  v{}  {}  {state}",
+            shown(alert.opened_at),
+            alert.version,
+            alert.severity.word()
+        );
+        say!("      {}", alert.message);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn retrain(settings: &Settings, force: bool) -> Outcome<ExitCode> {
+    let state = State::open(&folder(settings), settings).await?;
+    let _lock = state.lock()?;
+    let alerts = state.store.open_alerts(&state.model).await?;
+    let alert = alerts.iter().find(|alert| alert.key == "drift");
+    if alert.is_none() && !force {
+        say!("no open drift alert, so nothing to do (--force retrains all the same)");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let customers = customers(settings).await?;
+    let request = RetrainRequest {
+        model: &state.model,
+        trigger: if force { Trigger::Manual } else { Trigger::Drift },
+        alert: if force { None } else { alert },
+        reference: &customers.all,
+    };
+    let done = retraining(&state, newest_half()).run(&request, &Steps).await?;
+    print_retrained(&done);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn print_retrained(done: &Retrained) {
+    match (&done.decision, done.run.state) {
+        (Some(decision), _) => say!("{}", decision.reason),
+        (None, RunState::Skipped) => {
+            say!("skipped: {}", done.run.message.as_deref().unwrap_or("no reason on record"));
+        }
+        (None, state) => say!("run {} is {}", done.run.id, state.as_str()),
+    }
+}
+
+pub(crate) async fn decisions(settings: &Settings) -> Outcome<ExitCode> {
+    let state = State::open(&folder(settings), settings).await?;
+    for decision in state.store.decisions(&state.model, None, 20).await?.items {
+        match &decision.record {
+            Some(record) => say!("{}", serde_json::to_string_pretty(record)?),
+            None => say!("{}", serde_json::to_string_pretty(&decision)?),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn rollback(settings: &Settings, reason: &str) -> Outcome<ExitCode> {
+    let state = State::open(&folder(settings), settings).await?;
+    let _lock = state.lock()?;
+    let decision = state.promotion().rollback(&state.model, reason).await?;
+    say!("{}", decision.reason);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown(at: Timestamp) -> String {
+    let text = at.to_string();
+    text.split('.').next().unwrap_or(&text).trim_end_matches('Z').replace('T', " ")
+}

@@ -1,0 +1,150 @@
+//! What can be set, from the command line or from the environment of the original system.
+
+use std::io::IsTerminal;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use pmmds::drift::DriftSettings;
+use pmmds::registry::{Alias, ModelName};
+
+use crate::Outcome;
+
+/// Settings of every subcommand.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Settings {
+    /// A Telco CSV file to use instead of the download
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Folder for registry, database and download [default: .pmmds; for the story a fresh one]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Address to listen on; other than a loopback one it takes an admin token
+    #[arg(long, env = "PMMDS_API_HOST", default_value = "127.0.0.1", global = true)]
+    pub(crate) host: IpAddr,
+
+    /// Port to listen on
+    #[arg(long, env = "PMMDS_API_PORT", default_value_t = 8000, global = true)]
+    pub(crate) port: u16,
+
+    /// Token of the admin routes, at least 32 characters
+    #[arg(long, env = "PMMDS_ADMIN_TOKEN", hide_env_values = true, global = true)]
+    pub(crate) admin_token: Option<String>,
+
+    /// Name of the model in the registry
+    #[arg(long, env = "PMMDS_MODEL_NAME", default_value = "churn-classifier", global = true)]
+    pub(crate) model_name: ModelName,
+
+    /// Alias of the version in production
+    #[arg(long, env = "PMMDS_MODEL_ALIAS", default_value = "production", global = true)]
+    pub(crate) model_alias: Alias,
+
+    /// PSI from which a feature counts as drifted
+    #[arg(long, env = "PMMDS_DRIFT_PSI_THRESHOLD", default_value_t = 0.2, global = true)]
+    pub(crate) psi_threshold: f64,
+
+    /// PSI from which predictions count as drifted
+    #[arg(
+        long,
+        env = "PMMDS_DRIFT_PREDICTION_PSI_THRESHOLD",
+        default_value_t = 0.2,
+        global = true
+    )]
+    pub(crate) prediction_psi_threshold: f64,
+
+    /// Drifted features that raise an alert
+    #[arg(long, env = "PMMDS_DRIFT_MIN_DRIFT_FEATURES", default_value_t = 3, global = true)]
+    pub(crate) min_drift_features: usize,
+
+    /// Rows that it takes for a verdict
+    #[arg(long, env = "PMMDS_DRIFT_MIN_SAMPLES_REQUIRED", default_value_t = 100, global = true)]
+    pub(crate) min_samples: u64,
+
+    /// Hours of traffic that the monitor looks at
+    #[arg(long, env = "PMMDS_DRIFT_CURRENT_WINDOW_HOURS", default_value_t = 24,
+          value_parser = clap::value_parser!(u64).range(1..=8760), global = true)]
+    pub(crate) window_hours: u64,
+
+    /// Whether alerts are opened
+    #[arg(long, env = "PMMDS_DRIFT_ENABLE_ALERTS", default_value_t = true,
+          action = clap::ArgAction::Set, global = true)]
+    pub(crate) enable_alerts: bool,
+
+    /// Whether drift of predictions alone opens an alert
+    #[arg(long, env = "PMMDS_DRIFT_ALERT_ON_PREDICTION_DRIFT", default_value_t = true,
+          action = clap::ArgAction::Set, global = true)]
+    pub(crate) alert_on_prediction_drift: bool,
+
+    /// What is logged to stderr
+    #[arg(
+        long,
+        env = "PMMDS_LOG_LEVEL",
+        default_value = "warn",
+        ignore_case = true,
+        global = true
+    )]
+    pub(crate) log_level: LogLevel,
+
+    /// Whether logs are JSON lines
+    #[arg(long, env = "PMMDS_LOG_JSON", default_value_t = false,
+          action = clap::ArgAction::Set, global = true)]
+    pub(crate) log_json: bool,
+}
+
+/// Least severity of what is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    #[value(alias = "warning")]
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Settings {
+    /// The thresholds of the detector; it refuses those that cannot be.
+    pub(crate) fn drift(&self) -> DriftSettings {
+        let mut drift = DriftSettings::default();
+        drift.psi_threshold = self.psi_threshold;
+        drift.prediction_psi_threshold = self.prediction_psi_threshold;
+        drift.min_drift_features = self.min_drift_features;
+        drift.min_rows = self.min_samples;
+        drift
+    }
+
+    /// Refuses variables that look like settings and are none: a typo must not go unnoticed.
+    pub(crate) fn check_environment(command: &clap::Command) -> Outcome<()> {
+        let known: Vec<String> = command
+            .get_arguments()
+            .filter_map(|argument| argument.get_env()?.to_str().map(ToOwned::to_owned))
+            .collect();
+        let unknown: Vec<String> = std::env::vars_os()
+            .filter_map(|(name, _)| name.into_string().ok())
+            .filter(|name| name.starts_with("PMMDS_") && !known.contains(name))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let (unknown, known) = (unknown.join(", "), known.join(", "));
+        Err(format!("unknown settings in the environment: {unknown}; known are: {known}").into())
+    }
+
+    /// Sends logs to stderr.
+    pub(crate) fn start_logging(&self) {
+        let level = match self.log_level {
+            LogLevel::Error => tracing::Level::ERROR,
+            LogLevel::Warn => tracing::Level::WARN,
+            LogLevel::Info => tracing::Level::INFO,
+            LogLevel::Debug => tracing::Level::DEBUG,
+            LogLevel::Trace => tracing::Level::TRACE,
+        };
+        let logs = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr);
+        if self.log_json { logs.json().init() } else { logs.init() }
+    }
+}

@@ -1,0 +1,13 @@
+//! The HTTP service over real sockets: what a client, an operator and a hostile stranger see.
+
+mod admin;
+mod describe;
+mod drain;
+mod faults;
+mod health;
+mod log;
+mod odd_json;
+mod predict;
+mod reload;
+mod replay;
+mod support;

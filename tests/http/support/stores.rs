@@ -1,0 +1,276 @@
+//! A log and a registry in memory that are down, slow or treacherous when a test says so.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pmmds::drift::Profile;
+use pmmds::log::{
+    Appended, BatchId, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent,
+    LoggedEvent, Outcome, OutcomeReceipt, Page, Purged, WindowCounts,
+};
+use pmmds::memory::MemoryLog;
+use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry, ModelVersion, VersionId};
+use pmmds::{Error, ErrorKind, Timestamp, Window};
+use uuid::Uuid;
+
+fn down(what: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, what, "it is down")
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum LogMode {
+    Up,
+    Down,
+    /// Writes, then answers an error, as a connection that breaks during a commit.
+    WritesAndFails,
+    /// Takes its time.
+    Slow(Duration),
+    /// Says that the batch can never be written.
+    Refuses,
+    Panics,
+}
+
+#[derive(Debug)]
+pub(crate) struct TestLog {
+    // keeps the contract, and refuses what breaks it
+    inner: MemoryLog,
+    mode: Mutex<LogMode>,
+    // what `inner` has taken
+    batches: Mutex<Vec<EventBatch>>,
+    outcomes: Mutex<HashMap<Uuid, f64>>,
+    appends: Mutex<Vec<BatchId>>,
+}
+
+impl TestLog {
+    pub(crate) fn new() -> Arc<Self> {
+        // A year of its own, so that a test sees whose clock it was.
+        let clock = || "2031-05-06T07:08:09Z".parse().unwrap();
+        Arc::new(Self {
+            inner: MemoryLog::with_clock(clock),
+            mode: Mutex::new(LogMode::Up),
+            batches: Mutex::default(),
+            outcomes: Mutex::default(),
+            appends: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn set(&self, mode: LogMode) {
+        *self.mode.lock().unwrap() = mode;
+    }
+
+    pub(crate) fn batches(&self) -> Vec<EventBatch> {
+        self.batches.lock().unwrap().clone()
+    }
+
+    pub(crate) fn events(&self) -> Vec<InferenceEvent> {
+        self.batches().iter().flat_map(|batch| batch.events().to_vec()).collect()
+    }
+
+    /// Ids of the batches that were sent, again or not.
+    pub(crate) fn attempts(&self) -> Vec<BatchId> {
+        self.appends.lock().unwrap().clone()
+    }
+
+    pub(crate) fn outcome(&self, request_id: Uuid) -> Option<f64> {
+        self.outcomes.lock().unwrap().get(&request_id).copied()
+    }
+
+    async fn gate(&self) -> Result<LogMode, Error> {
+        let mode = *self.mode.lock().unwrap();
+        match mode {
+            LogMode::Down => Err(down("test log")),
+            LogMode::Slow(time) => {
+                tokio::time::sleep(time).await;
+                Ok(mode)
+            }
+            _ => Ok(mode),
+        }
+    }
+}
+
+#[async_trait]
+impl InferenceLog for TestLog {
+    async fn append(&self, batch: &EventBatch) -> Result<Appended, Error> {
+        assert!(!batch.is_empty());
+        self.appends.lock().unwrap().push(batch.id());
+        let mode = self.gate().await?;
+        match mode {
+            LogMode::Refuses => {
+                return Err(Error::new(ErrorKind::InvalidInput, "test log", "never"));
+            }
+            LogMode::Panics => panic!("the store panics"),
+            _ => {}
+        }
+        let appended = self.inner.append(batch).await?;
+        if appended == Appended::Written {
+            self.batches.lock().unwrap().push(batch.clone());
+        }
+        if mode == LogMode::WritesAndFails {
+            return Err(down("test log"));
+        }
+        Ok(appended)
+    }
+
+    async fn record_outcomes(&self, outcomes: &[Outcome]) -> Result<OutcomeReceipt, Error> {
+        self.gate().await?;
+        let receipt = self.inner.record_outcomes(outcomes).await?;
+        let mut known = self.outcomes.lock().unwrap();
+        known.extend(outcomes.iter().map(|outcome| (outcome.request_id, outcome.outcome)));
+        Ok(receipt)
+    }
+
+    async fn counts(
+        &self,
+        model: &ModelName,
+        version: VersionId,
+        window: Window,
+        profile: &Profile,
+    ) -> Result<WindowCounts, Error> {
+        self.inner.counts(model, version, window, profile).await
+    }
+
+    async fn scan(
+        &self,
+        model: &ModelName,
+        window: Window,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<LoggedEvent>, Error> {
+        self.inner.scan(model, window, after, limit).await
+    }
+
+    async fn labelled(
+        &self,
+        model: &ModelName,
+        window: Window,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<LabelledEvent>, Error> {
+        self.inner.labelled(model, window, after, limit).await
+    }
+
+    async fn purge(&self, before: Timestamp) -> Result<Purged, Error> {
+        self.inner.purge(before).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, Error> {
+        self.gate().await?;
+        self.inner.now().await
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum RegistryMode {
+    Up,
+    Down,
+    Slow(Duration),
+}
+
+#[derive(Debug)]
+pub(crate) struct TestRegistry {
+    mode: Mutex<RegistryMode>,
+    versions: Mutex<Vec<ArtifactFiles>>,
+    production: Mutex<Option<VersionId>>,
+    fetched: Mutex<u64>,
+}
+
+impl TestRegistry {
+    /// With these versions, the first in production.
+    pub(crate) fn with(versions: &[ArtifactFiles]) -> Arc<Self> {
+        Arc::new(Self {
+            mode: Mutex::new(RegistryMode::Up),
+            versions: Mutex::new(versions.to_vec()),
+            production: Mutex::new((!versions.is_empty()).then_some(VersionId::FIRST)),
+            fetched: Mutex::new(0),
+        })
+    }
+
+    pub(crate) fn set(&self, mode: RegistryMode) {
+        *self.mode.lock().unwrap() = mode;
+    }
+
+    /// Adds a version and puts it into production.
+    pub(crate) fn promote(&self, files: ArtifactFiles) {
+        let mut versions = self.versions.lock().unwrap();
+        versions.push(files);
+        *self.production.lock().unwrap() = VersionId::new(versions.len() as u64);
+    }
+
+    pub(crate) fn point_at(&self, version: Option<u64>) {
+        *self.production.lock().unwrap() = version.and_then(VersionId::new);
+    }
+
+    /// Replaces the files of version 1.
+    pub(crate) fn tamper(&self, files: ArtifactFiles) {
+        self.versions.lock().unwrap()[0] = files;
+    }
+
+    pub(crate) fn fetched(&self) -> u64 {
+        *self.fetched.lock().unwrap()
+    }
+
+    async fn gate(&self) -> Result<(), Error> {
+        let mode = *self.mode.lock().unwrap();
+        match mode {
+            RegistryMode::Up => Ok(()),
+            RegistryMode::Down => Err(down("test registry")),
+            RegistryMode::Slow(time) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl ModelRegistry for TestRegistry {
+    async fn register(
+        &self,
+        _: &ModelName,
+        _: &str,
+        _: &ArtifactFiles,
+    ) -> Result<ModelVersion, Error> {
+        unimplemented!("the service never asks")
+    }
+
+    async fn get(&self, _: &ModelName, _: VersionId) -> Result<ModelVersion, Error> {
+        unimplemented!("the service never asks")
+    }
+
+    async fn versions(&self, _: &ModelName) -> Result<Vec<ModelVersion>, Error> {
+        unimplemented!("the service never asks")
+    }
+
+    async fn resolve(&self, _: &ModelName, _: &Alias) -> Result<Option<VersionId>, Error> {
+        self.gate().await?;
+        Ok(*self.production.lock().unwrap())
+    }
+
+    async fn set_alias(
+        &self,
+        _: &ModelName,
+        _: &Alias,
+        _: VersionId,
+        _: Option<VersionId>,
+    ) -> Result<(), Error> {
+        unimplemented!("the service never asks")
+    }
+
+    async fn fetch_artifact(
+        &self,
+        _: &ModelName,
+        version: VersionId,
+    ) -> Result<ArtifactFiles, Error> {
+        self.gate().await?;
+        *self.fetched.lock().unwrap() += 1;
+        let index = usize::try_from(version.number()).unwrap() - 1;
+        let missing = || Error::new(ErrorKind::NotFound, "test registry", "no such version");
+        self.versions.lock().unwrap().get(index).cloned().ok_or_else(missing)
+    }
+
+    async fn tag(&self, _: &ModelName, _: VersionId, _: &str, _: &str) -> Result<(), Error> {
+        unimplemented!("the service never asks")
+    }
+}

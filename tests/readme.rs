@@ -1,0 +1,75 @@
+//! The README says what is so: its code is compiled, its lists are those of the sources.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+fn read(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The part of the README under a heading.
+fn section(heading: &str) -> String {
+    let readme = read("README.md");
+    let start = readme.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{heading}"));
+    let rest = &readme[start + 1..];
+    rest[..rest.find("\n## ").unwrap_or(rest.len())].to_owned()
+}
+
+/// What stands in backquotes in the first cell of the table rows.
+fn first_cells(section: &str) -> BTreeSet<String> {
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| "));
+    let cells = rows.filter_map(|row| row.split(" | ").next());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned)).collect()
+}
+
+#[test]
+fn the_first_report_takes_five_lines_and_they_are_a_doc_test() {
+    let section = section("A first drift report");
+    let block = section.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next());
+    let lines: Vec<&str> = block.expect("a block of Rust").lines().collect();
+    assert!(lines.len() <= 5, "{lines:?}");
+    let commented: String = lines.iter().map(|line| format!("/// {line}\n")).collect();
+    assert!(read("src/lib.rs").contains(&commented), "not in src/lib.rs:\n{commented}");
+}
+
+#[test]
+fn the_features_are_those_of_the_manifest() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let features = manifest["features"].as_table().unwrap().keys();
+    let features: BTreeSet<String> = features.filter(|name| *name != "default").cloned().collect();
+    assert_eq!(first_cells(&section("Features")), features);
+}
+
+#[test]
+fn the_variables_are_those_that_act() {
+    let settings = read("examples/full_stack/settings.rs");
+    let read_there = settings.split("env = \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let read_there: BTreeSet<String> = read_there.map(str::to_owned).collect();
+    assert_eq!(first_cells(&section("Configuration")), read_there);
+}
+
+#[test]
+fn the_routes_are_those_of_the_service() {
+    let routes = read("adapters/axum/routes.rs");
+    let served: BTreeSet<&str> =
+        routes.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let documented: BTreeSet<String> = first_cells(&section("The service"))
+        .iter()
+        .map(|cell| cell.rsplit(' ').next().unwrap_or_default().to_owned())
+        .collect();
+    // The files of the page at /docs are no routes to call.
+    let served: BTreeSet<String> =
+        served.into_iter().filter(|r| !r.starts_with("/docs/")).map(str::to_owned).collect();
+    assert_eq!(documented, served);
+}
+
+#[test]
+fn the_commands_are_targets_of_make() {
+    let makefile = read("Makefile");
+    for command in first_cells(&section("The commands")) {
+        let target = command.split_whitespace().nth(1).expect("make and a target");
+        assert!(makefile.contains(&format!("\n{target}: ##")), "make has no {target}");
+    }
+}
