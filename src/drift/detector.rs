@@ -81,6 +81,28 @@ impl DriftDetector {
     }
 
     /// The same detector with one metric more in its reports.
+    ///
+    /// ```
+    /// use pmmds::drift::{BinnedPair, DriftDetector, DriftMetric, NotComparable};
+    ///
+    /// #[derive(Debug)]
+    /// struct Rows;
+    ///
+    /// impl DriftMetric for Rows {
+    ///     fn name(&self) -> &'static str { "rows" }
+    ///     fn measure(&self, pair: BinnedPair<'_>) -> Result<f64, NotComparable> {
+    ///         Ok(pair.current_rows() as f64)
+    ///     }
+    /// }
+    /// let detector = DriftDetector::default().metric(Rows);
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::Array2::from_shape_fn((100, 1), |(row, _)| row as f64);
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// let report = detector.compare(&batch, &batch)?;
+    /// let names: Vec<&str> = report.features[0].metrics.keys().map(String::as_str).collect();
+    /// assert_eq!(names, ["js", "kl", "psi", "rows"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn metric(mut self, metric: impl DriftMetric + 'static) -> Self {
         self.metrics.push(Box::new(metric));
@@ -94,6 +116,21 @@ impl DriftDetector {
     }
 
     /// Compares `counts` with the profile that they were counted by.
+    ///
+    /// ```
+    /// use ndarray::Array2;
+    /// use pmmds::drift::{Counts, DriftDetector, Profile, Verdict};
+    /// use pmmds::record::Batch;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    ///
+    /// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// let reference = Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+    /// let profile = Profile::fit(&Batch::from_array(&schema, reference.view())?)?;
+    /// let report = DriftDetector::default().detect(&profile, &Counts::empty(&profile));
+    /// assert_eq!(report.verdict, Verdict::NoTraffic);
+    /// assert!(report.features.is_empty() && report.max_psi().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn detect(&self, profile: &Profile, counts: &Counts) -> DriftReport {
         let mut report = self.blank(profile, counts);
@@ -163,6 +200,17 @@ impl DriftDetector {
     }
 
     /// The report of a window that cannot be compared with the profile, for the reason `why`.
+    ///
+    /// ```
+    /// use pmmds::drift::{Counts, DriftDetector, Profile};
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0]];
+    /// # let profile = Profile::fit(&pmmds::record::Batch::from_array(&schema, data.view())?)?;
+    /// let why = "3 rows of the window were encoded with another profile".to_owned();
+    /// let report = DriftDetector::default().not_comparable(&profile, &Counts::empty(&profile), why);
+    /// assert!(report.to_string().starts_with("not comparable: 3 rows of the window"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn not_comparable(&self, profile: &Profile, counts: &Counts, why: String) -> DriftReport {
         let mut report = self.blank(profile, counts);

@@ -6,6 +6,18 @@ use super::significance::Correction;
 use super::smoothing::Smoothing;
 
 /// What it takes, beside a large PSI, for a feature to have drifted.
+///
+/// ```
+/// use pmmds::drift::{Correction, DriftDetector, DriftSettings, Gate};
+///
+/// let mut settings = DriftSettings::default();
+/// settings.gate = Gate::Significance { alpha: 0.001, correction: Correction::BenjaminiHochberg };
+/// assert!(DriftDetector::new(settings.clone()).is_ok());
+///
+/// settings.gate = Gate::Significance { alpha: 1.0, correction: Correction::Holm };
+/// let error = DriftDetector::new(settings).unwrap_err();
+/// assert_eq!(error.to_string(), "alpha is 1, expected a level between 0 and 1");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[non_exhaustive]
@@ -142,6 +154,14 @@ impl DriftSettings {
 }
 
 /// A setting is outside its range.
+///
+/// ```
+/// use pmmds::drift::{DriftDetector, DriftSettings};
+/// let mut settings = DriftSettings::default();
+/// settings.min_rows = 0;
+/// let error = DriftDetector::new(settings).unwrap_err();
+/// assert_eq!(error.to_string(), "min_rows is 0, expected at least 1");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} is {value}, expected {expected}")]
 pub struct SettingsError {
