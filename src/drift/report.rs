@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::detector::DriftSettings;
+use super::settings::DriftSettings;
+use super::significance::TestMethod;
 use super::summary::{ReferenceSummary, TrafficSummary};
 use crate::schema::Fingerprint;
 use crate::validate::Rule;
@@ -186,30 +187,6 @@ pub struct SlotShift {
     pub current: u64,
     /// its term of the PSI sum; 0 for a slot that is empty on both sides
     pub contribution: f64,
-}
-
-/// How a p-value was found.
-///
-/// ```
-/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
-/// # let before = ndarray::Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
-/// # let after = &before + 300.0;
-/// # let before = pmmds::record::Batch::from_array(&schema, before.view())?;
-/// # let after = pmmds::record::Batch::from_array(&schema, after.view())?;
-/// use pmmds::drift::{DriftDetector, TestMethod};
-/// let report = DriftDetector::default().compare(&before, &after)?;
-/// let test = report.feature("x").unwrap().significance.unwrap();
-/// assert_eq!(test.method, TestMethod::Asymptotic); // 100 rows in every bin are enough
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TestMethod {
-    /// From the chi-square distribution.
-    Asymptotic,
-    /// By simulation of tables with the same margins, where an expected count is below 5.
-    MonteCarlo,
 }
 
 /// The two-sample Pearson chi-square test on the unsmoothed counts.

@@ -116,12 +116,12 @@ impl World {
     pub(super) fn faulty_promotion(&self, faults: &Arc<Faults>) -> Promotion {
         let registry = faulty(&self.registry, faults);
         let (log, ledger) = (faulty(&self.log, faults), faulty(&self.ledger, faults));
-        Promotion::new(registry, log, ledger, self.environment.clone(), "replica-1")
+        Promotion::new(registry, log, ledger, Arc::clone(&self.environment) as _, "replica-1")
     }
 
     pub(super) fn faulty_monitor(&self, faults: &Arc<Faults>) -> Monitor {
         let (log, ledger) = (faulty(&self.log, faults), faulty(&self.ledger, faults));
-        Monitor::new(log, ledger, self.environment.clone(), "replica-1")
+        Monitor::new(log, ledger, Arc::clone(&self.environment) as _, "replica-1")
     }
 }
 

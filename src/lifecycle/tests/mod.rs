@@ -139,8 +139,9 @@ impl World {
     }
 
     fn promotion_of(&self, owner: &str) -> Promotion {
-        let Self { registry, log, ledger, environment, .. } = self;
-        Promotion::new(registry.clone(), log.clone(), ledger.clone(), environment.clone(), owner)
+        let registry = Arc::clone(&self.registry);
+        let (log, ledger) = (Arc::clone(&self.log), Arc::clone(&self.ledger));
+        Promotion::new(registry, log, ledger, Arc::clone(&self.environment) as _, owner)
     }
 
     fn retraining(&self) -> Retraining {
@@ -148,8 +149,8 @@ impl World {
     }
 
     fn monitor(&self) -> Monitor {
-        let Self { log, ledger, environment, .. } = self;
-        Monitor::new(log.clone(), ledger.clone(), environment.clone(), "replica-1")
+        let (log, ledger) = (Arc::clone(&self.log), Arc::clone(&self.ledger));
+        Monitor::new(log, ledger, Arc::clone(&self.environment) as _, "replica-1")
     }
 
     async fn retrain(&self, trigger: Trigger) -> Result<Retrained, Error> {

@@ -51,7 +51,7 @@ async fn drift_opens_one_alert_that_says_what_changed() {
     let words = alert.message.as_str();
     assert!(words.starts_with("2 of 2 features drifted: charges (PSI "), "{words}");
     assert!(words.contains("; tenure (PSI "), "{words}");
-    assert_eq!(world.alerts().await, [alert.clone()]);
+    assert_eq!(world.alerts().await, std::slice::from_ref(&alert));
 
     world.serve(Era::Two, 200, false).await;
     let second = world.look(&world.monitor()).await.unwrap();
@@ -147,8 +147,7 @@ async fn alerts_can_be_turned_off() {
 
 /// A detector to which features never drift, so that signals stand alone.
 fn signals_only() -> DriftDetector {
-    let mut settings = DriftSettings::default();
-    settings.psi_threshold = 1_000.0;
+    let settings = DriftSettings { psi_threshold: 1_000.0, ..DriftSettings::default() };
     DriftDetector::new(settings).unwrap()
 }
 

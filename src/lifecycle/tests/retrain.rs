@@ -155,7 +155,7 @@ async fn both_are_judged_on_the_same_rows_in_the_training_set_of_neither() {
             noted.lock().unwrap().extend(both);
             Err("Nothing is promoted here.".to_owned())
         });
-        let retraining = Retraining::new(world.promotion(), listening.clone(), formats())
+        let retraining = Retraining::new(world.promotion(), Arc::clone(&listening) as _, formats())
             .policy(Arc::new(rows))
             .settings(settings);
         let request = RetrainRequest::new(&world.model, Trigger::Manual, &world.reference);
@@ -164,7 +164,7 @@ async fn both_are_judged_on_the_same_rows_in_the_training_set_of_neither() {
         let training: u64 = done.run.details["training_rows"].parse().unwrap();
         assert_eq!(*seen.lock().unwrap(), [holdout, holdout]);
         assert!(holdout >= 40, "{holdout}");
-        let trained = listening.0.lock().unwrap();
+        let trained = listening.0.lock().unwrap().clone();
         assert_eq!(trained.len() as u64, training);
         // Everything that was logged and not trained on is the holdout.
         let logged = trained.iter().filter(|entity| !entity.starts_with("customer")).count();
