@@ -111,6 +111,15 @@ impl Task {
 }
 
 /// What was sent as ground truth is none for this task.
+///
+/// ```
+/// use pmmds::model::Task;
+/// assert!(Task::binary().check_outcome(1.0).is_ok());
+/// assert_eq!(
+///     Task::binary().check_outcome(0.5).unwrap_err().to_string(),
+///     "outcome 0.5 is not possible, expected 0 or 1",
+/// );
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error("outcome {outcome} is not possible, expected 0 or 1")]
 pub struct InvalidOutcome {
