@@ -16,7 +16,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 # Cheap first: a formatting mistake is reported in a second, not after the build.
 STEPS := fmt-check lock clippy-core clippy-full docs adapters-as-crates wasm features-alone \
-	core-only test-full doc-tests examples benches package-list package
+	core-only examples test-full doc-tests benches package-list package
 SLOW_STEPS := story-checked story-killed package-full msrv deny
 
 .PHONY: help test test-all fmt lint doc bench clean run-steps tiny \
@@ -140,7 +140,8 @@ features-alone:
 core-only: tiny
 	$(CARGO) test --manifest-path tests/core_only/Cargo.toml
 
-# Catches: behaviour, and the walls of the house (tests/layering.rs).
+# Catches: behaviour, and the walls of the house (tests/layering.rs). After `examples`, since
+# tests/story.rs runs one.
 test-full:
 	$(CARGO) test --all-features --tests
 
