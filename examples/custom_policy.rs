@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let labels: Vec<f64> = (0..400).map(|i| f64::from(u8::from(i % 4 == 0))).collect();
     let scores = |noise: f64| -> Vec<f64> {
         let luck = (0..400_u32).map(|i| f64::from(i * 37 % 101) / 100.0);
-        labels.iter().zip(luck).map(|(label, luck)| noise * luck + 0.2 * label).collect()
+        labels.iter().zip(luck).map(|(label, luck)| noise.mul_add(luck, 0.2 * label)).collect()
     };
     let rows = PairedRows::new(Task::binary(), &scores(0.7), &scores(0.5), &labels)?;
 

@@ -9,6 +9,18 @@ use std::error::Error as StdError;
 use std::fmt;
 
 /// What went wrong, as far as a caller can act on it.
+///
+/// ```
+/// use pmmds::{Error, ErrorKind};
+///
+/// /// Whether to send the same again.
+/// fn is_worth_a_retry(error: &Error) -> bool {
+///     matches!(error.kind(), ErrorKind::Unavailable)
+/// }
+/// let error = Error::new(ErrorKind::Conflict, "files", "version 3 is in production, not 2");
+/// assert!(!is_worth_a_retry(&error));
+/// assert_eq!(error.component(), "files");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -41,6 +41,16 @@ impl Timestamp {
     /// # Errors
     ///
     /// When the year is outside -9999 to 9999.
+    ///
+    /// ```
+    /// use pmmds::Timestamp;
+    /// assert_eq!(Timestamp::from_micros(0)?, Timestamp::EPOCH);
+    /// assert_eq!(
+    ///     Timestamp::from_micros(i64::MAX).unwrap_err().to_string(),
+    ///     "9223372036854775807 microseconds since 1970 is outside the years -9999 to 9999",
+    /// );
+    /// # Ok::<(), pmmds::time::TimeError>(())
+    /// ```
     pub fn from_micros(micros: i64) -> Result<Self, TimeError> {
         if (Self::FIRST_MICROS..=Self::LAST_MICROS).contains(&micros) {
             Ok(Self(micros))
@@ -70,6 +80,16 @@ impl Timestamp {
     }
 
     /// Time from `earlier` to `self`; zero if `earlier` is later.
+    ///
+    /// ```
+    /// use pmmds::Timestamp;
+    /// use std::time::Duration;
+    /// let hour = Duration::from_secs(3600);
+    /// let later = Timestamp::EPOCH.saturating_add(hour);
+    /// assert_eq!(later.since(Timestamp::EPOCH), hour);
+    /// assert_eq!(Timestamp::EPOCH.since(later), Duration::ZERO);
+    /// assert_eq!(later.saturating_sub(hour), Timestamp::EPOCH);
+    /// ```
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -206,6 +226,15 @@ impl From<Window> for WindowFields {
 }
 
 /// Why a moment or a window could not be made.
+///
+/// ```
+/// use pmmds::Timestamp;
+/// let error = "1 March 2026".parse::<Timestamp>().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "\"1 March 2026\" is not an RFC 3339 timestamp such as 2026-03-01T12:00:00Z",
+/// );
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimeError {

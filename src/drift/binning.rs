@@ -13,15 +13,39 @@ use crate::record::Value;
 use crate::schema::{Feature, FeatureKind, Fingerprint, Hasher, LevelId};
 
 /// Most bins of a numeric feature. With the slot for *missing* every code fits in one byte.
+///
+/// ```
+/// use pmmds::drift::{MAX_BINS, NumericBinning};
+/// let edges: Vec<f64> = (0..MAX_BINS).map(|at| at as f64).collect();
+/// assert_eq!(NumericBinning::new(&edges[1..])?.bins(), MAX_BINS);
+/// let error = NumericBinning::new(edges).unwrap_err();
+/// assert_eq!(error.to_string(), "254 edges given, at most 253 are possible");
+/// # Ok::<(), pmmds::drift::BinningError>(())
+/// ```
 pub const MAX_BINS: usize = 254;
 
 /// Most bins that a strategy can be asked for: a spike adds up to two bins to each of them.
+///
+/// ```
+/// use pmmds::drift::{BinningStrategy, MAX_REQUESTED_BINS, NumericBinning};
+/// let bins = BinningStrategy::Uniform { bins: MAX_REQUESTED_BINS + 1 };
+/// let error = NumericBinning::fit(&[1.0, 2.0], &bins, false).unwrap_err();
+/// assert_eq!(error.to_string(), "81 bins asked for, expected 2 to 80");
+/// ```
 pub const MAX_REQUESTED_BINS: usize = 80;
 
 /// Most distinct values of an integer feature that get a bin each.
 const MAX_INTEGER_VALUES: usize = 20;
 
 /// Which end of a bin belongs to it.
+///
+/// ```
+/// use pmmds::drift::{Closed, NumericBinning};
+/// let right = NumericBinning::closed([10.0], Closed::Right)?;
+/// let left = NumericBinning::closed([10.0], Closed::Left)?;
+/// assert_eq!((right.bin(10.0), left.bin(10.0)), (Some(0), Some(1)));
+/// # Ok::<(), pmmds::drift::BinningError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Closed {
@@ -33,6 +57,22 @@ pub enum Closed {
 }
 
 /// How the edges of a numeric feature are found in the reference.
+///
+/// ```
+/// use pmmds::drift::{BinningStrategy, NumericBinning};
+///
+/// // 95 of 100 are members: a flag.
+/// let flag: Vec<f64> = (0..100).map(|i| if i < 5 { 0.0 } else { 1.0 }).collect();
+/// let fit = |strategy| NumericBinning::fit(&flag, &strategy, false);
+/// let atoms = fit(BinningStrategy::default())?;
+/// assert_ne!(atoms.bin(0.0), atoms.bin(1.0));
+/// let plain = fit(BinningStrategy::Quantile { bins: 10, atoms: false })?;
+/// assert_eq!(plain.bin(0.0), plain.bin(1.0), "every quantile is 1");
+///
+/// let given = fit(BinningStrategy::Edges(vec![0.5]))?;
+/// assert_eq!(given.edges(), [0.5]);
+/// # Ok::<(), pmmds::drift::BinningError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum BinningStrategy {
@@ -175,6 +215,17 @@ impl NumericBinning {
     /// # Errors
     ///
     /// When `min` or `max` is not finite, or `bins` is not 2 to [`MAX_REQUESTED_BINS`].
+    ///
+    /// ```
+    /// use pmmds::drift::{Closed, NumericBinning};
+    /// let binning = NumericBinning::uniform(0.0, 10.0, 5, Closed::Left)?;
+    /// assert_eq!(binning.edges(), [2.0, 4.0, 6.0, 8.0]);
+    /// assert_eq!(binning.bin(-3.0), Some(0)); // below the range: the outer bins are open
+    ///
+    /// let error = NumericBinning::uniform(0.0, f64::NAN, 5, Closed::Left).unwrap_err();
+    /// assert_eq!(error.to_string(), "edge 1 (NaN) is not a finite number");
+    /// # Ok::<(), pmmds::drift::BinningError>(())
+    /// ```
     pub fn uniform(min: f64, max: f64, bins: usize, closed: Closed) -> Result<Self, BinningError> {
         if !(2..=MAX_REQUESTED_BINS).contains(&bins) {
             return Err(BinningError::BinCount { bins });
@@ -216,6 +267,14 @@ impl NumericBinning {
     /// # Panics
     ///
     /// When there is no such bin.
+    ///
+    /// ```
+    /// use pmmds::drift::NumericBinning;
+    /// let binning = NumericBinning::new([0.0, 10.0])?;
+    /// assert_eq!(binning.interval(1), (0.0, 10.0));
+    /// assert_eq!(binning.interval(2), (10.0, f64::INFINITY));
+    /// # Ok::<(), pmmds::drift::BinningError>(())
+    /// ```
     #[must_use]
     pub fn interval(&self, bin: usize) -> (f64, f64) {
         assert!(bin < self.bins(), "bin {bin} of {}", self.bins());
@@ -366,12 +425,24 @@ impl Binning {
     }
 
     /// The slot of missing values, always the last.
+    ///
+    /// ```
+    /// use pmmds::drift::Binning;
+    /// assert_eq!(Binning::levels(["a", "b"]).missing_slot(), 3); // after a, b and other
+    /// ```
     #[must_use]
     pub fn missing_slot(&self) -> usize {
         self.slots() - 1
     }
 
     /// The slot of values outside the levels; none for a numeric feature.
+    ///
+    /// ```
+    /// use pmmds::drift::{Binning, NumericBinning};
+    /// assert_eq!(Binning::levels(["a", "b"]).other_slot(), Some(2));
+    /// assert_eq!(Binning::Numeric(NumericBinning::new([])?).other_slot(), None);
+    /// # Ok::<(), pmmds::drift::BinningError>(())
+    /// ```
     #[must_use]
     pub fn other_slot(&self) -> Option<usize> {
         match self {
@@ -382,6 +453,16 @@ impl Binning {
 
     /// The slot of `value`. A value of the wrong kind counts as missing, a category that was
     /// refused when it was read as other.
+    ///
+    /// ```
+    /// use pmmds::drift::Binning;
+    /// use pmmds::record::Value;
+    /// use pmmds::schema::LevelId;
+    /// let binning = Binning::levels(["a", "b"]);
+    /// assert_eq!(binning.code(Value::Level(LevelId::new(1).unwrap())), 1);
+    /// assert_eq!(binning.code(Value::Level(LevelId::OTHER)), 2);
+    /// assert_eq!(binning.code(Value::Number(1.0)), 3); // of the wrong kind: missing
+    /// ```
     #[must_use]
     pub fn code(&self, value: Value) -> u8 {
         let slot = match (self, value) {
@@ -410,6 +491,13 @@ impl Binning {
     }
 
     /// The hash that names this binning: counts of two binnings with the same one are comparable.
+    ///
+    /// ```
+    /// use pmmds::drift::Binning;
+    /// let one = Binning::levels(["a", "b"]);
+    /// assert_eq!(one.fingerprint(), Binning::levels(["a", "b"]).fingerprint());
+    /// assert_ne!(one.fingerprint(), Binning::levels(["b", "a"]).fingerprint());
+    /// ```
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hasher = Hasher::new("pmmds binning 1");
@@ -447,6 +535,13 @@ impl fmt::Display for Binning {
 }
 
 /// Why there is no such binning.
+///
+/// ```
+/// use pmmds::drift::{BinningError, NumericBinning};
+/// let error = NumericBinning::new([1.0, f64::INFINITY]).unwrap_err();
+/// assert_eq!(error, BinningError::NotFinite { at: 1, edge: f64::INFINITY });
+/// assert_eq!(error.to_string(), "edge 1 (inf) is not a finite number");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BinningError {

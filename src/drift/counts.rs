@@ -9,6 +9,30 @@ use crate::schema::{FeatureSchema, Fingerprint, LevelId};
 use crate::validate::{Rule, Violations};
 
 /// How many requests were refused because of one feature and one rule.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use pmmds::drift::{Counts, Profile};
+/// use pmmds::record::{Columns, Table, decode_row};
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// use pmmds::validate::{Rule, Violations};
+///
+/// let schema = Arc::new(FeatureSchema::new([Feature::categorical("plan", ["basic", "gold"])])?);
+/// let table = Table::from_rows(["plan"], [["basic"], ["gold"]])?;
+/// let profile = Profile::fit(&Columns::read(&schema, &table)?.batch())?;
+///
+/// let mut problems = Violations::new();
+/// decode_row(&schema, br#"{"plan": "silver"}"#, &mut problems)?;
+/// let mut counts = Counts::empty(&profile);
+/// counts.observe_rejected(&schema, &problems);
+/// let [rejected] = counts.rejected() else { panic!() };
+/// assert_eq!(rejected.feature.as_deref(), Some("plan"));
+/// assert_eq!((rejected.rule, rejected.count), (Rule::InvalidCategory, 1));
+/// // The refused category is known by name, and no row was counted.
+/// assert_eq!(counts.summaries()[0].unseen.get("silver"), Some(&1));
+/// assert_eq!((counts.rows(), counts.rejected_requests()), (0, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
     /// name of the feature; `None` for features that the schema does not know
@@ -111,6 +135,28 @@ impl Counts {
     /// # Panics
     ///
     /// When `profile` is not the one of these counts, or did not make `codes`.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use pmmds::drift::{Counts, ProfileOptions};
+    /// use pmmds::record::Batch;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    ///
+    /// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// let reference = array![[1.0], [2.0], [3.0], [4.0]];
+    /// let batch = Batch::from_array(&schema, reference.view())?;
+    /// let profile = ProfileOptions::new().scores(&[0.1, 0.2, 0.3, 0.4]).fit(&batch)?;
+    ///
+    /// let mut counts = Counts::empty(&profile);
+    /// let row = batch.row(3);
+    /// counts.observe(&profile, &row, &profile.encode(&row, 0.4));
+    /// assert_eq!((counts.rows(), counts.summarised()), (1, 1));
+    /// assert_eq!(counts.summaries()[0].moments.mean(), Some(4.0));
+    /// // Where only the codes were kept there is a count, and no summary.
+    /// counts.observe_codes(&profile.encode(&row, 0.4));
+    /// assert_eq!((counts.rows(), counts.summarised()), (2, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn observe(&mut self, profile: &Profile, row: &Row, codes: &Codes) {
         self.observe_naming(profile, row, codes, |_| None);
     }
@@ -185,6 +231,27 @@ impl Counts {
     ///
     /// [`NotComparable`] when `other` is of another profile, only one of the two has scores, or the
     /// sum is beyond `u64`.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use pmmds::drift::{Counts, Profile};
+    /// use pmmds::record::Batch;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    ///
+    /// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// let (march, april) = (array![[1.0], [2.0]], array![[3.0], [4.0]]);
+    /// let march = Batch::from_array(&schema, march.view())?;
+    /// let april = Batch::from_array(&schema, april.view())?;
+    /// let (old, new) = (Profile::fit(&march)?, Profile::fit(&april)?);
+    ///
+    /// let mut counts = Counts::of(&old, &march, None)?;
+    /// counts.merge(&Counts::of(&old, &april, None)?)?;
+    /// assert_eq!(counts.rows(), 4);
+    /// let error = counts.merge(&Counts::of(&new, &april, None)?).unwrap_err();
+    /// assert!(error.to_string().ends_with(" cannot be added up"));
+    /// assert_eq!(counts.rows(), 4, "as before");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn merge(&mut self, other: &Self) -> Result<(), NotComparable> {
         if self.profile != other.profile {
             return Err(NotComparable::new(format!(
@@ -316,6 +383,13 @@ impl TryFrom<CountsFields> for Counts {
 }
 
 /// Two things cannot be compared, and why: never a number that looks like an answer.
+///
+/// ```
+/// use pmmds::drift::NotComparable;
+/// let error = NotComparable::new("levels have no order");
+/// assert_eq!(error.why(), "levels have no order");
+/// assert_eq!(error.to_string(), "not comparable: levels have no order");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("not comparable: {why}")]
 pub struct NotComparable {

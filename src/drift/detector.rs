@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::binning::Binning;
 use super::counts::{Counts, NotComparable};
 use super::divergence::{JensenShannon, KullbackLeibler};
@@ -15,156 +13,11 @@ use super::report::{
     Verdict,
 };
 use super::sentence::sentence;
+use super::settings::{DriftSettings, Gate, SettingsError};
 use super::signals;
-use super::significance::{Correction, pearson, provable_psi};
-use super::smoothing::Smoothing;
+use super::significance::{pearson, provable_psi};
 use super::summary::TrafficSummary;
 use crate::record::Batch;
-
-/// What it takes, beside a large PSI, for a feature to have drifted.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-#[non_exhaustive]
-pub enum Gate {
-    /// The shift is significant: the corrected p-value is below `alpha`.
-    Significance {
-        /// in `(0, 1)`
-        alpha: f64,
-        /// how p-values are corrected for testing many features
-        correction: Correction,
-    },
-    /// Nothing: PSI alone decides, as in the original. At 100 rows that raises an alarm in many
-    /// windows without any drift.
-    Off,
-}
-
-impl Default for Gate {
-    /// Significance at 0.01 with Holm's correction.
-    fn default() -> Self {
-        Self::Significance { alpha: 0.01, correction: Correction::Holm }
-    }
-}
-
-impl Gate {
-    /// Level and correction; with the gate off those of the default, for information.
-    fn test(self) -> (f64, Correction) {
-        match self {
-            Self::Significance { alpha, correction } => (alpha, correction),
-            Self::Off => (0.01, Correction::Holm),
-        }
-    }
-}
-
-/// Thresholds of a [`DriftDetector`].
-///
-/// ```
-/// use pmmds::drift::{DriftDetector, DriftSettings};
-///
-/// let mut settings = DriftSettings::default();
-/// settings.psi_threshold = 0.25;
-/// assert!(DriftDetector::new(settings).is_ok());
-///
-/// let mut settings = DriftSettings::default();
-/// settings.psi_threshold = f64::NAN;
-/// let error = DriftDetector::new(settings).unwrap_err();
-/// assert_eq!(error.to_string(), "psi_threshold is NaN, expected a number above 0");
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct DriftSettings {
-    /// PSI from which a feature counts as drifted, if the [`gate`](Self::gate) lets it. Defaults to
-    /// 0.2.
-    pub psi_threshold: f64,
-    /// PSI from which the score counts as drifted. Defaults to 0.2.
-    pub prediction_psi_threshold: f64,
-    /// Drifted features that it takes for [`Verdict::Drift`]; all of them, where there are fewer.
-    /// Defaults to 3.
-    pub min_drift_features: usize,
-    /// Rows that it takes for a verdict, in the window and in the reference. Defaults to 100.
-    pub min_rows: u64,
-    /// What it takes beside a large PSI. Defaults to significance at 0.01 with Holm's correction.
-    pub gate: Gate,
-    /// What is done about empty slots. Defaults to [`Smoothing::Pooled`] with 0.5.
-    pub smoothing: Smoothing,
-    /// Increase of a feature's share of missing values that is a signal. Defaults to 0.05.
-    pub missing_increase: f64,
-    /// Share of values outside a feature's levels that is a signal. Defaults to 0.02.
-    pub unseen_share: f64,
-    /// Share of numbers outside the reference's range that is a signal. Defaults to 0.05.
-    pub out_of_range_share: f64,
-    /// Share of refused requests that is a signal. Defaults to 0.05.
-    pub rejected_share: f64,
-}
-
-impl Default for DriftSettings {
-    fn default() -> Self {
-        Self {
-            psi_threshold: 0.2,
-            prediction_psi_threshold: 0.2,
-            min_drift_features: 3,
-            min_rows: 100,
-            gate: Gate::default(),
-            smoothing: Smoothing::default(),
-            missing_increase: 0.05,
-            unseen_share: 0.02,
-            out_of_range_share: 0.05,
-            rejected_share: 0.05,
-        }
-    }
-}
-
-impl DriftSettings {
-    fn check(&self) -> Result<(), SettingsError> {
-        let refuse = |setting, value: f64, expected| {
-            Err(SettingsError { setting, value: value.to_string(), expected })
-        };
-        for (setting, value) in [
-            ("psi_threshold", self.psi_threshold),
-            ("prediction_psi_threshold", self.prediction_psi_threshold),
-        ] {
-            if !value.is_finite() || value <= 0.0 {
-                return refuse(setting, value, "a number above 0");
-            }
-        }
-        for (setting, value) in [
-            ("missing_increase", self.missing_increase),
-            ("unseen_share", self.unseen_share),
-            ("out_of_range_share", self.out_of_range_share),
-            ("rejected_share", self.rejected_share),
-        ] {
-            if !(value > 0.0 && value <= 1.0) {
-                return refuse(setting, value, "a share above 0 and at most 1");
-            }
-        }
-        if let Gate::Significance { alpha, .. } = self.gate
-            && !(alpha > 0.0 && alpha < 1.0)
-        {
-            return refuse("alpha", alpha, "a level between 0 and 1");
-        }
-        if !self.smoothing.is_valid() {
-            return Err(SettingsError {
-                setting: "smoothing",
-                value: format!("{:?}", self.smoothing),
-                expected: "a finite constant above 0, a floor below 1",
-            });
-        }
-        if self.min_drift_features == 0 || self.min_rows == 0 {
-            let setting = if self.min_rows == 0 { "min_rows" } else { "min_drift_features" };
-            return refuse(setting, 0.0, "at least 1");
-        }
-        Ok(())
-    }
-}
-
-/// A setting is outside its range.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{setting} is {value}, expected {expected}")]
-pub struct SettingsError {
-    setting: &'static str,
-    value: String,
-    expected: &'static str,
-}
 
 /// Compares windows with profiles.
 ///
@@ -228,6 +81,28 @@ impl DriftDetector {
     }
 
     /// The same detector with one metric more in its reports.
+    ///
+    /// ```
+    /// use pmmds::drift::{BinnedPair, DriftDetector, DriftMetric, NotComparable};
+    ///
+    /// #[derive(Debug)]
+    /// struct Rows;
+    ///
+    /// impl DriftMetric for Rows {
+    ///     fn name(&self) -> &'static str { "rows" }
+    ///     fn measure(&self, pair: BinnedPair<'_>) -> Result<f64, NotComparable> {
+    ///         Ok(pair.current_rows() as f64)
+    ///     }
+    /// }
+    /// let detector = DriftDetector::default().metric(Rows);
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::Array2::from_shape_fn((100, 1), |(row, _)| row as f64);
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// let report = detector.compare(&batch, &batch)?;
+    /// let names: Vec<&str> = report.features[0].metrics.keys().map(String::as_str).collect();
+    /// assert_eq!(names, ["js", "kl", "psi", "rows"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn metric(mut self, metric: impl DriftMetric + 'static) -> Self {
         self.metrics.push(Box::new(metric));
@@ -241,6 +116,21 @@ impl DriftDetector {
     }
 
     /// Compares `counts` with the profile that they were counted by.
+    ///
+    /// ```
+    /// use ndarray::Array2;
+    /// use pmmds::drift::{Counts, DriftDetector, Profile, Verdict};
+    /// use pmmds::record::Batch;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    ///
+    /// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// let reference = Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+    /// let profile = Profile::fit(&Batch::from_array(&schema, reference.view())?)?;
+    /// let report = DriftDetector::default().detect(&profile, &Counts::empty(&profile));
+    /// assert_eq!(report.verdict, Verdict::NoTraffic);
+    /// assert!(report.features.is_empty() && report.max_psi().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn detect(&self, profile: &Profile, counts: &Counts) -> DriftReport {
         let mut report = self.blank(profile, counts);
@@ -310,6 +200,17 @@ impl DriftDetector {
     }
 
     /// The report of a window that cannot be compared with the profile, for the reason `why`.
+    ///
+    /// ```
+    /// use pmmds::drift::{Counts, DriftDetector, Profile};
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0]];
+    /// # let profile = Profile::fit(&pmmds::record::Batch::from_array(&schema, data.view())?)?;
+    /// let why = "3 rows of the window were encoded with another profile".to_owned();
+    /// let report = DriftDetector::default().not_comparable(&profile, &Counts::empty(&profile), why);
+    /// assert!(report.to_string().starts_with("not comparable: 3 rows of the window"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn not_comparable(&self, profile: &Profile, counts: &Counts, why: String) -> DriftReport {
         let mut report = self.blank(profile, counts);

@@ -132,6 +132,7 @@ mod profile;
 mod psi;
 mod report;
 mod sentence;
+mod settings;
 mod signals;
 mod significance;
 mod smoothing;
@@ -144,7 +145,7 @@ pub use binning::{
     Binning, BinningError, BinningStrategy, Closed, MAX_BINS, MAX_REQUESTED_BINS, NumericBinning,
 };
 pub use counts::{Counts, NotComparable, Rejected};
-pub use detector::{DriftDetector, DriftSettings, Gate, SettingsError};
+pub use detector::DriftDetector;
 pub use divergence::{JensenShannon, KullbackLeibler};
 pub use metric::{BinnedPair, DriftMetric};
 pub use profile::{
@@ -153,8 +154,9 @@ pub use profile::{
 pub use psi::{Psi, chance_psi};
 pub use report::{
     DriftReport, FeatureDrift, FeatureStatus, REPORT_VERSION, Severity, Signal, Significance,
-    SlotShift, TestMethod, Verdict,
+    SlotShift, Verdict,
 };
-pub use significance::Correction;
+pub use settings::{DriftSettings, Gate, SettingsError};
+pub use significance::{Correction, TestMethod};
 pub use smoothing::Smoothing;
 pub use summary::{MAX_UNSEEN, Moments, ReferenceSummary, TrafficSummary};

@@ -8,12 +8,48 @@ use crate::record::{Batch, Column, Row, Value};
 use crate::schema::{FeatureSchema, Fingerprint, Hasher};
 
 /// Version of the file form of a profile, its field `profile_version`.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+/// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+/// use pmmds::drift::{PROFILE_VERSION, Profile};
+/// let mut file = serde_json::to_value(Profile::fit(&batch)?)?;
+/// assert_eq!(file["profile_version"], PROFILE_VERSION);
+/// file["profile_version"] = 99.into();
+/// let error = serde_json::from_value::<Profile>(file).unwrap_err();
+/// assert_eq!(error.to_string(), "profile_version 99 cannot be read, expected 1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const PROFILE_VERSION: u32 = 1;
 
 /// Name under which the model's score stands beside the features.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+/// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+/// use pmmds::drift::{ProfileOptions, SCORE_NAME};
+/// let profile = ProfileOptions::new().scores(&[0.1, 0.2, 0.3, 0.4]).fit(&batch)?;
+/// assert_eq!(profile.score().unwrap().name(), SCORE_NAME);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const SCORE_NAME: &str = "prediction";
 
 /// One feature, or the score, as the reference had it.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+/// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+/// use pmmds::drift::Profile;
+/// let profile = Profile::fit(&batch)?;
+/// let x = &profile.features()[0];
+/// assert_eq!(x.name(), "x");
+/// assert_eq!(x.counts().len(), x.binning().slots());
+/// assert_eq!(x.summary().moments.mean(), Some(2.5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FeatureProfile {
     name: String,
@@ -87,6 +123,19 @@ impl<'s> ProfileOptions<'s> {
     /// The model's score of every row, from a model that was **not** trained on that row: scores
     /// on training rows are too sure, and live scores would look drifted from the first day.
     /// Defaults to no scores, and thus no watch over predictions.
+    ///
+    /// ```
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// use pmmds::drift::ProfileOptions;
+    /// let profile = ProfileOptions::new().scores(&[0.1, 0.2, 0.3, 0.4]).fit(&batch)?;
+    /// assert_eq!(profile.columns().count(), 2); // x, and the score
+    ///
+    /// let error = ProfileOptions::new().scores(&[0.1]).fit(&batch).unwrap_err();
+    /// assert_eq!(error.to_string(), "1 scores given for 4 rows");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn scores(mut self, scores: &'s [f64]) -> Self {
         self.scores = Some(scores);
         self
@@ -257,6 +306,19 @@ impl Profile {
     /// # Panics
     ///
     /// When `row` is of another schema, with another number of features.
+    ///
+    /// ```
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// use pmmds::drift::Profile;
+    /// use pmmds::record::Row;
+    /// let profile = Profile::fit(&batch)?;
+    /// let missing = profile.encode(&Row::missing(&schema), 0.5);
+    /// let slot = profile.features()[0].binning().missing_slot();
+    /// assert_eq!(usize::from(missing.as_bytes()[0]), slot);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn encode(&self, row: &Row, score: f64) -> Codes {
         assert_eq!(row.values().len(), self.features.len(), "row and profile of one schema");
@@ -268,6 +330,18 @@ impl Profile {
     }
 
     /// Whether `codes` could have been made by this profile.
+    ///
+    /// ```
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// use pmmds::drift::{Codes, Profile};
+    /// let profile = Profile::fit(&batch)?;
+    /// assert!(profile.accepts(&Codes::from_bytes([0])));
+    /// assert!(!profile.accepts(&Codes::from_bytes([200])), "no such slot");
+    /// assert!(!profile.accepts(&Codes::from_bytes([0, 0])), "no such column");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn accepts(&self, codes: &Codes) -> bool {
         self.columns().count() == codes.0.len()
@@ -282,6 +356,19 @@ impl Profile {
     /// # Errors
     ///
     /// [`ProfileError::Schema`] when it does not.
+    ///
+    /// ```
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// use pmmds::drift::Profile;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// let profile = Profile::fit(&batch)?;
+    /// assert!(profile.check_schema(&schema).is_ok());
+    /// let other = FeatureSchema::new([Feature::numeric("y")])?;
+    /// assert!(profile.check_schema(&other).unwrap_err().to_string().starts_with("the profile is of "));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check_schema(&self, schema: &FeatureSchema) -> Result<(), ProfileError> {
         if self.schema == schema.fingerprint() {
             Ok(())
@@ -292,6 +379,18 @@ impl Profile {
 }
 
 /// One row as slots of a profile, a byte per feature and one for the score.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+/// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+/// use pmmds::drift::{Codes, Profile};
+/// let profile = Profile::fit(&batch)?;
+/// let codes = profile.encode(&batch.row(0), 0.5);
+/// assert_eq!(codes.as_bytes().len(), 1); // x, and no score
+/// assert_eq!(Codes::from_bytes(codes.as_bytes()), codes);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Codes(Box<[u8]>);
 
@@ -346,6 +445,17 @@ impl From<Profile> for ProfileFile {
 }
 
 /// Why there is no such profile.
+///
+/// ```
+/// use pmmds::drift::{Profile, ProfileError};
+/// use pmmds::record::Columns;
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// let schema = FeatureSchema::new([Feature::numeric("x")])?.into();
+/// let error = Profile::fit(&Columns::new(schema).batch()).unwrap_err();
+/// assert_eq!(error, ProfileError::NoRows);
+/// assert_eq!(error.to_string(), "a profile needs at least one reference row");
+/// # Ok::<(), pmmds::schema::SchemaError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {

@@ -50,6 +50,16 @@ impl Psi {
 
     /// The term of every slot, in slot order; 0 for slots that are empty on both sides. They add
     /// up to the PSI.
+    ///
+    /// ```
+    /// use pmmds::drift::{BinnedPair, Binning, DriftMetric, Psi};
+    /// let binning = Binning::levels(["a", "b"]);
+    /// let pair = BinnedPair::new(&binning, &[300, 100, 0, 0], &[10, 30, 0, 0])?;
+    /// let terms = Psi::default().contributions(pair);
+    /// assert_eq!(terms[2..], [0.0, 0.0]); // other and missing, empty on both sides
+    /// assert_eq!(terms.iter().sum::<f64>(), Psi::default().measure(pair)?);
+    /// # Ok::<(), pmmds::drift::NotComparable>(())
+    /// ```
     #[must_use]
     pub fn contributions(&self, pair: BinnedPair<'_>) -> Vec<f64> {
         let mut terms = self.smoothing.shares(pair).map(|(r, c)| (c - r) * (c / r).ln());

@@ -4,12 +4,25 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::detector::DriftSettings;
+use super::settings::DriftSettings;
+use super::significance::TestMethod;
 use super::summary::{ReferenceSummary, TrafficSummary};
 use crate::schema::Fingerprint;
 use crate::validate::Rule;
 
 /// Version of the stored form of a report, its field `report_version`.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let before = ndarray::Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+/// # let after = &before + 300.0;
+/// # let before = pmmds::record::Batch::from_array(&schema, before.view())?;
+/// # let after = pmmds::record::Batch::from_array(&schema, after.view())?;
+/// use pmmds::drift::{DriftDetector, REPORT_VERSION};
+/// let report = DriftDetector::default().compare(&before, &after)?;
+/// assert_eq!(serde_json::to_value(&report)?["report_version"], REPORT_VERSION);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const REPORT_VERSION: u32 = 1;
 
 /// How large a shift is, by PSI. Bounds are inclusive: 0.2 is significant.
@@ -50,6 +63,12 @@ impl Severity {
     }
 
     /// One word for a table.
+    ///
+    /// ```
+    /// use pmmds::drift::Severity;
+    /// assert_eq!(Severity::Major.word(), "major");
+    /// assert!(Severity::Major > Severity::Moderate);
+    /// ```
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -62,6 +81,17 @@ impl Severity {
 }
 
 /// What is known after comparing a window with its reference. Unknown is never "stable".
+///
+/// ```
+/// use pmmds::drift::Verdict;
+/// let verdict = Verdict::InsufficientData { have: 87, need: 100 };
+/// assert_eq!(verdict.headline(), "insufficient data (87 of 100 rows)");
+/// assert_eq!(
+///     serde_json::to_string(&verdict)?,
+///     r#"{"kind":"insufficient_data","have":87,"need":100}"#,
+/// );
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[non_exhaustive]
@@ -106,6 +136,19 @@ impl Verdict {
 }
 
 /// What became of one feature.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let before = ndarray::Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+/// # let after = &before + 300.0;
+/// # let before = pmmds::record::Batch::from_array(&schema, before.view())?;
+/// # let after = pmmds::record::Batch::from_array(&schema, after.view())?;
+/// use pmmds::drift::{DriftDetector, FeatureStatus};
+/// let report = DriftDetector::default().compare(&before, &after)?;
+/// assert_eq!(report.feature("x").unwrap().status, FeatureStatus::Drifted);
+/// assert_eq!(serde_json::to_string(&FeatureStatus::Elevated)?, r#""elevated""#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -119,6 +162,21 @@ pub enum FeatureStatus {
 }
 
 /// One slot on both sides.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let before = ndarray::Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+/// # let after = &before + 300.0;
+/// # let before = pmmds::record::Batch::from_array(&schema, before.view())?;
+/// # let after = pmmds::record::Batch::from_array(&schema, after.view())?;
+/// let report = pmmds::drift::DriftDetector::default().compare(&before, &after)?;
+/// let x = report.feature("x").unwrap();
+/// let top = &x.slots[9];
+/// assert_eq!((top.label.as_str(), top.reference, top.current), ("above 899.1", 100, 400));
+/// let sum: f64 = x.slots.iter().map(|slot| slot.contribution).sum();
+/// assert!((sum - x.psi).abs() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SlotShift {
     /// what a person calls the slot
@@ -131,18 +189,20 @@ pub struct SlotShift {
     pub contribution: f64,
 }
 
-/// How a p-value was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TestMethod {
-    /// From the chi-square distribution.
-    Asymptotic,
-    /// By simulation of tables with the same margins, where an expected count is below 5.
-    MonteCarlo,
-}
-
 /// The two-sample Pearson chi-square test on the unsmoothed counts.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let before = ndarray::Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+/// # let after = &before + 300.0;
+/// # let before = pmmds::record::Batch::from_array(&schema, before.view())?;
+/// # let after = pmmds::record::Batch::from_array(&schema, after.view())?;
+/// let report = pmmds::drift::DriftDetector::default().compare(&before, &after)?;
+/// let test = report.feature("x").unwrap().significance.unwrap();
+/// assert_eq!(test.degrees_of_freedom, 9); // ten bins
+/// assert!(test.p_value < 1e-9 && test.adjusted_p_value >= test.p_value);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Significance {
     /// the chi-square statistic
@@ -158,6 +218,22 @@ pub struct Significance {
 }
 
 /// Reference and window of one feature, or of the score.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let before = ndarray::Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+/// # let after = &before + 300.0;
+/// # let before = pmmds::record::Batch::from_array(&schema, before.view())?;
+/// # let after = pmmds::record::Batch::from_array(&schema, after.view())?;
+/// let report = pmmds::drift::DriftDetector::default().compare(&before, &after)?;
+/// let x = report.feature("x").unwrap();
+/// assert!(x.psi > 0.2 && x.psi > x.provable_psi.unwrap() && x.provable_psi > Some(x.chance_psi));
+/// assert_eq!(x.metrics["psi"], Some(x.psi));
+/// assert_eq!(x.reference.moments.mean(), Some(499.5));
+/// assert_eq!(x.current.as_ref().unwrap().above, 300);
+/// assert_eq!(x.sentence, "mean 500 -> 800; (199.8, 299.7] 10.0 % -> 0.0 %");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FeatureDrift {
@@ -189,6 +265,20 @@ pub struct FeatureDrift {
 }
 
 /// Something else that has to be looked at, beside the drift of features.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let before = ndarray::Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+/// # let after = &before + 300.0;
+/// # let before = pmmds::record::Batch::from_array(&schema, before.view())?;
+/// # let after = pmmds::record::Batch::from_array(&schema, after.view())?;
+/// use pmmds::drift::{DriftDetector, Signal};
+/// let report = DriftDetector::default().compare(&before, &after)?;
+/// let [signal] = report.signals.as_slice() else { panic!("{report}") };
+/// assert!(matches!(signal, Signal::OutOfRange { feature, .. } if feature == "x"));
+/// assert_eq!(signal.to_string(), "x: 30.0 % outside the range of the reference");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[non_exhaustive]
@@ -247,6 +337,24 @@ pub enum Signal {
 /// What a drift run found.
 ///
 /// `Display` prints a table for a person; the fields are every number behind it.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let before = ndarray::Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+/// # let after = &before + 300.0;
+/// # let before = pmmds::record::Batch::from_array(&schema, before.view())?;
+/// # let after = pmmds::record::Batch::from_array(&schema, after.view())?;
+/// use pmmds::drift::{DriftDetector, DriftReport};
+/// let report = DriftDetector::default().compare(&before, &after)?;
+/// assert_eq!(report.drifted().count(), 1);
+/// assert_eq!(report.max_psi(), report.mean_psi()); // of a single feature
+/// assert!(report.feature("y").is_none());
+/// assert!(report.to_string().starts_with("drift: 1 of 1 features drifted"));
+///
+/// let json = serde_json::to_string(&report)?;
+/// assert_eq!(serde_json::from_str::<DriftReport>(&json)?, report);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DriftReport {

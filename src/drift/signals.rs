@@ -2,11 +2,11 @@
 
 use super::binning::Binning;
 use super::counts::Counts;
-use super::detector::DriftSettings;
 use super::metric::BinnedPair;
 use super::profile::Profile;
 use super::report::{FeatureDrift, FeatureStatus, Signal};
 use super::sentence::most_frequent;
+use super::settings::DriftSettings;
 use super::significance::pearson;
 
 /// Level of the test that guards against calling chance a rise of missing values.

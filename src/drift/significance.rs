@@ -8,7 +8,6 @@ use statrs::function::gamma::checked_gamma_ur;
 
 use super::hypergeometric::hypergeometric;
 use super::metric::BinnedPair;
-use super::report::TestMethod;
 use crate::schema::Hasher;
 
 /// Expected count below which the chi-square distribution is not trusted (W. G. Cochran, 1954,
@@ -23,6 +22,14 @@ const ENOUGH_EXTREMES: u64 = 20;
 const SIMULATIONS: (u64, u64) = (9_999, 199_999);
 
 /// How p-values are corrected for testing many features at once.
+///
+/// ```
+/// use pmmds::drift::Correction;
+/// let p_values = [0.01, 0.02, 0.03];
+/// assert_eq!(Correction::Holm.adjust(&p_values), [0.03, 0.04, 0.04]);
+/// assert_eq!(Correction::BenjaminiHochberg.adjust(&p_values), [0.03, 0.03, 0.03]);
+/// assert_eq!(Correction::None.adjust(&p_values), p_values);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -71,6 +78,30 @@ impl Correction {
         }
         adjusted
     }
+}
+
+/// How a p-value was found.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let before = ndarray::Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+/// # let after = &before + 300.0;
+/// # let before = pmmds::record::Batch::from_array(&schema, before.view())?;
+/// # let after = pmmds::record::Batch::from_array(&schema, after.view())?;
+/// use pmmds::drift::{DriftDetector, TestMethod};
+/// let report = DriftDetector::default().compare(&before, &after)?;
+/// let test = report.feature("x").unwrap().significance.unwrap();
+/// assert_eq!(test.method, TestMethod::Asymptotic); // 100 rows in every bin are enough
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TestMethod {
+    /// From the chi-square distribution.
+    Asymptotic,
+    /// By simulation of tables with the same margins, where an expected count is below 5.
+    MonteCarlo,
 }
 
 /// The outcome of one test, before correction.

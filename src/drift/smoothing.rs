@@ -8,6 +8,24 @@ use super::metric::BinnedPair;
 ///
 /// Slots that are empty on both sides are left out everywhere; `K` counts the others, `n` and `m`
 /// are the rows of reference and window.
+///
+/// ```
+/// use pmmds::drift::{BinnedPair, Binning, DriftMetric, Psi, Smoothing};
+///
+/// // One value in a slot that the reference never had: how much is it worth?
+/// let binning = Binning::levels(["a", "b"]);
+/// let pair = BinnedPair::new(&binning, &[1_000, 0, 0, 0], &[99, 1, 0, 0])?;
+/// let psi = |smoothing| Psi::new(smoothing).measure(pair);
+/// assert!(psi(Smoothing::Additive(0.5))? < 0.05);
+/// assert!(psi(Smoothing::Floor(1e-4))? < 0.05);
+/// assert!(psi(Smoothing::Floor(1e-6))? > 0.09);
+///
+/// // Equal proportions at different sizes: only the pooled prior keeps them at 0.
+/// let equal = BinnedPair::new(&binning, &[900, 100, 0, 0], &[9, 1, 0, 0])?;
+/// assert!(Psi::default().measure(equal)?.abs() < 1e-15);
+/// assert!(Psi::new(Smoothing::Additive(0.5)).measure(equal)? > 1e-4);
+/// # Ok::<(), pmmds::drift::NotComparable>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -42,6 +60,13 @@ impl Default for Smoothing {
 
 impl Smoothing {
     /// Whether the constant is one that gives shares: finite and above 0, a floor below 1.
+    ///
+    /// ```
+    /// use pmmds::drift::Smoothing;
+    /// assert!(Smoothing::Floor(1e-4).is_valid());
+    /// assert!(!Smoothing::Floor(1.0).is_valid());
+    /// assert!(!Smoothing::Pooled(f64::NAN).is_valid());
+    /// ```
     #[must_use]
     pub fn is_valid(self) -> bool {
         match self {

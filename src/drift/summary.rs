@@ -5,6 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// Most unseen levels that are remembered by name; the rest is counted together.
+///
+/// ```
+/// use pmmds::drift::{MAX_UNSEEN, TrafficSummary};
+/// let mut summary = TrafficSummary::default();
+/// (0..100).for_each(|i| summary.observe_unseen(Some(&format!("level {i}"))));
+/// assert_eq!(summary.unseen.len(), MAX_UNSEEN);
+/// assert_eq!(summary.unseen_total(), 100);
+/// ```
 pub const MAX_UNSEEN: usize = 20;
 
 /// Longest remembered name of an unseen level, in characters.
@@ -52,6 +60,18 @@ impl Moments {
     }
 
     /// Adds everything that `other` has seen.
+    ///
+    /// ```
+    /// use pmmds::drift::Moments;
+    /// let of = |numbers: &[f64]| {
+    ///     let mut moments = Moments::default();
+    ///     numbers.iter().for_each(|x| moments.observe(*x));
+    ///     moments
+    /// };
+    /// let mut halves = of(&[1.0, 2.0]);
+    /// halves.merge(&of(&[3.0, 4.0]));
+    /// assert_eq!((halves.count(), halves.mean()), (4, Some(2.5)));
+    /// ```
     #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {
@@ -90,6 +110,17 @@ fn held(x: f64) -> f64 {
 }
 
 /// What the reference looked like: exact, from the raw values, frozen in the profile.
+///
+/// ```
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0], [4.0], [f64::NAN]];
+/// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+/// let profile = pmmds::drift::Profile::fit(&batch)?; // 1, 2, 3, 4, and one missing
+/// let summary = profile.features()[0].summary();
+/// assert_eq!((summary.min, summary.max), (Some(1.0), Some(4.0)));
+/// assert_eq!((summary.moments.count(), summary.quantiles.unwrap()[2]), (4, 2.5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReferenceSummary {
@@ -147,6 +178,16 @@ pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
 }
 
 /// What live traffic looked like, feature by feature, beside its counts. Mergeable.
+///
+/// ```
+/// use pmmds::drift::TrafficSummary;
+/// let mut hour = TrafficSummary::default();
+/// hour.observe_unseen(Some("silver"));
+/// hour.observe_unseen(None); // of a sensitive feature
+/// let mut day = hour.clone();
+/// day.merge(&hour);
+/// assert_eq!((day.unseen["silver"], day.unseen_more, day.unseen_total()), (2, 2, 4));
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

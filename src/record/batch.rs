@@ -10,6 +10,16 @@ use super::{Row, Value};
 use crate::schema::{FeatureId, FeatureKind, FeatureSchema, LevelId};
 
 /// One column of a [`Batch`].
+///
+/// ```
+/// use pmmds::record::{Batch, Column};
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// let schema = FeatureSchema::new([Feature::numeric("x"), Feature::categorical("plan", ["basic"])])?;
+/// let plan = [schema.features()[1].level("basic")];
+/// let batch = Batch::new(&schema, vec![Column::Numbers(vec![1.0].into()), Column::Levels(&plan)])?;
+/// assert_eq!(batch.rows(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Column<'a> {
@@ -167,6 +177,18 @@ impl<'a> Batch<'a> {
     /// # Panics
     ///
     /// When `index` is not below [`rows`](Self::rows).
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use pmmds::record::{Batch, Value};
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// let data = array![[1.0], [f64::NAN]];
+    /// let batch = Batch::from_array(&schema, data.view())?;
+    /// assert_eq!(batch.row(0).values(), [Value::Number(1.0)]);
+    /// assert_eq!(batch.row(1).values(), [Value::Missing]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn row(&self, index: usize) -> Row {
         let value = |(id, column): (FeatureId, &Column<'_>)| {
@@ -197,6 +219,15 @@ impl<'a> Batch<'a> {
 }
 
 /// Why columns do not make a batch.
+///
+/// ```
+/// use pmmds::record::{Batch, Column};
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// let error = Batch::new(&schema, vec![Column::Levels(&[])]).unwrap_err();
+/// assert_eq!(error.to_string(), "column \"x\" must be numbers");
+/// # Ok::<(), pmmds::schema::SchemaError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {

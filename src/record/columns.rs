@@ -181,6 +181,20 @@ impl Columns {
 
     /// Adds one row of the same schema. [`Value::Invalid`] stays what it is, a value of the wrong
     /// kind stands as missing.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use pmmds::record::{Columns, Row, Value};
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+    /// let mut columns = Columns::new(Arc::clone(&schema));
+    /// let mut row = Row::missing(&schema);
+    /// row.set(schema.id("x").unwrap(), Value::Number(2.5));
+    /// columns.push(&row);
+    /// assert_eq!((columns.rows(), columns.row(0)), (1, row));
+    /// assert_eq!(columns.select(&[0, 0]).rows(), 2);
+    /// # Ok::<(), pmmds::schema::SchemaError>(())
+    /// ```
     pub fn push(&mut self, row: &Row) {
         for (index, column) in self.columns.iter_mut().enumerate() {
             let value = row.values().get(index).copied().unwrap_or(Value::Missing);
@@ -287,6 +301,18 @@ fn read_cell(text: &str) -> Result<f64, Rule> {
 const SHOWN_CELLS: usize = 10;
 
 /// Why a table is not what the schema describes.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::record::{Columns, ReadError, Table};
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+/// let table = Table::from_rows(["y"], [["1"]])?;
+/// let error = Columns::read(&schema, &table).unwrap_err();
+/// assert!(matches!(error, ReadError::Columns(_)));
+/// assert_eq!(error.to_string(), "the table has no column for: x");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadError {

@@ -54,6 +54,24 @@ impl Dataset {
     /// When a column is absent, the target is one of the features, holds an empty cell, or holds
     /// anything but `positive` and one other text, or an entity has no id: rows without one would
     /// pass for one entity.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use pmmds::record::{Dataset, Table};
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// use pmmds::validate::Violations;
+    /// let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+    /// let read = |rows: [[&str; 2]; 3]| {
+    ///     let table = Table::from_rows(["x", "churn"], rows).unwrap();
+    ///     Dataset::from_table(&schema, &table, "churn", "Yes", None, &mut Violations::new())
+    /// };
+    /// assert_eq!(read([["1", "Yes"], ["2", "No"], ["3", "No"]])?.labels(), [1.0, 0.0, 0.0]);
+    /// assert_eq!(
+    ///     read([["1", "Yes"], ["2", "No"], ["3", "Perhaps"]]).unwrap_err().to_string(),
+    ///     "target \"churn\" holds \"No\" and \"Perhaps\" besides \"Yes\", expected two values",
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn from_table(
         schema: &Arc<FeatureSchema>,
         table: &Table,
@@ -95,6 +113,23 @@ impl Dataset {
     }
 
     /// Adds one row.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use pmmds::record::{Dataset, Row};
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// let schema = Arc::new(FeatureSchema::new([Feature::numeric("x").nullable()])?);
+    /// let mut data = Dataset::new(Arc::clone(&schema));
+    /// data.push(&Row::missing(&schema), 1.0, "customer 7");
+    /// data.push(&Row::missing(&schema), 0.0, "customer 7");
+    /// assert_eq!((data.rows(), data.repeated_entities()), (2, 1));
+    ///
+    /// let first = data.select(&[0]);
+    /// assert_ne!(first.fingerprint(), data.fingerprint());
+    /// data.append(&first)?;
+    /// assert_eq!(data.labels(), [1.0, 0.0, 1.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn push(&mut self, row: &Row, label: f64, entity: impl Into<Box<str>>) {
         self.columns.push(row);
         self.labels.push(label);
@@ -206,6 +241,17 @@ impl Dataset {
 }
 
 /// Why a table is not a data set.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::record::{Dataset, DatasetError};
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// let of = |name: &str| -> Result<Dataset, pmmds::schema::SchemaError> {
+///     Ok(Dataset::new(Arc::new(FeatureSchema::new([Feature::numeric(name)])?)))
+/// };
+/// assert_eq!(of("x")?.append(&of("y")?), Err(DatasetError::Schema));
+/// # Ok::<(), pmmds::schema::SchemaError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {

@@ -164,6 +164,17 @@ fn text(raw: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Why bytes are no JSON object of features.
+///
+/// ```
+/// use pmmds::record::decode_row;
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// use pmmds::validate::Violations;
+/// let schema = FeatureSchema::new([Feature::integer("tenure")])?;
+/// let error = decode_row(&schema, b"[1, 2]", &mut Violations::new()).unwrap_err();
+/// assert_eq!(error.feature(), None);
+/// assert!(error.to_string().starts_with("Invalid JSON: "), "{error}");
+/// # Ok::<(), pmmds::schema::SchemaError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError {
     feature: Option<String>,

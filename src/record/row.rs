@@ -3,6 +3,22 @@
 use crate::schema::{FeatureId, FeatureSchema, LevelId};
 
 /// One value of a row.
+///
+/// ```
+/// use pmmds::record::{Row, Value, decode_row};
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// use pmmds::validate::Violations;
+/// let schema = FeatureSchema::new([
+///     Feature::integer("tenure"),
+///     Feature::numeric("charges").nullable(),
+///     Feature::categorical("plan", ["basic", "gold"]),
+/// ])?;
+/// let json = br#"{"tenure": "twelve", "charges": null, "plan": "gold"}"#;
+/// let row: Row = decode_row(&schema, json, &mut Violations::new())?;
+/// let gold = schema.features()[2].level("gold");
+/// assert_eq!(row.values(), [Value::Invalid, Value::Missing, Value::Level(gold)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Value {

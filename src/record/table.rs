@@ -6,6 +6,18 @@ use std::sync::Arc;
 use crate::schema::FeatureSchema;
 
 /// One column of a [`Table`]: every distinct text once, and for each row which one it holds.
+///
+/// ```
+/// use pmmds::record::Table;
+/// let table = Table::from_rows(["plan"], [["basic"], ["gold"], ["basic"]])?;
+/// let plan = table.column("plan").unwrap();
+/// assert_eq!(plan.name(), "plan");
+/// assert_eq!(plan.cells().collect::<Vec<_>>(), ["basic", "gold", "basic"]);
+/// assert_eq!(plan.texts().collect::<Vec<_>>(), ["basic", "gold"]);
+/// assert_eq!(plan.indices().collect::<Vec<_>>(), [0, 1, 0]);
+/// assert_eq!(plan.text(1), "gold");
+/// # Ok::<(), pmmds::record::TableError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextColumn {
     name: String,
@@ -150,6 +162,13 @@ impl Table {
     /// # Errors
     ///
     /// [`TableError::DuplicateColumn`] when two columns end up with one name.
+    ///
+    /// ```
+    /// use pmmds::record::Table;
+    /// let table = Table::from_rows(["Plan"], [["basic"]])?.rename(str::to_lowercase)?;
+    /// assert!(table.column("plan").is_some());
+    /// # Ok::<(), pmmds::record::TableError>(())
+    /// ```
     pub fn rename(mut self, name: impl Fn(&str) -> String) -> Result<Self, TableError> {
         for column in &mut self.columns {
             column.name = name(&column.name);
@@ -196,6 +215,12 @@ impl Table {
 
     /// Whether `text` stands for "no value": empty or white space, `NA`, `N/A`, `NaN` or `null`
     /// in any case. A categorical feature that lists such a text as a level keeps it as a level.
+    ///
+    /// ```
+    /// use pmmds::record::Table;
+    /// assert!(Table::is_null(" ") && Table::is_null("N/A") && Table::is_null("NaN"));
+    /// assert!(!Table::is_null("0") && !Table::is_null("none"));
+    /// ```
     #[must_use]
     pub fn is_null(text: &str) -> bool {
         let text = text.trim();
@@ -205,6 +230,16 @@ impl Table {
 }
 
 /// Builds a [`Table`] row by row.
+///
+/// ```
+/// use pmmds::record::TableBuilder;
+/// let mut builder = TableBuilder::new(["plan", "tenure"])?;
+/// builder.push(["basic", "12"])?;
+/// let error = builder.push(["gold"]).unwrap_err();
+/// assert_eq!(error.to_string(), "row 1 has 1 cells, expected 2");
+/// assert_eq!((builder.rows(), builder.build().rows()), (1, 1));
+/// # Ok::<(), pmmds::record::TableError>(())
+/// ```
 #[derive(Debug)]
 pub struct TableBuilder {
     columns: Vec<TextColumn>,
@@ -321,6 +356,12 @@ fn check_names<'n>(names: impl Iterator<Item = &'n str>) -> Result<(), TableErro
 }
 
 /// Why texts do not make a table.
+///
+/// ```
+/// use pmmds::record::{Table, TableError};
+/// let error = Table::from_rows(["x", "x"], [["1", "2"]]).unwrap_err();
+/// assert_eq!(error, TableError::DuplicateColumn { name: "x".to_owned() });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TableError {

@@ -6,12 +6,35 @@ use super::SchemaError;
 
 /// Most levels that a categorical feature can list. With the slots for *other* and *missing*
 /// every code fits in one byte.
+///
+/// ```
+/// use pmmds::schema::{Feature, FeatureSchema, MAX_LEVELS};
+/// let plan = |levels: usize| Feature::categorical("plan", (0..levels).map(|i| i.to_string()));
+/// assert!(FeatureSchema::new([plan(MAX_LEVELS)]).is_ok());
+/// let error = FeatureSchema::new([plan(MAX_LEVELS + 1)]).unwrap_err();
+/// assert!(error.to_string().starts_with("feature \"plan\" has 254 levels, expected 1 to 253"));
+/// ```
 pub const MAX_LEVELS: usize = 253;
 
 /// Longest name of a feature or level, in bytes.
+///
+/// ```
+/// use pmmds::schema::{Feature, FeatureSchema, MAX_NAME_BYTES};
+/// let name = "x".repeat(MAX_NAME_BYTES);
+/// assert!(FeatureSchema::new([Feature::numeric(name.clone())]).is_ok());
+/// assert!(FeatureSchema::new([Feature::numeric(name + "x")]).is_err());
+/// ```
 pub const MAX_NAME_BYTES: usize = 256;
 
 /// Position of a feature in its schema.
+///
+/// ```
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// let schema = FeatureSchema::new([Feature::numeric("x"), Feature::numeric("y")])?;
+/// let y = schema.id("y").unwrap();
+/// assert_eq!((y.index(), schema.get(y).unwrap().name()), (1, "y"));
+/// # Ok::<(), pmmds::schema::SchemaError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FeatureId(u16);
@@ -30,6 +53,15 @@ impl FeatureId {
 
 /// A level of a categorical feature by its position in the schema, or one of the two values that
 /// every categorical feature has: [`OTHER`](Self::OTHER) and [`MISSING`](Self::MISSING).
+///
+/// ```
+/// use pmmds::schema::{Feature, LevelId};
+/// let plan = Feature::categorical("plan", ["basic", "gold"]);
+/// assert_eq!(plan.level("gold").index(), Some(1));
+/// assert_eq!(plan.level("silver"), LevelId::OTHER);
+/// assert_eq!((LevelId::OTHER.index(), LevelId::MISSING.index()), (None, None));
+/// assert_eq!(LevelId::new(253), None, "more than a feature can list");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LevelId(u8);
@@ -57,6 +89,22 @@ impl LevelId {
 }
 
 /// What becomes of a category that the schema does not list.
+///
+/// ```
+/// use pmmds::record::decode_row;
+/// use pmmds::schema::{Feature, FeatureSchema, Unlisted};
+/// use pmmds::validate::Violations;
+///
+/// let plan = || Feature::categorical("plan", ["basic", "gold"]);
+/// let errors = |feature: Feature| -> Result<u64, Box<dyn std::error::Error>> {
+///     let (schema, mut out) = (FeatureSchema::new([feature])?, Violations::new());
+///     decode_row(&schema, br#"{"plan": "silver"}"#, &mut out)?;
+///     Ok(out.error_count())
+/// };
+/// assert_eq!(errors(plan())?, 1);
+/// assert_eq!(errors(plan().unlisted(Unlisted::Other))?, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -69,6 +117,18 @@ pub enum Unlisted {
 }
 
 /// What kind of values a feature takes.
+///
+/// ```
+/// use pmmds::schema::{Feature, FeatureKind};
+/// let widget = |feature: &Feature| match feature.kind() {
+///     FeatureKind::Numeric { integer: true, .. } => "spinner",
+///     FeatureKind::Numeric { .. } => "slider",
+///     FeatureKind::Categorical { .. } => "list",
+///     _ => "text",
+/// };
+/// assert_eq!(widget(&Feature::integer("tenure")), "spinner");
+/// assert_eq!(widget(&Feature::categorical("plan", ["basic"])), "list");
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum FeatureKind {
@@ -193,6 +253,12 @@ impl Feature {
     }
 
     /// Allows the value to be null; the key must still be there. Defaults to not nullable.
+    ///
+    /// ```
+    /// use pmmds::schema::Feature;
+    /// let charges = Feature::numeric("charges").nullable();
+    /// assert!(charges.is_nullable() && !Feature::numeric("charges").is_nullable());
+    /// ```
     #[must_use]
     pub fn nullable(mut self) -> Self {
         self.nullable = true;
@@ -201,6 +267,21 @@ impl Feature {
 
     /// Keeps values of this feature out of logs, reports and lists of unseen levels. Defaults to
     /// not sensitive.
+    ///
+    /// ```
+    /// use pmmds::record::decode_row;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// use pmmds::validate::Violations;
+    /// let schema = FeatureSchema::new([Feature::categorical("illness", ["none"]).sensitive()])?;
+    /// assert!(schema.features()[0].is_sensitive());
+    /// let mut out = Violations::new();
+    /// decode_row(&schema, br#"{"illness": "something"}"#, &mut out)?;
+    /// assert_eq!(
+    ///     out.errors().next().unwrap().message(),
+    ///     "Invalid value for illness: (not shown). Expected one of: none",
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn sensitive(mut self) -> Self {
         self.sensitive = true;

@@ -28,6 +28,12 @@ impl Fingerprint {
     }
 
     /// The fingerprint whose 32 bytes are `bytes`.
+    ///
+    /// ```
+    /// use pmmds::schema::Fingerprint;
+    /// let print = Fingerprint::of_bytes(b"abc");
+    /// assert_eq!(Fingerprint::from_bytes(*print.as_bytes()), print);
+    /// ```
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -59,6 +65,11 @@ impl fmt::Debug for Fingerprint {
 }
 
 /// The text is not 64 lower-case hexadecimal digits.
+///
+/// ```
+/// use pmmds::schema::Fingerprint;
+/// assert!("ba7816bf".parse::<Fingerprint>().is_err(), "only the short form");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a fingerprint: expected 64 lower-case hexadecimal digits")]
 pub struct NotAFingerprint {

@@ -72,6 +72,15 @@ impl FeatureSchema {
 }
 
 /// What ranges a proposal gives to numbers. Flags of 0 and 1 always get theirs.
+///
+/// ```
+/// use pmmds::record::Table;
+/// use pmmds::schema::{Feature, FeatureSchema, infer::Ranges};
+/// let table = Table::from_rows(["age"], [["20"], ["70"]])?;
+/// let observed = FeatureSchema::infer(&table).ranges(Ranges::Observed { margin: 0.0 }).build()?;
+/// assert_eq!(observed.schema().features(), [Feature::integer("age").range(20.0, 70.0)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Ranges {
@@ -86,6 +95,20 @@ pub enum Ranges {
 }
 
 /// How to propose a schema, made by [`FeatureSchema::infer`].
+///
+/// ```
+/// use pmmds::record::Table;
+/// use pmmds::schema::{FeatureSchema, Unlisted, infer::Ranges};
+/// let table = Table::from_rows(["id", "plan", "churn"], [["1", "gold", "No"]])?;
+/// let inferred = FeatureSchema::infer(&table)
+///     .leave_out(["churn"])
+///     .keep(["id"])
+///     .ranges(Ranges::Observed { margin: 0.5 })
+///     .unlisted(Unlisted::Reject)
+///     .build()?;
+/// assert_eq!(inferred.schema().len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "call `build` to get the proposal"]
 pub struct Infer<'t> {
@@ -313,6 +336,17 @@ fn other_texts<'t>(texts: &[&'t str]) -> Option<&'t str> {
 
 /// A schema proposed by [`Infer::build`], with what a reviewer should know. Its `Display` is meant
 /// to be read; see [the page](self) for one.
+///
+/// ```
+/// use pmmds::record::Table;
+/// use pmmds::schema::FeatureSchema;
+/// let table = Table::from_rows(["plan", "note"], [["gold", ""], ["basic", ""]])?;
+/// let inferred = FeatureSchema::infer(&table).build()?;
+/// assert_eq!(inferred.schema().features()[0].name(), "plan");
+/// assert_eq!(inferred.left_out()[0].column(), "note");
+/// println!("{inferred}"); // for the reviewer
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inferred {
     schema: Arc<FeatureSchema>,
@@ -415,6 +449,16 @@ impl fmt::Display for Remark {
 }
 
 /// A column that is no feature of the proposal.
+///
+/// ```
+/// use pmmds::record::Table;
+/// use pmmds::schema::{FeatureSchema, infer::Reason};
+/// let table = Table::from_rows(["plan", "note"], [["gold", ""], ["basic", ""]])?;
+/// let inferred = FeatureSchema::infer(&table).build()?;
+/// let [note] = inferred.left_out() else { panic!() };
+/// assert_eq!((note.column(), note.reason()), ("note", &Reason::AllNull));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     column: String,
@@ -442,6 +486,12 @@ impl fmt::Display for LeftOut {
 }
 
 /// Why a column is no feature of a proposal.
+///
+/// ```
+/// use pmmds::schema::infer::Reason;
+/// let reason = Reason::Identifier { rows: 30 };
+/// assert_eq!(reason.to_string(), "30 different values in 30 rows: an identifier?");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
@@ -487,6 +537,15 @@ pub enum Reason {
 }
 
 /// Why no schema can be proposed.
+///
+/// ```
+/// use pmmds::record::Table;
+/// use pmmds::schema::FeatureSchema;
+/// let empty = Table::from_rows(["x"], [[""; 1]; 0])?;
+/// let error = FeatureSchema::infer(&empty).build().unwrap_err();
+/// assert_eq!(error.to_string(), "the table has no rows");
+/// # Ok::<(), pmmds::record::TableError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InferError {

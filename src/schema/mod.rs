@@ -36,15 +36,40 @@ pub(crate) use fingerprint::Hasher;
 pub use fingerprint::{Fingerprint, NotAFingerprint};
 
 /// Most features of one schema.
+///
+/// ```
+/// use pmmds::schema::{Feature, FeatureSchema, MAX_FEATURES};
+/// let many = (0..=MAX_FEATURES).map(|i| Feature::numeric(i.to_string()));
+/// assert!(FeatureSchema::new(many).is_err());
+/// ```
 pub const MAX_FEATURES: usize = 10_000;
 
 /// Version of the file form of a schema, its field `schema_version`.
+///
+/// ```
+/// use pmmds::schema::{FORMAT_VERSION, FeatureSchema};
+/// let newer = r#"{"schema_version":99,"features":[{"name":"x","kind":"numeric"}]}"#;
+/// let error = FeatureSchema::from_json(newer).unwrap_err();
+/// assert!(error.to_string().contains(&format!("expected {FORMAT_VERSION}")), "{error}");
+/// ```
 pub const FORMAT_VERSION: u32 = 1;
 
 /// The features of a model, in a fixed order.
 ///
 /// The order is part of the schema: rows, codes and counts follow it. See the
 /// [module page](self) for an example.
+///
+/// ```
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// let schema = FeatureSchema::new([Feature::numeric("x"), Feature::numeric("y")])?;
+/// assert_eq!(schema.len(), schema.features().len());
+/// let names: Vec<&str> = schema.ids().map(|id| schema.get(id).unwrap().name()).collect();
+/// assert_eq!(names, ["x", "y"]);
+/// assert_eq!(schema.id("z"), None);
+/// let turned = FeatureSchema::new([Feature::numeric("y"), Feature::numeric("x")])?;
+/// assert_ne!(schema.fingerprint(), turned.fingerprint());
+/// # Ok::<(), pmmds::schema::SchemaError>(())
+/// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "SchemaFile", into = "SchemaFile")]
 pub struct FeatureSchema {
@@ -93,6 +118,37 @@ impl FeatureSchema {
     /// # Errors
     ///
     /// When the text is not TOML, holds unknown keys, or describes no valid schema.
+    ///
+    /// ```
+    /// use pmmds::schema::{Feature, FeatureSchema, Unlisted};
+    /// let schema = FeatureSchema::from_toml(
+    ///     r#"
+    ///     schema_version = 1
+    ///
+    ///     [[features]]
+    ///     name = "tenure"
+    ///     kind = "integer"
+    ///     min = 0
+    ///     max = 100
+    ///     nullable = true
+    ///
+    ///     [[features]]
+    ///     name = "plan"
+    ///     kind = "categorical"
+    ///     levels = ["basic", "gold"]
+    ///     unlisted = "other"
+    ///     "#,
+    /// )?;
+    /// assert_eq!(
+    ///     schema.features(),
+    ///     [
+    ///         Feature::integer("tenure").range(0.0, 100.0).nullable(),
+    ///         Feature::categorical("plan", ["basic", "gold"]).unlisted(Unlisted::Other),
+    ///     ],
+    /// );
+    /// assert!(FeatureSchema::from_toml("schema_version = 1\nfeatures = []\ncolour = 1").is_err());
+    /// # Ok::<(), pmmds::schema::SchemaError>(())
+    /// ```
     pub fn from_toml(text: &str) -> Result<Self, SchemaError> {
         toml::from_str(text).map_err(|e| SchemaError::Text { message: e.to_string() })
     }
@@ -102,6 +158,14 @@ impl FeatureSchema {
     /// # Errors
     ///
     /// When the text is not JSON, holds unknown keys, or describes no valid schema.
+    ///
+    /// ```
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// let json = r#"{"schema_version":1,"features":[{"name":"x","kind":"numeric","max":5.0}]}"#;
+    /// let schema = FeatureSchema::from_json(json)?;
+    /// assert_eq!(schema.features(), [Feature::numeric("x").at_most(5.0)]);
+    /// # Ok::<(), pmmds::schema::SchemaError>(())
+    /// ```
     pub fn from_json(text: &str) -> Result<Self, SchemaError> {
         serde_json::from_str(text).map_err(|e| SchemaError::Text { message: e.to_string() })
     }
@@ -237,6 +301,12 @@ impl From<FeatureSchema> for SchemaFile {
 }
 
 /// Why there is no such schema.
+///
+/// ```
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// let error = FeatureSchema::new([Feature::numeric("x").range(5.0, 1.0)]).unwrap_err();
+/// println!("{error}"); // names the feature, the value and the bound
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemaError {

@@ -8,6 +8,21 @@ use super::{FeatureValidator, Rule, Violation, Violations};
 use crate::record::Columns;
 
 /// How often one feature broke one rule.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::record::{Columns, Table};
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// use pmmds::validate::{Rule, SchemaValidator, ValidationReport, Violations};
+/// let schema = Arc::new(FeatureSchema::new([Feature::integer("tenure").at_least(0.0)])?);
+/// let columns = Columns::read(&schema, &Table::from_rows(["tenure"], [["-1"], ["-2"]])?)?;
+/// let report = ValidationReport::of(&SchemaValidator::new(schema), &columns, Violations::new());
+/// let [count] = report.counts() else { panic!() };
+/// assert_eq!((count.feature.as_deref(), count.rule, count.count), (Some("tenure"), Rule::OutOfRange, 2));
+/// assert_eq!((report.rows(), report.errors(), report.warnings()), (2, 2, 0));
+/// assert_eq!(report.examples()[0].row(), Some(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleCount {
     /// name of the feature; `None` for features that the schema does not know

@@ -13,6 +13,17 @@ const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
 /// Checks ranges, whole numbers, levels and nulls by the schema.
 ///
 /// See the [module page](super) for an example.
+///
+/// ```
+/// use pmmds::record::Row;
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// use pmmds::validate::{FeatureValidator, Rule, SchemaValidator, Violations};
+/// let validator = SchemaValidator::new(FeatureSchema::new([Feature::numeric("x")])?);
+/// let mut out = Violations::new();
+/// validator.validate(&Row::missing(validator.schema()), &mut out);
+/// assert_eq!(out.count(Rule::Null), 1);
+/// # Ok::<(), pmmds::schema::SchemaError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct SchemaValidator {
     schema: Arc<FeatureSchema>,

@@ -14,6 +14,12 @@ const EXCERPT_CHARS: usize = 64;
 const LISTED_LEVELS: usize = 20;
 
 /// A rule that a value can break. [`code`](Self::code) is stable: it is stored, counted and sent.
+///
+/// ```
+/// use pmmds::validate::Rule;
+/// assert_eq!(Rule::OutOfRange.code(), "out_of_range");
+/// assert!(Rule::UnknownFeature.is_warning());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -63,6 +69,20 @@ impl Rule {
 }
 
 /// One broken rule: which feature, which row, what the value was, what was expected.
+///
+/// ```
+/// use pmmds::record::decode_row;
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// use pmmds::validate::{Rule, Violations};
+/// let schema = FeatureSchema::new([Feature::integer("tenure")])?;
+/// let mut out = Violations::new();
+/// decode_row(&schema, br#"{"tenure": "twelve"}"#, &mut out)?;
+/// let violation = out.errors().next().unwrap();
+/// assert_eq!((violation.rule(), violation.feature()), (Rule::NotANumber, "tenure"));
+/// assert_eq!((violation.value(), violation.row()), (Some("'twelve'"), None));
+/// assert_eq!(violation.message(), "Invalid value for tenure: 'twelve'. Must be a number");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     rule: Rule,
@@ -262,6 +282,17 @@ impl Violations {
     }
 
     /// An empty collector that keeps at most `limit` errors and `limit` warnings.
+    ///
+    /// ```
+    /// use pmmds::record::decode_row;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// use pmmds::validate::Violations;
+    /// let schema = FeatureSchema::new([Feature::numeric("x"), Feature::numeric("y")])?;
+    /// let mut out = Violations::with_limit(1);
+    /// decode_row(&schema, b"{}", &mut out)?;
+    /// assert_eq!((out.errors().len(), out.error_count()), (1, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_limit(limit: usize) -> Self {
         Self { limit, errors: Vec::new(), warnings: Vec::new(), counts: BTreeMap::new() }
@@ -289,6 +320,21 @@ impl Violations {
     }
 
     /// Whether there are no errors. There may be warnings.
+    ///
+    /// ```
+    /// use pmmds::record::decode_row;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// use pmmds::validate::Violations;
+    /// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// let mut out = Violations::new();
+    /// decode_row(&schema, br#"{"x": 1, "colour": "red"}"#, &mut out)?;
+    /// assert!(out.is_valid() && !out.is_clean());
+    /// assert_eq!((out.error_count(), out.warning_count()), (0, 1));
+    /// assert_eq!(out.counts().count(), 1);
+    /// out.clear();
+    /// assert!(out.is_clean());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.counts.keys().all(|(_, rule)| rule.is_warning())

@@ -75,11 +75,16 @@ pub(crate) fn core_file(file: &str, text: &str, manifest: &Manifest) -> Vec<Brea
     let shipped = source::without_tests(&all);
     let mut out = adapter_modules(file, text, &all, &manifest.adapters);
     out.extend(foreign_crates(file, &all, &shipped, manifest));
-    if !file.ends_with("/tests.rs") {
+    if !is_tests(file) {
         out.extend(side_effects(file, &shipped));
     }
     out.sort_by_key(|b| b.line);
     out
+}
+
+/// Whether a file of the core is there for its tests alone.
+fn is_tests(file: &str) -> bool {
+    file.ends_with("/tests.rs") || file.contains("/tests/")
 }
 
 fn adapter_modules(
@@ -132,7 +137,7 @@ fn foreign_crates(
                must not pay for it";
     let mut out = Vec::new();
     // Test code may use what is a dev-dependency too, and nothing else.
-    let tests_only = file.ends_with("/tests.rs");
+    let tests_only = is_tests(file);
     for path in source::paths(if tests_only { &[] } else { shipped }) {
         if let Some(name) = source::crate_name(&path, &manifest.adapter_crates) {
             let what = format!("`{}` uses the crate `{name}`", path.segments.join("::"));
@@ -507,6 +512,7 @@ mod tests {
         let manifest = Manifest::read(MANIFEST);
         let text = "#[tokio::test]\nfn f() { std::fs::x(); }\nuse sqlx::y;";
         assert_eq!(lines(&core_file("src/drift/tests.rs", text, &manifest)), [3]);
+        assert_eq!(lines(&core_file("src/drift/tests/laws.rs", text, &manifest)), [3]);
     }
 
     #[test]

@@ -155,7 +155,7 @@ async fn no_column_can_make_it_panic() {
                 .fetch_one(undamaged.reads())
                 .await
                 .unwrap();
-            for _ in 0..4 {
+            for _ in 0..2 {
                 let store = SqliteStore::open_in_memory().await.unwrap();
                 fill(&store).await;
                 let new = hostile(&mut random, &kind, old.as_deref().unwrap_or_default());
@@ -177,7 +177,7 @@ async fn no_column_can_make_it_panic() {
             }
         }
     }
-    assert!(damaged > 150 && seen > damaged, "{damaged} damaged, {seen} errors");
+    assert!(damaged > 80 && seen > damaged, "{damaged} damaged, {seen} errors");
 }
 
 #[tokio::test]
