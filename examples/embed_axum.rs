@@ -8,7 +8,6 @@
 //! ```
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,22 +33,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Arc::new(FileRegistry::open(folder.path().join("registry")).await?);
     train_the_first(&model, &store, Arc::clone(&registry)).await?;
 
-    // What pmmds adds to the application: a service, its routes under a prefix, and its end.
+    // What pmmds adds to the application: a service, its routes under a prefix, and a server that
+    // ends in good order.
     let log = Arc::new(store.clone());
     let service = ServiceBuilder::new(log, registry, formats(), model).start().await?;
     let app = Router::new()
         .route("/", get(|| async { "The shop is open.\n" }))
         .nest("/ml", service.router());
 
-    // The address of the peer tells the admin routes who is on this machine.
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
     println!("try http://{0}/ and http://{0}/ml/docs; Ctrl-C ends it", listener.local_addr()?);
-    axum::serve(listener, app)
-        .with_graceful_shutdown(async { drop(tokio::signal::ctrl_c().await) })
-        .await?;
-
-    let account = service.shutdown().await;
+    let stop = async { drop(tokio::signal::ctrl_c().await) };
+    let account = service.serve_app(app, listener, stop).await?;
     println!("{} predictions are in the log, {} were lost", account.written, account.lost);
     Ok(())
 }

@@ -28,9 +28,51 @@ use crate::validate::{ValidationReport, Violations};
 use crate::{Error, ErrorKind};
 
 /// Version of the files of an artifact, its field `artifact_version`.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::model::{Model, ModelFormat, Task, TrainedModel};
+/// # use pmmds::record::{Batch, Row};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # #[derive(Debug)]
+/// # struct Constant(Arc<FeatureSchema>, f64);
+/// # impl Model for Constant {
+/// #     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+/// #     fn task(&self) -> Task { Task::binary() }
+/// #     fn score(&self, _: &Row) -> f64 { self.1 }
+/// # }
+/// # #[derive(Debug)]
+/// # struct ConstantFormat;
+/// # impl ModelFormat for ConstantFormat {
+/// #     fn name(&self) -> &str { "constant.v1" }
+/// #     fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, pmmds::Error> {
+/// #         let rate = std::str::from_utf8(document).ok().and_then(|text| text.parse().ok());
+/// #         let corrupt = || pmmds::Error::new(pmmds::ErrorKind::Corrupt, "constant", "no number");
+/// #         Ok(Arc::new(Constant(Arc::clone(schema), rate.ok_or_else(corrupt)?)))
+/// #     }
+/// # }
+/// # let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+/// # let data = ndarray::array![[1.0], [2.0]];
+/// # let sample = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&sample)?;
+/// # let model = Arc::new(Constant(Arc::clone(&schema), 0.25));
+/// # let trained = TrainedModel::new(model, "constant.v1", b"0.25".to_vec());
+/// # let formats: Vec<Arc<dyn ModelFormat>> = vec![Arc::new(ConstantFormat)];
+/// use pmmds::artifact::{ARTIFACT_VERSION, ModelArtifact};
+/// let files = ModelArtifact::pack(&trained, profile, &sample)?.to_files()?;
+/// let manifest: serde_json::Value = serde_json::from_slice(files.get("manifest.json").unwrap())?;
+/// assert_eq!(manifest["artifact_version"], ARTIFACT_VERSION);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const ARTIFACT_VERSION: u32 = 1;
 
 /// How far a smoke prediction may be from the one on record.
+///
+/// ```
+/// // Far below what matters for a probability, far above the rounding of another platform.
+/// assert_eq!(pmmds::artifact::SMOKE_TOLERANCE, 1e-9);
+/// ```
 pub const SMOKE_TOLERANCE: f64 = 1e-9;
 
 /// Most rows that are packed as smoke predictions.
@@ -42,6 +84,46 @@ const ARTIFACT: &str = "artifact";
 const MANIFEST: &str = "manifest.json";
 
 /// How a version came to be, for the record and for the next retraining.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::model::{Model, ModelFormat, Task, TrainedModel};
+/// # use pmmds::record::{Batch, Row};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # #[derive(Debug)]
+/// # struct Constant(Arc<FeatureSchema>, f64);
+/// # impl Model for Constant {
+/// #     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+/// #     fn task(&self) -> Task { Task::binary() }
+/// #     fn score(&self, _: &Row) -> f64 { self.1 }
+/// # }
+/// # #[derive(Debug)]
+/// # struct ConstantFormat;
+/// # impl ModelFormat for ConstantFormat {
+/// #     fn name(&self) -> &str { "constant.v1" }
+/// #     fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, pmmds::Error> {
+/// #         let rate = std::str::from_utf8(document).ok().and_then(|text| text.parse().ok());
+/// #         let corrupt = || pmmds::Error::new(pmmds::ErrorKind::Corrupt, "constant", "no number");
+/// #         Ok(Arc::new(Constant(Arc::clone(schema), rate.ok_or_else(corrupt)?)))
+/// #     }
+/// # }
+/// # let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+/// # let data = ndarray::array![[1.0], [2.0]];
+/// # let sample = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&sample)?;
+/// # let model = Arc::new(Constant(Arc::clone(&schema), 0.25));
+/// # let trained = TrainedModel::new(model, "constant.v1", b"0.25".to_vec());
+/// # let formats: Vec<Arc<dyn ModelFormat>> = vec![Arc::new(ConstantFormat)];
+/// use pmmds::artifact::{ModelArtifact, TrainingRecord};
+/// let mut training = TrainingRecord::default();
+/// training.trainer = "base_rate".to_owned();
+/// training.rows = 5_634;
+/// training.metrics.insert("roc_auc".to_owned(), 0.5);
+/// let artifact = ModelArtifact::pack(&trained, profile, &sample)?.with_training(training);
+/// assert_eq!(artifact.training().metrics["roc_auc"], 0.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -106,6 +188,58 @@ pub struct TrainingRecord {
 ///     nobody_reads_it.to_string(),
 ///     "artifact: not supported: model format \"half.v1\" cannot be read, expected one of: none",
 /// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::model::{Model, ModelFormat, Task, TrainedModel};
+/// # use pmmds::record::{Batch, Row};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # #[derive(Debug)]
+/// # struct Constant(Arc<FeatureSchema>, f64);
+/// # impl Model for Constant {
+/// #     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+/// #     fn task(&self) -> Task { Task::binary() }
+/// #     fn score(&self, _: &Row) -> f64 { self.1 }
+/// # }
+/// # #[derive(Debug)]
+/// # struct ConstantFormat;
+/// # impl ModelFormat for ConstantFormat {
+/// #     fn name(&self) -> &str { "constant.v1" }
+/// #     fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, pmmds::Error> {
+/// #         let rate = std::str::from_utf8(document).ok().and_then(|text| text.parse().ok());
+/// #         let corrupt = || pmmds::Error::new(pmmds::ErrorKind::Corrupt, "constant", "no number");
+/// #         Ok(Arc::new(Constant(Arc::clone(schema), rate.ok_or_else(corrupt)?)))
+/// #     }
+/// # }
+/// # let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+/// # let data = ndarray::array![[1.0], [2.0]];
+/// # let sample = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&sample)?;
+/// # let model = Arc::new(Constant(Arc::clone(&schema), 0.25));
+/// # let trained = TrainedModel::new(model, "constant.v1", b"0.25".to_vec());
+/// # let formats: Vec<Arc<dyn ModelFormat>> = vec![Arc::new(ConstantFormat)];
+/// use pmmds::ErrorKind;
+/// use pmmds::artifact::ModelArtifact;
+/// use pmmds::registry::ArtifactFiles;
+///
+/// let files = ModelArtifact::pack(&trained, profile.clone(), &sample)?.to_files()?;
+/// let opened = ModelArtifact::open(&files, &formats)?;
+/// assert_eq!((opened.schema(), opened.profile()), (&schema, &profile));
+/// assert_eq!(opened.model().score(&sample.row(0)), 0.25);
+/// assert!(opened.validation().is_none(), "nobody validated");
+///
+/// // One byte of the model changes on its way.
+/// let mut changed = ArtifactFiles::new();
+/// for (name, bytes) in files.iter() {
+///     let bytes = if name == "model.json" { b"0.26" } else { bytes };
+///     changed.insert(name, bytes.to_vec())?;
+/// }
+/// let error = ModelArtifact::open(&changed, &formats).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Corrupt);
+/// assert!(error.to_string().ends_with("model.json does not have the SHA-256 of its manifest"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]

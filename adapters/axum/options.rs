@@ -70,8 +70,27 @@ pub enum Scoring {
 /// use std::time::Duration;
 /// use pmmds::axum::Limits;
 ///
-/// let limits = Limits::new().concurrency(64).request_timeout(Duration::from_secs(2));
-/// assert_eq!(limits, limits.clone().queue(10_000));
+/// let seconds = Duration::from_secs;
+/// let limits = Limits::new()
+///     .body_bytes(64 << 10)
+///     .body_timeout(seconds(2))
+///     .header_timeout(seconds(2))
+///     .request_timeout(seconds(2))
+///     .commit_timeout(seconds(1)) // an answer waits for its event, and no longer
+///     .append_timeout(seconds(5))
+///     .reload_timeout(seconds(3))
+///     .probe_timeout(seconds(1))
+///     .connections(1_000)
+///     .concurrency(64) // beyond it: 503 at once
+///     .queue(10_000)
+///     .batch_rows(500)
+///     .linger(Duration::from_millis(5))
+///     .replay_entries(50_000)
+///     .replay_bytes(32 << 20)
+///     .drain_delay(seconds(5)) // for load balancers that look every few seconds
+///     .drain_timeout(seconds(20))
+///     .flush_timeout(seconds(10));
+/// assert_ne!(limits, Limits::new());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]

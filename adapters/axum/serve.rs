@@ -57,6 +57,19 @@ impl Service {
     /// # Errors
     ///
     /// As [`serve`](Self::serve).
+    ///
+    /// ```no_run
+    /// # use pmmds::axum::Service;
+    /// # async fn run(service: Service) -> Result<(), Box<dyn std::error::Error>> {
+    /// let app = ::axum::Router::new()
+    ///     .route("/", ::axum::routing::get(|| async { "The shop is open." }))
+    ///     .nest("/ml", service.router());
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    /// let stop = async { drop(tokio::signal::ctrl_c().await) };
+    /// service.serve_app(app, listener, stop).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn serve_app(
         &self,
         app: Router,

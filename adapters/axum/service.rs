@@ -31,7 +31,8 @@ pub(super) const AXUM: &str = "axum";
 /// ```no_run
 /// use std::sync::Arc;
 /// use std::time::Duration;
-/// use pmmds::axum::{RawFeatures, ServiceBuilder};
+/// use pmmds::axum::{Durability, Limits, RawFeatures, Scoring, ServiceBuilder};
+/// use pmmds::registry::Alias;
 /// # use pmmds::{log::InferenceLog, model::ModelFormat, registry::ModelRegistry};
 ///
 /// # async fn start(
@@ -40,7 +41,13 @@ pub(super) const AXUM: &str = "axum";
 /// #     formats: Vec<Arc<dyn ModelFormat>>,
 /// # ) -> Result<(), Box<dyn std::error::Error>> {
 /// let service = ServiceBuilder::new(log, registry, formats, "churn-classifier".parse()?)
-///     .raw_features(RawFeatures::Keep)
+///     .alias(Alias::production())
+///     .limits(Limits::new().concurrency(64))
+///     .durability(Durability::Committed)
+///     .raw_features(RawFeatures::Keep) // so that traffic can be trained on
+///     .scoring(Scoring::Inline)
+///     .admin_token("at least 32 characters, from a secret")
+///     .allowed_hosts(["ml.example"])
 ///     .poll_every(Duration::from_secs(30))
 ///     .start()
 ///     .await?;
@@ -317,11 +324,27 @@ impl Service {
     /// # Errors
     ///
     /// When the registry does not answer in time, has no such alias, or the version is refused.
+    ///
+    /// ```
+    /// # async fn reload(service: &pmmds::axum::Service) {
+    /// match service.reload().await {
+    ///     Ok(reloaded) => println!("now version {}", reloaded.current_version),
+    ///     Err(error) => println!("{}: {error}; the present version stays", error.code()),
+    /// }
+    /// # }
+    /// ```
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         self.state.models.reload().await
     }
 
     /// Where the events are that predictions have made.
+    ///
+    /// ```
+    /// # fn watch(service: &pmmds::axum::Service) {
+    /// let account = service.log_account();
+    /// println!("{} of {} events are written", account.written, account.accepted);
+    /// # }
+    /// ```
     #[must_use]
     pub fn log_account(&self) -> LogAccount {
         self.state.queue.account()

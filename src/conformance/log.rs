@@ -43,11 +43,10 @@ use crate::{ErrorKind, Timestamp, Window};
 /// How the suite is run; nothing that the contract says.
 ///
 /// ```
-/// use std::num::NonZeroU32;
 /// use pmmds::conformance::log::Options;
 ///
 /// // A server that keeps what earlier runs of the suite wrote.
-/// let options = Options::new().prefix("run-17").batches(NonZeroU32::new(20).unwrap());
+/// let options = Options::new().prefix("run-17").batches(20);
 /// assert_eq!(options.model("pages").as_str(), "run-17-pages");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

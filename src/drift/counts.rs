@@ -291,6 +291,24 @@ impl Counts {
     /// # Errors
     ///
     /// As [`merge`](Self::merge).
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use pmmds::drift::{Counts, Profile};
+    /// use pmmds::record::Batch;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// let data = array![[1.0], [2.0]];
+    /// let batch = Batch::from_array(&schema, data.view())?;
+    /// let profile = Profile::fit(&batch)?;
+    ///
+    /// // One row of the window was kept as codes; its batch of two rows has a summary.
+    /// let mut window = Counts::empty(&profile);
+    /// window.observe_codes(&profile.encode(&batch.row(0), 0.5));
+    /// window.merge_summaries(&Counts::of(&profile, &batch, None)?)?;
+    /// assert_eq!((window.rows(), window.summarised()), (1, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn merge_summaries(&mut self, other: &Self) -> Result<(), NotComparable> {
         let mut whole = self.clone();
         whole.merge(other)?;

@@ -28,6 +28,37 @@ use crate::{Error, Timestamp, Window};
 pub use rules::{DecisionStep, Rules};
 
 /// One look of the monitor at one window.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::ledger::*;
+/// # use pmmds::memory::MemoryLedger;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::Timestamp;
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let ledger = MemoryLedger::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let data = ndarray::Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+/// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+/// # let report = pmmds::drift::DriftDetector::default().compare(&batch, &batch)?;
+/// # let window = pmmds::Window::before(noon, Duration::from_secs(86_400))?;
+/// let run = DriftRun {
+///     id: Uuid::from_u128(1),
+///     model: model.clone(),
+///     version: VersionId::FIRST,
+///     window,
+///     created_at: noon,
+///     report,
+/// };
+/// ledger.record_drift_run(&run).await?;
+/// assert_eq!(ledger.drift_run(run.id).await?, run);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DriftRun {
     /// names the run
@@ -45,6 +76,40 @@ pub struct DriftRun {
 }
 
 /// The reference that a version's profile was made of.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::ledger::*;
+/// # use pmmds::memory::MemoryLedger;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::Timestamp;
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let ledger = MemoryLedger::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let data = ndarray::Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+/// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+/// # let report = pmmds::drift::DriftDetector::default().compare(&batch, &batch)?;
+/// # let window = pmmds::Window::before(noon, Duration::from_secs(86_400))?;
+/// # let profile = pmmds::drift::Profile::fit(&batch)?;
+/// let reference = ReferenceDataset {
+///     name: format!("{model}-v1"),
+///     model: model.clone(),
+///     version: VersionId::FIRST,
+///     rows: profile.rows(),
+///     features: 1,
+///     profile: profile.fingerprint(),
+///     data: None,
+///     created_at: noon,
+/// };
+/// ledger.record_reference(&reference).await?;
+/// assert_eq!(ledger.references(&model).await?, [reference]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReferenceDataset {
     /// names the data set, uniquely
@@ -66,6 +131,43 @@ pub struct ReferenceDataset {
 }
 
 /// Something that a person was told about.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::ledger::*;
+/// # use pmmds::memory::MemoryLedger;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::Timestamp;
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let ledger = MemoryLedger::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # use pmmds::drift::Severity;
+/// # let alert = Alert {
+/// #     id: Uuid::from_u128(1),
+/// #     model: model.clone(),
+/// #     version: VersionId::FIRST,
+/// #     key: "drift".to_owned(),
+/// #     drift_run: Uuid::from_u128(2),
+/// #     last_run: Uuid::from_u128(2),
+/// #     severity: Severity::Major,
+/// #     message: "1 of 1 features drifted: x (PSI 0.69)".to_owned(),
+/// #     features: vec!["x".to_owned()],
+/// #     opened_at: noon,
+/// #     acknowledged_at: None,
+/// #     action_taken: None,
+/// #     retraining_run: None,
+/// #     quiet_runs: 0,
+/// #     resolved_at: None,
+/// # };
+/// let opened = ledger.open_alert(&alert).await?;
+/// assert_eq!((opened.key.as_str(), opened.resolved_at), ("drift", None));
+/// println!("{}: {}", opened.severity.word(), opened.message);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// names the alert
@@ -102,6 +204,12 @@ pub struct Alert {
 }
 
 /// What made a retraining run start.
+///
+/// ```
+/// use pmmds::ledger::Trigger;
+/// assert_eq!(serde_json::to_string(&Trigger::Scheduled)?, r#""scheduled""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -115,6 +223,13 @@ pub enum Trigger {
 }
 
 /// How far a retraining run has come.
+///
+/// ```
+/// use pmmds::ledger::RunState;
+/// assert_eq!(RunState::Skipped.as_str(), "skipped");
+/// assert_eq!(serde_json::to_string(&RunState::Skipped)?, r#""skipped""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -146,6 +261,50 @@ impl RunState {
 }
 
 /// One attempt to make a better version.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::ledger::*;
+/// # use pmmds::memory::MemoryLedger;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::Timestamp;
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let ledger = MemoryLedger::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # use std::collections::BTreeMap;
+/// let run = RetrainingRun {
+///     id: Uuid::from_u128(1),
+///     model: model.clone(),
+///     trigger: Trigger::Manual,
+///     alert: None,
+///     drift_run: None,
+///     state: RunState::Running,
+///     step: "gather data".to_owned(),
+///     attempts: 1,
+///     data: None,
+///     challenger: None,
+///     decision: None,
+///     promoted: None,
+///     message: None,
+///     details: BTreeMap::new(),
+///     started_at: noon,
+///     finished_at: None,
+/// };
+/// ledger.record_retraining_run(&run, None).await?;
+/// let done = RetrainingRun {
+///     state: RunState::Skipped,
+///     message: Some("NoNewData: a run before was on the same rows".to_owned()),
+///     finished_at: Some(noon),
+///     ..run
+/// };
+/// ledger.record_retraining_run(&done, None).await?;
+/// assert_eq!(ledger.retraining_runs(&model, None, 10).await?.items, [done]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RetrainingRun {
     /// names the run, also in the registry
@@ -183,6 +342,12 @@ pub struct RetrainingRun {
 }
 
 /// What kind of change of the production alias a decision is about.
+///
+/// ```
+/// use pmmds::ledger::DecisionKind;
+/// assert_eq!(serde_json::to_string(&DecisionKind::Rollback)?, r#""rollback""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -196,6 +361,11 @@ pub enum DecisionKind {
 }
 
 /// How far a decision has been carried out.
+///
+/// ```
+/// use pmmds::ledger::DecisionState;
+/// assert_eq!(DecisionState::Intended.as_str(), "intended");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -221,6 +391,40 @@ impl DecisionState {
 }
 
 /// A decision about the production alias.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::ledger::*;
+/// # use pmmds::memory::MemoryLedger;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::Timestamp;
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let ledger = MemoryLedger::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// let decision = PromotionDecision {
+///     id: Uuid::from_u128(1),
+///     model: model.clone(),
+///     kind: DecisionKind::Rollback,
+///     champion: VersionId::new(2),
+///     challenger: VersionId::FIRST,
+///     promoted: true,
+///     reason: "Rolled back from v2 to v1: complaints.".to_owned(),
+///     state: DecisionState::Intended,
+///     retraining_run: None,
+///     record: None,
+///     created_at: noon,
+///     updated_at: noon,
+/// };
+/// ledger.record_decision(&decision, None).await?; // before the alias moves
+/// let done = PromotionDecision { state: DecisionState::Done, ..decision };
+/// ledger.record_decision(&done, None).await?; // after it was seen to have moved
+/// assert_eq!(ledger.decision(done.id).await?.state, DecisionState::Done);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PromotionDecision {
     /// names the decision
@@ -250,6 +454,28 @@ pub struct PromotionDecision {
 }
 
 /// A turn at something that only one may do at a time.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::ledger::*;
+/// # use pmmds::memory::MemoryLedger;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::Timestamp;
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let ledger = MemoryLedger::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// let minute = Duration::from_secs(60);
+/// let lease = ledger.acquire_lease("promote/churn", "replica-1", minute).await?.unwrap();
+/// assert_eq!(lease.expires_at, noon.saturating_add(minute));
+/// ledger.release_lease(&lease).await?;
+/// let next = ledger.acquire_lease("promote/churn", "replica-2", minute).await?.unwrap();
+/// assert!(next.token > lease.token);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// what it is about
@@ -263,6 +489,41 @@ pub struct Lease {
 }
 
 /// Keeps drift runs and references.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::ledger::*;
+/// # use pmmds::memory::MemoryLedger;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::Timestamp;
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let ledger = MemoryLedger::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let data = ndarray::Array2::from_shape_fn((1000, 1), |(i, _)| i as f64);
+/// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+/// # let report = pmmds::drift::DriftDetector::default().compare(&batch, &batch)?;
+/// # let window = pmmds::Window::before(noon, Duration::from_secs(86_400))?;
+/// let store: &dyn DriftStore = &ledger;
+/// let run = DriftRun {
+///     id: Uuid::from_u128(1),
+///     model: model.clone(),
+///     version: VersionId::FIRST,
+///     window,
+///     created_at: noon,
+///     report,
+/// };
+/// store.record_drift_run(&run).await?;
+/// // The same window is on record once: a second look gets the first one.
+/// let again = DriftRun { id: Uuid::from_u128(2), ..run.clone() };
+/// assert_eq!(store.record_drift_run(&again).await?.id, run.id);
+/// assert_eq!(store.drift_runs(&model, None, 10).await?.items, [run]);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait DriftStore: Debug + Send + Sync {
     /// Stores a run, once by id, and once for a model, version, window and profile: a second one
@@ -288,6 +549,51 @@ pub trait DriftStore: Debug + Send + Sync {
 }
 
 /// Keeps alerts.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::ledger::*;
+/// # use pmmds::memory::MemoryLedger;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::Timestamp;
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let ledger = MemoryLedger::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # use pmmds::drift::Severity;
+/// # let alert = Alert {
+/// #     id: Uuid::from_u128(1),
+/// #     model: model.clone(),
+/// #     version: VersionId::FIRST,
+/// #     key: "drift".to_owned(),
+/// #     drift_run: Uuid::from_u128(2),
+/// #     last_run: Uuid::from_u128(2),
+/// #     severity: Severity::Major,
+/// #     message: "1 of 1 features drifted: x (PSI 0.69)".to_owned(),
+/// #     features: vec!["x".to_owned()],
+/// #     opened_at: noon,
+/// #     acknowledged_at: None,
+/// #     action_taken: None,
+/// #     retraining_run: None,
+/// #     quiet_runs: 0,
+/// #     resolved_at: None,
+/// # };
+/// let store: &dyn AlertStore = &ledger;
+/// store.open_alert(&alert).await?;
+/// let again = Alert { id: Uuid::from_u128(9), ..alert.clone() };
+/// assert_eq!(store.open_alert(&again).await?.id, alert.id, "one is open");
+///
+/// let seen = store.acknowledge_alert(alert.id, Some("asked marketing"), noon).await?;
+/// assert_eq!(seen.acknowledged_at, Some(noon));
+/// // A monitor that has read the alert before undoes nothing.
+/// store.update_alert(&Alert { quiet_runs: 1, ..alert }).await?;
+/// let open = &store.open_alerts(&model).await?[0];
+/// assert_eq!((open.quiet_runs, open.action_taken.as_deref()), (1, Some("asked marketing")));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait AlertStore: Debug + Send + Sync {
     /// Opens `alert`, unless one with the same model, version and key is open, or one with its id
@@ -327,6 +633,45 @@ pub trait AlertStore: Debug + Send + Sync {
 }
 
 /// Keeps retraining runs and promotion decisions.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::ledger::*;
+/// # use pmmds::memory::MemoryLedger;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::Timestamp;
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let ledger = MemoryLedger::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// let decision = PromotionDecision {
+///     id: Uuid::from_u128(1),
+///     model: model.clone(),
+///     kind: DecisionKind::Rollback,
+///     champion: VersionId::new(2),
+///     challenger: VersionId::FIRST,
+///     promoted: true,
+///     reason: "Rolled back from v2 to v1: complaints.".to_owned(),
+///     state: DecisionState::Intended,
+///     retraining_run: None,
+///     record: None,
+///     created_at: noon,
+///     updated_at: noon,
+/// };
+/// let store: &dyn DecisionStore = &ledger;
+/// let done = PromotionDecision { state: DecisionState::Done, ..decision };
+/// store.record_decision(&done, None).await?;
+/// let other = PromotionDecision { reason: "Something else.".to_owned(), ..done.clone() };
+/// assert_eq!(
+///     store.record_decision(&other, None).await.unwrap_err().to_string(),
+///     "memory ledger: conflict: decision 00000000-0000-0000-0000-000000000001 is done and does not \
+///      change",
+/// );
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait DecisionStore: Debug + Send + Sync {
     /// Stores a run, or replaces the one with the same id. With a lease:
@@ -371,6 +716,30 @@ pub trait DecisionStore: Debug + Send + Sync {
 }
 
 /// Gives turns.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::ledger::*;
+/// # use pmmds::memory::MemoryLedger;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::Timestamp;
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let ledger = MemoryLedger::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// let store: &dyn LeaseStore = &ledger;
+/// let minute = Duration::from_secs(60);
+/// let ours = store.acquire_lease("monitor", "replica-1", minute).await?.unwrap();
+/// assert_eq!(store.acquire_lease("monitor", "replica-2", minute).await?, None);
+/// assert_eq!(store.lease("monitor").await?.unwrap().owner, "replica-1");
+/// // The same owner renews, under the same token.
+/// let renewed = store.acquire_lease("monitor", "replica-1", minute).await?.unwrap();
+/// assert_eq!(renewed.token, ours.token);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait LeaseStore: Debug + Send + Sync {
     /// Takes the lease `name` for `length`, if it is free, expired, or still `owner`'s (which
@@ -408,6 +777,25 @@ pub trait LeaseStore: Debug + Send + Sync {
 /// takes alike. Run `pmmds::conformance::ledger` (feature
 /// `conformance`) on the implementation; the in-memory one in [`memory`](crate::memory) is the
 /// reference.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::ledger::*;
+/// # use pmmds::memory::MemoryLedger;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::Timestamp;
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let ledger = MemoryLedger::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// let ledger: &dyn Ledger = &ledger;
+/// assert!(ledger.open_alerts(&model).await?.is_empty());
+/// assert!(ledger.decisions(&model, None, 10).await?.items.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 pub trait Ledger: DriftStore + AlertStore + DecisionStore + LeaseStore {}
 
 impl<T: DriftStore + AlertStore + DecisionStore + LeaseStore + ?Sized> Ledger for T {}

@@ -10,6 +10,33 @@ use super::{Alert, DecisionState, Lease, PromotionDecision};
 use crate::{Error, ErrorKind, Timestamp};
 
 /// What [`DecisionStore::record_decision`](super::DecisionStore::record_decision) has left to do.
+///
+/// ```
+/// # use pmmds::ledger::{DecisionKind, PromotionDecision};
+/// use pmmds::ledger::{DecisionState, DecisionStep, Rules};
+/// # let noon: pmmds::Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let intended = PromotionDecision {
+/// #     id: uuid::Uuid::from_u128(1),
+/// #     model: "churn".parse()?,
+/// #     kind: DecisionKind::Promotion,
+/// #     champion: None,
+/// #     challenger: pmmds::registry::VersionId::FIRST,
+/// #     promoted: true,
+/// #     reason: "First model v1 promoted.".to_owned(),
+/// #     state: DecisionState::Intended,
+/// #     retraining_run: None,
+/// #     record: None,
+/// #     created_at: noon,
+/// #     updated_at: noon,
+/// # };
+/// let rules = Rules::new("mine");
+/// let done = PromotionDecision { state: DecisionState::Done, ..intended.clone() };
+/// assert_eq!(rules.decision(None, &intended)?, DecisionStep::Write);
+/// assert_eq!(rules.decision(Some(&intended), &done)?, DecisionStep::Write);
+/// assert_eq!(rules.decision(Some(&done), &done)?, DecisionStep::Keep);
+/// assert!(rules.decision(Some(&done), &intended).is_err(), "done is done");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecisionStep {

@@ -20,7 +20,8 @@ pub(super) const SIGNALS_KEY: &str = "signals";
 /// ```
 /// use pmmds::lifecycle::AlertRules;
 /// // Hourly looks at a window of 24 hours overlap: one quiet look proves little.
-/// let rules = AlertRules::default().resolve_after(3).prediction_drift(false);
+/// let rules = AlertRules::default().open_after(2).resolve_after(3).prediction_drift(false);
+/// assert_ne!(rules, rules.enabled(false));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]

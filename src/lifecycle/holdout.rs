@@ -161,6 +161,16 @@ impl Holdout {
     }
 
     /// Whether the share is one that leaves rows on both sides.
+    ///
+    /// ```
+    /// use pmmds::lifecycle::{Holdout, Side};
+    /// let key = || "2026".to_owned();
+    /// assert!(Holdout::Hash { share: 0.2, key: key() }.is_valid());
+    /// assert!(!Holdout::Hash { share: 1.0, key: key() }.is_valid(), "nothing to train on");
+    /// let half = Holdout::Hash { share: 0.5, key: key() };
+    /// let sides: Vec<Side> = (0..100).map(|n| half.side_of_entity(&format!("customer {n}"))).collect();
+    /// assert!(sides.contains(&Side::Train) && sides.contains(&Side::Holdout));
+    /// ```
     #[must_use]
     pub fn is_valid(&self) -> bool {
         let (Self::Hash { share, .. } | Self::Time { share, .. }) = self;

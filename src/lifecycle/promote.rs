@@ -161,6 +161,45 @@ impl Promotion {
     ///
     /// [`Conflict`](ErrorKind::Conflict) when another version is in production, and as
     /// [`rollback`](Self::rollback).
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::time::Duration;
+    /// # use pmmds::Timestamp;
+    /// # use pmmds::lifecycle::Promotion;
+    /// # use pmmds::memory::{MemoryLedger, MemoryLog, MemoryRegistry};
+    /// # use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry};
+    /// # #[derive(Debug, Default)]
+    /// # struct Counting(std::sync::atomic::AtomicU64);
+    /// # impl pmmds::lifecycle::Environment for Counting {
+    /// #     fn new_id(&self) -> uuid::Uuid {
+    /// #         let number = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    /// #         uuid::Uuid::from_u128(number.into())
+    /// #     }
+    /// #     fn elapsed(&self) -> Duration { Duration::ZERO }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let registry = Arc::new(MemoryRegistry::new());
+    /// # let log = Arc::new(MemoryLog::with_clock(|| Timestamp::EPOCH));
+    /// # let ledger = Arc::new(MemoryLedger::with_clock(|| Timestamp::EPOCH));
+    /// # let environment = Arc::new(Counting::default());
+    /// # let promotion = Promotion::new(registry.clone(), log, ledger, environment, "replica-1");
+    /// # let (model, production) = (ModelName::new("churn")?, Alias::production());
+    /// # let first = registry.register(&model, "by-hand-1", &ArtifactFiles::new()).await?.version;
+    /// # registry.set_alias(&model, &production, first, None).await?;
+    /// use pmmds::ErrorKind;
+    /// # let second = registry.register(&model, "by-hand-2", &ArtifactFiles::new()).await?.version;
+    /// # promotion.reconcile(&model).await?;
+    /// # registry.set_alias(&model, &production, second, Some(first)).await?;
+    /// // Two people press the same button.
+    /// assert!(promotion.rollback_from(&model, second, "complaints").await?.promoted);
+    /// let again = promotion.rollback_from(&model, second, "complaints").await.unwrap_err();
+    /// assert_eq!(again.kind(), ErrorKind::Conflict);
+    /// assert_eq!(promotion.champion(&model).await?, Some(first));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn rollback_from(
         &self,
         model: &ModelName,
@@ -195,6 +234,40 @@ impl Promotion {
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) when nothing is in production.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::time::Duration;
+    /// # use pmmds::Timestamp;
+    /// # use pmmds::lifecycle::Promotion;
+    /// # use pmmds::memory::{MemoryLedger, MemoryLog, MemoryRegistry};
+    /// # use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry};
+    /// # #[derive(Debug, Default)]
+    /// # struct Counting(std::sync::atomic::AtomicU64);
+    /// # impl pmmds::lifecycle::Environment for Counting {
+    /// #     fn new_id(&self) -> uuid::Uuid {
+    /// #         let number = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    /// #         uuid::Uuid::from_u128(number.into())
+    /// #     }
+    /// #     fn elapsed(&self) -> Duration { Duration::ZERO }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let registry = Arc::new(MemoryRegistry::new());
+    /// # let log = Arc::new(MemoryLog::with_clock(|| Timestamp::EPOCH));
+    /// # let ledger = Arc::new(MemoryLedger::with_clock(|| Timestamp::EPOCH));
+    /// # let environment = Arc::new(Counting::default());
+    /// # let promotion = Promotion::new(registry.clone(), log, ledger, environment, "replica-1");
+    /// # let (model, production) = (ModelName::new("churn")?, Alias::production());
+    /// # let first = registry.register(&model, "by-hand-1", &ArtifactFiles::new()).await?.version;
+    /// # registry.set_alias(&model, &production, first, None).await?;
+    /// use pmmds::lifecycle::PINNED_TAG;
+    /// let version = promotion.pin(&model, "audit until May").await?;
+    /// assert_eq!(registry.get(&model, version).await?.tags[PINNED_TAG], "audit until May");
+    /// promotion.pin(&model, "").await?; // and may be replaced again
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn pin(&self, model: &ModelName, reason: &str) -> Result<VersionId, Error> {
         let version = self.champion(model).await?.ok_or_else(|| nothing_served(model))?;
         self.registry.tag(model, version, PINNED_TAG, reason).await?;

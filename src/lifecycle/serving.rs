@@ -14,6 +14,54 @@ use crate::{Error, ErrorKind};
 /// A model version, verified and ready to serve.
 ///
 /// Immutable: a reload makes a new one, and every request sees exactly one of them.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::model::{Model, ModelFormat, Task, TrainedModel};
+/// # use pmmds::record::{Batch, Row};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # #[derive(Debug)]
+/// # struct Constant(Arc<FeatureSchema>, f64);
+/// # impl Model for Constant {
+/// #     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+/// #     fn task(&self) -> Task { Task::binary() }
+/// #     fn score(&self, _: &Row) -> f64 { self.1 }
+/// # }
+/// # #[derive(Debug)]
+/// # struct ConstantFormat;
+/// # impl ModelFormat for ConstantFormat {
+/// #     fn name(&self) -> &str { "constant.v1" }
+/// #     fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, pmmds::Error> {
+/// #         let rate = std::str::from_utf8(document).ok().and_then(|text| text.parse().ok());
+/// #         let corrupt = || pmmds::Error::new(pmmds::ErrorKind::Corrupt, "constant", "no number");
+/// #         Ok(Arc::new(Constant(Arc::clone(schema), rate.ok_or_else(corrupt)?)))
+/// #     }
+/// # }
+/// # let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+/// # let data = ndarray::array![[1.0], [2.0]];
+/// # let sample = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&sample)?;
+/// # let model = Arc::new(Constant(Arc::clone(&schema), 0.25));
+/// # let trained = TrainedModel::new(model, "constant.v1", b"0.25".to_vec());
+/// # let formats: Vec<Arc<dyn ModelFormat>> = vec![Arc::new(ConstantFormat)];
+/// use pmmds::artifact::ModelArtifact;
+/// use pmmds::lifecycle::ServingModel;
+/// use pmmds::registry::VersionId;
+/// use pmmds::validate::FeatureValidator;
+///
+/// let artifact = ModelArtifact::pack(&trained, profile, &sample)?;
+/// let digest = artifact.to_files()?.digest();
+/// let serving = ServingModel::new("churn".parse()?, VersionId::FIRST, digest, artifact);
+/// assert_eq!((serving.name().as_str(), serving.version().number()), ("churn", 1));
+/// assert_eq!(serving.validator().schema(), &**serving.schema());
+///
+/// let (prediction, codes) = serving.predict(&sample.row(0))?;
+/// assert_eq!(prediction.score(), serving.model().score(&sample.row(0)));
+/// assert!(serving.profile().accepts(&codes));
+/// assert_eq!((serving.digest(), serving.artifact().validation()), (digest, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ServingModel {
     name: ModelName,
@@ -102,6 +150,59 @@ impl ServingModel {
 ///
 /// Whatever kept the version from being resolved, fetched or verified. The caller goes on serving
 /// what it has.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::model::{Model, ModelFormat, Task, TrainedModel};
+/// # use pmmds::record::{Batch, Row};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # #[derive(Debug)]
+/// # struct Constant(Arc<FeatureSchema>, f64);
+/// # impl Model for Constant {
+/// #     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+/// #     fn task(&self) -> Task { Task::binary() }
+/// #     fn score(&self, _: &Row) -> f64 { self.1 }
+/// # }
+/// # #[derive(Debug)]
+/// # struct ConstantFormat;
+/// # impl ModelFormat for ConstantFormat {
+/// #     fn name(&self) -> &str { "constant.v1" }
+/// #     fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, pmmds::Error> {
+/// #         let rate = std::str::from_utf8(document).ok().and_then(|text| text.parse().ok());
+/// #         let corrupt = || pmmds::Error::new(pmmds::ErrorKind::Corrupt, "constant", "no number");
+/// #         Ok(Arc::new(Constant(Arc::clone(schema), rate.ok_or_else(corrupt)?)))
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+/// # let data = ndarray::array![[1.0], [2.0]];
+/// # let sample = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&sample)?;
+/// # let model = Arc::new(Constant(Arc::clone(&schema), 0.25));
+/// # let trained = TrainedModel::new(model, "constant.v1", b"0.25".to_vec());
+/// # let formats: Vec<Arc<dyn ModelFormat>> = vec![Arc::new(ConstantFormat)];
+/// use pmmds::artifact::ModelArtifact;
+/// use pmmds::lifecycle::load;
+/// use pmmds::memory::MemoryRegistry;
+/// use pmmds::registry::{Alias, ModelName, ModelRegistry};
+///
+/// let (registry, model) = (MemoryRegistry::new(), ModelName::new("churn")?);
+/// let production = Alias::production();
+/// assert!(load(&registry, &formats, &model, &production).await?.is_none(), "certainly none");
+///
+/// let files = ModelArtifact::pack(&trained, profile, &sample)?.to_files()?;
+/// let version = registry.register(&model, "run-1", &files).await?.version;
+/// registry.set_alias(&model, &production, version, None).await?;
+/// let serving = load(&registry, &formats, &model, &production).await?.unwrap();
+/// assert_eq!(serving.version(), version);
+///
+/// registry.take_down(); // an outage is never "none"
+/// assert!(load(&registry, &formats, &model, &production).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
 pub async fn load(
     registry: &dyn ModelRegistry,
     formats: &[Arc<dyn ModelFormat>],
@@ -125,6 +226,48 @@ pub async fn load(
 /// # Errors
 ///
 /// [`Conflict`](ErrorKind::Conflict) when the schemas differ.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::model::{Model, ModelFormat, Task, TrainedModel};
+/// # use pmmds::record::{Batch, Row};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # #[derive(Debug)]
+/// # struct Constant(Arc<FeatureSchema>, f64);
+/// # impl Model for Constant {
+/// #     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+/// #     fn task(&self) -> Task { Task::binary() }
+/// #     fn score(&self, _: &Row) -> f64 { self.1 }
+/// # }
+/// # #[derive(Debug)]
+/// # struct ConstantFormat;
+/// # impl ModelFormat for ConstantFormat {
+/// #     fn name(&self) -> &str { "constant.v1" }
+/// #     fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, pmmds::Error> {
+/// #         let rate = std::str::from_utf8(document).ok().and_then(|text| text.parse().ok());
+/// #         let corrupt = || pmmds::Error::new(pmmds::ErrorKind::Corrupt, "constant", "no number");
+/// #         Ok(Arc::new(Constant(Arc::clone(schema), rate.ok_or_else(corrupt)?)))
+/// #     }
+/// # }
+/// # let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+/// # let data = ndarray::array![[1.0], [2.0]];
+/// # let sample = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&sample)?;
+/// # let model = Arc::new(Constant(Arc::clone(&schema), 0.25));
+/// # let trained = TrainedModel::new(model, "constant.v1", b"0.25".to_vec());
+/// # let formats: Vec<Arc<dyn ModelFormat>> = vec![Arc::new(ConstantFormat)];
+/// use pmmds::artifact::ModelArtifact;
+/// use pmmds::lifecycle::{ServingModel, check_same_schema};
+/// use pmmds::registry::VersionId;
+/// let artifact = ModelArtifact::pack(&trained, profile, &sample)?;
+/// let digest = artifact.to_files()?.digest();
+/// let version = |number| VersionId::new(number).unwrap();
+/// let first = ServingModel::new("churn".parse()?, version(1), digest, artifact.clone());
+/// let second = ServingModel::new("churn".parse()?, version(2), digest, artifact);
+/// assert!(check_same_schema(&first, &second).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn check_same_schema(present: &ServingModel, next: &ServingModel) -> Result<(), Error> {
     let (old, new) = (present.schema().fingerprint(), next.schema().fingerprint());
     if old == new {

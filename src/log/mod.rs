@@ -25,6 +25,13 @@ use crate::{Error, Timestamp, Window};
 pub use rules::{OutcomeStep, Rules, extent};
 
 /// Names a batch for ever: a batch that is sent again has the same id.
+///
+/// ```
+/// use pmmds::log::BatchId;
+/// use uuid::Uuid;
+/// let id = BatchId(Uuid::from_u128(7)); // made once, before the first attempt
+/// assert_eq!(id.to_string(), "00000000-0000-0000-0000-000000000007");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BatchId(pub Uuid);
@@ -36,6 +43,24 @@ impl fmt::Display for BatchId {
 }
 
 /// One answered prediction.
+///
+/// ```
+/// use std::time::Duration;
+/// use pmmds::drift::Codes;
+/// use pmmds::log::InferenceEvent;
+/// use pmmds::model::Task;
+/// use pmmds::Timestamp;
+/// use uuid::Uuid;
+///
+/// let id = Uuid::from_u128(7); // a service makes a UUIDv7
+/// let prediction = Task::binary().prediction(0.7)?;
+/// let codes = Codes::from_bytes([3, 1]); // `profile.encode(&row, prediction.score())`
+/// let latency = Duration::from_nanos(51_700);
+/// let event = InferenceEvent::new(id, id, Timestamp::EPOCH, prediction, latency, codes)
+///     .with_features(r#"{"tenure":12,"plan":"gold"}"#.to_owned());
+/// assert_eq!(event.latency, Duration::from_micros(51));
+/// # Ok::<(), pmmds::model::InvalidScore>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct InferenceEvent {
@@ -139,6 +164,28 @@ impl EventBatch {
     }
 
     /// Counts a refused request.
+    ///
+    /// ```
+    /// # use pmmds::drift::Profile;
+    /// use pmmds::log::{BatchId, EventBatch};
+    /// use pmmds::record::{Batch, decode_row};
+    /// use pmmds::registry::VersionId;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// use pmmds::validate::Violations;
+    /// use uuid::Uuid;
+    /// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0]];
+    /// # let profile = Profile::fit(&Batch::from_array(&schema, data.view())?)?;
+    /// let id = BatchId(Uuid::from_u128(1));
+    /// let mut batch = EventBatch::new(id, "churn".parse()?, VersionId::FIRST, &profile);
+    /// assert!(batch.is_empty());
+    /// let mut problems = Violations::new();
+    /// decode_row(&schema, br#"{"x": "one"}"#, &mut problems)?;
+    /// batch.push_rejected(&schema, &problems);
+    /// assert!(!batch.is_empty() && batch.events().is_empty());
+    /// assert_eq!(batch.counts().rejected_requests(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn push_rejected(&mut self, schema: &FeatureSchema, violations: &Violations) {
         self.counts.observe_rejected(schema, violations);
     }
@@ -201,6 +248,45 @@ impl EventBatch {
 }
 
 /// Whether a batch was written now or had been before.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::log::{BatchId, EventBatch, InferenceEvent};
+/// # use pmmds::memory::MemoryLog;
+/// # use pmmds::model::Task;
+/// # use pmmds::record::Batch;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # use pmmds::{Timestamp, Window};
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0]];
+/// # let rows = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&rows)?;
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let day = Window::new(noon, noon.saturating_add(Duration::from_secs(86_400)))?;
+/// # let log = MemoryLog::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # let mut batch =
+/// #     EventBatch::new(BatchId(Uuid::from_u128(1)), model.clone(), VersionId::FIRST, &profile);
+/// # for number in 0..3 {
+/// #     let (row, id) = (rows.row(number), Uuid::from_u128(number as u128));
+/// #     let prediction = Task::binary().prediction(0.7)?;
+/// #     let codes = profile.encode(&row, prediction.score());
+/// #     let event = InferenceEvent::new(id, id, noon, prediction, Duration::ZERO, codes)
+/// #         .with_features(row.to_json(&schema));
+/// #     batch.push(&profile, &row, event);
+/// # }
+/// use pmmds::log::{Appended, InferenceLog};
+/// assert_eq!(log.append(&batch).await?, Appended::Written);
+/// // The acknowledgement was lost, so it is sent again.
+/// assert_eq!(log.append(&batch).await?, Appended::AlreadyThere);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Appended {
@@ -211,6 +297,15 @@ pub enum Appended {
 }
 
 /// Ground truth that arrived later, joined to its prediction by request id.
+///
+/// ```
+/// use pmmds::log::Outcome;
+/// let outcome: Outcome = serde_json::from_str(
+///     r#"{"request_id": "00000000-0000-0000-0000-000000000007", "outcome": 1, "observed_at": null}"#,
+/// )?;
+/// assert_eq!((outcome.outcome, outcome.observed_at), (1.0, None));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// the request that it is about
@@ -222,6 +317,45 @@ pub struct Outcome {
 }
 
 /// What became of recorded outcomes.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::log::{BatchId, EventBatch, InferenceEvent};
+/// # use pmmds::memory::MemoryLog;
+/// # use pmmds::model::Task;
+/// # use pmmds::record::Batch;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # use pmmds::{Timestamp, Window};
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0]];
+/// # let rows = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&rows)?;
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let day = Window::new(noon, noon.saturating_add(Duration::from_secs(86_400)))?;
+/// # let log = MemoryLog::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # let mut batch =
+/// #     EventBatch::new(BatchId(Uuid::from_u128(1)), model.clone(), VersionId::FIRST, &profile);
+/// # for number in 0..3 {
+/// #     let (row, id) = (rows.row(number), Uuid::from_u128(number as u128));
+/// #     let prediction = Task::binary().prediction(0.7)?;
+/// #     let codes = profile.encode(&row, prediction.score());
+/// #     let event = InferenceEvent::new(id, id, noon, prediction, Duration::ZERO, codes)
+/// #         .with_features(row.to_json(&schema));
+/// #     batch.push(&profile, &row, event);
+/// # }
+/// use pmmds::log::{InferenceLog, Outcome};
+/// let outcome = |outcome| Outcome { request_id: Uuid::from_u128(0), outcome, observed_at: None };
+/// let receipt = log.record_outcomes(&[outcome(1.0), outcome(1.0), outcome(0.0)]).await?;
+/// assert_eq!((receipt.recorded, receipt.unchanged, receipt.corrected), (1, 1, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct OutcomeReceipt {
     /// outcomes that were new
@@ -233,6 +367,51 @@ pub struct OutcomeReceipt {
 }
 
 /// Where the next page begins: after this moment and id, in the order of time.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::log::{BatchId, EventBatch, InferenceEvent};
+/// # use pmmds::memory::MemoryLog;
+/// # use pmmds::model::Task;
+/// # use pmmds::record::Batch;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # use pmmds::{Timestamp, Window};
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0]];
+/// # let rows = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&rows)?;
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let day = Window::new(noon, noon.saturating_add(Duration::from_secs(86_400)))?;
+/// # let log = MemoryLog::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # let mut batch =
+/// #     EventBatch::new(BatchId(Uuid::from_u128(1)), model.clone(), VersionId::FIRST, &profile);
+/// # for number in 0..3 {
+/// #     let (row, id) = (rows.row(number), Uuid::from_u128(number as u128));
+/// #     let prediction = Task::binary().prediction(0.7)?;
+/// #     let codes = profile.encode(&row, prediction.score());
+/// #     let event = InferenceEvent::new(id, id, noon, prediction, Duration::ZERO, codes)
+/// #         .with_features(row.to_json(&schema));
+/// #     batch.push(&profile, &row, event);
+/// # }
+/// use pmmds::log::InferenceLog;
+/// log.append(&batch).await?;
+/// let (mut after, mut seen) = (None, 0);
+/// loop {
+///     let page = log.scan(&model, day, after, 2).await?;
+///     seen += page.items.len();
+///     let Some(next) = page.next else { break };
+///     after = Some(next);
+/// }
+/// assert_eq!(seen, 3);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cursor {
     /// moment of the last item of the page before
@@ -242,6 +421,46 @@ pub struct Cursor {
 }
 
 /// Some items, and where to go on.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::log::{BatchId, EventBatch, InferenceEvent};
+/// # use pmmds::memory::MemoryLog;
+/// # use pmmds::model::Task;
+/// # use pmmds::record::Batch;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # use pmmds::{Timestamp, Window};
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0]];
+/// # let rows = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&rows)?;
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let day = Window::new(noon, noon.saturating_add(Duration::from_secs(86_400)))?;
+/// # let log = MemoryLog::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # let mut batch =
+/// #     EventBatch::new(BatchId(Uuid::from_u128(1)), model.clone(), VersionId::FIRST, &profile);
+/// # for number in 0..3 {
+/// #     let (row, id) = (rows.row(number), Uuid::from_u128(number as u128));
+/// #     let prediction = Task::binary().prediction(0.7)?;
+/// #     let codes = profile.encode(&row, prediction.score());
+/// #     let event = InferenceEvent::new(id, id, noon, prediction, Duration::ZERO, codes)
+/// #         .with_features(row.to_json(&schema));
+/// #     batch.push(&profile, &row, event);
+/// # }
+/// use pmmds::log::InferenceLog;
+/// log.append(&batch).await?;
+/// let page = log.scan(&model, day, None, 2).await?;
+/// assert_eq!(page.items.len(), 2);
+/// assert!(page.next.is_some(), "there is one more");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     /// the items, in order
@@ -251,6 +470,49 @@ pub struct Page<T> {
 }
 
 /// The counts of a window.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::log::{BatchId, EventBatch, InferenceEvent};
+/// # use pmmds::memory::MemoryLog;
+/// # use pmmds::model::Task;
+/// # use pmmds::record::Batch;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # use pmmds::{Timestamp, Window};
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0]];
+/// # let rows = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&rows)?;
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let day = Window::new(noon, noon.saturating_add(Duration::from_secs(86_400)))?;
+/// # let log = MemoryLog::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # let mut batch =
+/// #     EventBatch::new(BatchId(Uuid::from_u128(1)), model.clone(), VersionId::FIRST, &profile);
+/// # for number in 0..3 {
+/// #     let (row, id) = (rows.row(number), Uuid::from_u128(number as u128));
+/// #     let prediction = Task::binary().prediction(0.7)?;
+/// #     let codes = profile.encode(&row, prediction.score());
+/// #     let event = InferenceEvent::new(id, id, noon, prediction, Duration::ZERO, codes)
+/// #         .with_features(row.to_json(&schema));
+/// #     batch.push(&profile, &row, event);
+/// # }
+/// use pmmds::log::InferenceLog;
+/// log.append(&batch).await?;
+/// let found = log.counts(&model, VersionId::FIRST, day, &profile).await?;
+/// assert_eq!((found.counts.rows(), found.foreign_rows), (3, 0));
+///
+/// let other = Profile::fit(&Batch::from_array(&schema, data.slice(ndarray::s![..2, ..]))?)?;
+/// let found = log.counts(&model, VersionId::FIRST, day, &other).await?;
+/// assert_eq!((found.counts.rows(), found.foreign_rows), (0, 3));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowCounts {
     /// rows that were encoded with the profile asked for
@@ -261,6 +523,46 @@ pub struct WindowCounts {
 }
 
 /// A logged event as it comes back.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::log::{BatchId, EventBatch, InferenceEvent};
+/// # use pmmds::memory::MemoryLog;
+/// # use pmmds::model::Task;
+/// # use pmmds::record::Batch;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # use pmmds::{Timestamp, Window};
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0]];
+/// # let rows = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&rows)?;
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let day = Window::new(noon, noon.saturating_add(Duration::from_secs(86_400)))?;
+/// # let log = MemoryLog::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # let mut batch =
+/// #     EventBatch::new(BatchId(Uuid::from_u128(1)), model.clone(), VersionId::FIRST, &profile);
+/// # for number in 0..3 {
+/// #     let (row, id) = (rows.row(number), Uuid::from_u128(number as u128));
+/// #     let prediction = Task::binary().prediction(0.7)?;
+/// #     let codes = profile.encode(&row, prediction.score());
+/// #     let event = InferenceEvent::new(id, id, noon, prediction, Duration::ZERO, codes)
+/// #         .with_features(row.to_json(&schema));
+/// #     batch.push(&profile, &row, event);
+/// # }
+/// use pmmds::log::InferenceLog;
+/// log.append(&batch).await?;
+/// let logged = &log.scan(&model, day, None, 10).await?.items[0];
+/// assert_eq!((logged.version, logged.profile), (VersionId::FIRST, profile.fingerprint()));
+/// assert_eq!(logged.event, batch.events()[0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoggedEvent {
     /// the event
@@ -272,6 +574,48 @@ pub struct LoggedEvent {
 }
 
 /// A prediction with its raw features and its true outcome.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::log::{BatchId, EventBatch, InferenceEvent};
+/// # use pmmds::memory::MemoryLog;
+/// # use pmmds::model::Task;
+/// # use pmmds::record::Batch;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # use pmmds::{Timestamp, Window};
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0]];
+/// # let rows = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&rows)?;
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let day = Window::new(noon, noon.saturating_add(Duration::from_secs(86_400)))?;
+/// # let log = MemoryLog::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # let mut batch =
+/// #     EventBatch::new(BatchId(Uuid::from_u128(1)), model.clone(), VersionId::FIRST, &profile);
+/// # for number in 0..3 {
+/// #     let (row, id) = (rows.row(number), Uuid::from_u128(number as u128));
+/// #     let prediction = Task::binary().prediction(0.7)?;
+/// #     let codes = profile.encode(&row, prediction.score());
+/// #     let event = InferenceEvent::new(id, id, noon, prediction, Duration::ZERO, codes)
+/// #         .with_features(row.to_json(&schema));
+/// #     batch.push(&profile, &row, event);
+/// # }
+/// use pmmds::log::{InferenceLog, Outcome};
+/// log.append(&batch).await?;
+/// let outcome = Outcome { request_id: Uuid::from_u128(2), outcome: 1.0, observed_at: None };
+/// log.record_outcomes(&[outcome]).await?;
+/// let [labelled] = &log.labelled(&model, day, None, 10).await?.items[..] else { panic!() };
+/// assert_eq!(labelled.event.features.as_deref(), Some(r#"{"x":3.0}"#));
+/// assert_eq!(labelled.outcome, 1.0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelledEvent {
     /// the event; `features` is there
@@ -283,6 +627,45 @@ pub struct LabelledEvent {
 }
 
 /// How much was removed.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::log::{BatchId, EventBatch, InferenceEvent};
+/// # use pmmds::memory::MemoryLog;
+/// # use pmmds::model::Task;
+/// # use pmmds::record::Batch;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # use pmmds::{Timestamp, Window};
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0]];
+/// # let rows = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&rows)?;
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let day = Window::new(noon, noon.saturating_add(Duration::from_secs(86_400)))?;
+/// # let log = MemoryLog::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # let mut batch =
+/// #     EventBatch::new(BatchId(Uuid::from_u128(1)), model.clone(), VersionId::FIRST, &profile);
+/// # for number in 0..3 {
+/// #     let (row, id) = (rows.row(number), Uuid::from_u128(number as u128));
+/// #     let prediction = Task::binary().prediction(0.7)?;
+/// #     let codes = profile.encode(&row, prediction.score());
+/// #     let event = InferenceEvent::new(id, id, noon, prediction, Duration::ZERO, codes)
+/// #         .with_features(row.to_json(&schema));
+/// #     batch.push(&profile, &row, event);
+/// # }
+/// use pmmds::log::InferenceLog;
+/// log.append(&batch).await?;
+/// let purged = log.purge(day.end()).await?;
+/// assert_eq!((purged.events, purged.outcomes), (3, 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Purged {
     /// events
@@ -320,6 +703,47 @@ pub struct Purged {
 /// [`Rules`] has the decisions that every log takes alike. Run `pmmds::conformance::log` (feature
 /// `conformance`) on the implementation; the in-memory one in [`memory`](crate::memory) is the
 /// reference.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use pmmds::drift::Profile;
+/// # use pmmds::log::{BatchId, EventBatch, InferenceEvent};
+/// # use pmmds::memory::MemoryLog;
+/// # use pmmds::model::Task;
+/// # use pmmds::record::Batch;
+/// # use pmmds::registry::{ModelName, VersionId};
+/// # use pmmds::schema::{Feature, FeatureSchema};
+/// # use pmmds::{Timestamp, Window};
+/// # use uuid::Uuid;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0], [3.0]];
+/// # let rows = Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&rows)?;
+/// # let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;
+/// # let day = Window::new(noon, noon.saturating_add(Duration::from_secs(86_400)))?;
+/// # let log = MemoryLog::with_clock(move || noon);
+/// # let model: ModelName = "churn".parse()?;
+/// # let mut batch =
+/// #     EventBatch::new(BatchId(Uuid::from_u128(1)), model.clone(), VersionId::FIRST, &profile);
+/// # for number in 0..3 {
+/// #     let (row, id) = (rows.row(number), Uuid::from_u128(number as u128));
+/// #     let prediction = Task::binary().prediction(0.7)?;
+/// #     let codes = profile.encode(&row, prediction.score());
+/// #     let event = InferenceEvent::new(id, id, noon, prediction, Duration::ZERO, codes)
+/// #         .with_features(row.to_json(&schema));
+/// #     batch.push(&profile, &row, event);
+/// # }
+/// use pmmds::log::InferenceLog;
+/// let log: &dyn InferenceLog = &log;
+/// log.append(&batch).await?;
+/// let found = log.counts(&model, VersionId::FIRST, day, &profile).await?;
+/// assert_eq!(found.counts, *batch.counts());
+/// assert_eq!(log.now().await?, noon);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait InferenceLog: Debug + Send + Sync {
     /// Writes a batch. [`InvalidInput`](crate::ErrorKind::InvalidInput) for an empty one.

@@ -6,6 +6,12 @@ use crate::schema::Hasher;
 use crate::{Error, ErrorKind};
 
 /// Most folds of a [`Folds`].
+///
+/// ```
+/// use pmmds::model::{Folds, MAX_FOLDS};
+/// assert_eq!(Folds::new(MAX_FOLDS)?.count(), 1_000);
+/// # Ok::<(), pmmds::model::FoldsError>(())
+/// ```
 pub const MAX_FOLDS: usize = 1_000;
 
 /// Parts rows into folds by a hash of the entity that each is about.
@@ -44,6 +50,14 @@ impl Folds {
 
     /// Parts the entities another way, for example inside a fold of the first way, where the
     /// first way again would leave one fold empty. Defaults to 0.
+    ///
+    /// ```
+    /// use pmmds::model::Folds;
+    /// let entities: Vec<String> = (0..20).map(|n| format!("customer {n}")).collect();
+    /// let of = |folds: Folds| entities.iter().map(|entity| folds.of(entity)).collect::<Vec<_>>();
+    /// assert_ne!(of(Folds::new(5)?), of(Folds::new(5)?.seed(1)));
+    /// # Ok::<(), pmmds::model::FoldsError>(())
+    /// ```
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -104,6 +118,11 @@ impl Folds {
 }
 
 /// Why rows cannot be parted into folds.
+///
+/// ```
+/// use pmmds::model::{Folds, FoldsError};
+/// assert_eq!(Folds::new(1), Err(FoldsError::Count { count: 1 }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FoldsError {

@@ -17,9 +17,24 @@ use crate::record::{Batch, Dataset, Row};
 use crate::schema::FeatureSchema;
 
 /// How far outside `[0, 1]` a probability may lie to be taken for a rounding error and clamped.
+///
+/// ```
+/// use pmmds::model::{PROBABILITY_SLACK, Task};
+/// assert_eq!(Task::binary().prediction(1.0 + PROBABILITY_SLACK / 2.0)?.score(), 1.0);
+/// assert!(Task::binary().prediction(1.0 + PROBABILITY_SLACK * 2.0).is_err());
+/// # Ok::<(), pmmds::model::InvalidScore>(())
+/// ```
 pub const PROBABILITY_SLACK: f64 = 1e-9;
 
 /// What a model predicts, and so what its score means.
+///
+/// ```
+/// use pmmds::model::Task;
+/// let cautious = Task::BinaryClassification { threshold: 0.8 };
+/// assert_eq!(cautious.prediction(0.7)?.label(), 0);
+/// assert_eq!(Task::binary().prediction(0.7)?.label(), 1);
+/// # Ok::<(), pmmds::model::InvalidScore>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[non_exhaustive]
@@ -96,6 +111,15 @@ impl Task {
 }
 
 /// What was sent as ground truth is none for this task.
+///
+/// ```
+/// use pmmds::model::Task;
+/// assert!(Task::binary().check_outcome(1.0).is_ok());
+/// assert_eq!(
+///     Task::binary().check_outcome(0.5).unwrap_err().to_string(),
+///     "outcome 0.5 is not possible, expected 0 or 1",
+/// );
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error("outcome {outcome} is not possible, expected 0 or 1")]
 pub struct InvalidOutcome {
@@ -103,6 +127,13 @@ pub struct InvalidOutcome {
 }
 
 /// What a model answered for one row.
+///
+/// ```
+/// use pmmds::model::Task;
+/// let prediction = Task::binary().prediction(0.73)?;
+/// assert_eq!((prediction.score(), prediction.label()), (0.73, 1));
+/// # Ok::<(), pmmds::model::InvalidScore>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "PredictionFields")]
 pub struct Prediction {
@@ -160,6 +191,14 @@ impl TryFrom<PredictionFields> for Prediction {
 }
 
 /// A model answered what is no prediction.
+///
+/// ```
+/// use pmmds::model::Task;
+/// assert_eq!(
+///     Task::binary().prediction(1.5).unwrap_err().to_string(),
+///     "the model answered 1.5, expected a probability between 0 and 1",
+/// );
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error("the model answered {score}, expected a probability between 0 and 1")]
 pub struct InvalidScore {
@@ -221,6 +260,21 @@ pub trait Model: Debug + Send + Sync {
 }
 
 /// Hears how far a long computation is.
+///
+/// ```
+/// use pmmds::model::Progress;
+///
+/// /// Prints where it is.
+/// struct Printed;
+///
+/// impl Progress for Printed {
+///     fn step(&self, what: &str, done: u64, total: u64) {
+///         println!("{what}: {done} of {total}");
+///     }
+/// }
+/// let progress: &dyn Progress = &Printed; // `&()` where nobody listens
+/// progress.step("folds", 1, 5);
+/// ```
 pub trait Progress: Send + Sync {
     /// `done` of `total` steps of `what` are behind us.
     fn step(&self, what: &str, done: u64, total: u64);
@@ -232,6 +286,29 @@ impl Progress for () {
 }
 
 /// A model with the document it can be rebuilt from.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::model::{Model, Task, TrainedModel};
+/// use pmmds::record::Row;
+/// use pmmds::schema::{Feature, FeatureSchema};
+///
+/// /// Answers the same whatever it is asked.
+/// #[derive(Debug)]
+/// struct Constant(Arc<FeatureSchema>, f64);
+///
+/// impl Model for Constant {
+///     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+///     fn task(&self) -> Task { Task::binary() }
+///     fn score(&self, _: &Row) -> f64 { self.1 }
+/// }
+///
+/// let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+/// let trained = TrainedModel::new(Arc::new(Constant(schema, 0.25)), "constant.v1", b"0.25".to_vec())
+///     .param("seed", 7);
+/// assert_eq!(trained.params["seed"], "7");
+/// # Ok::<(), pmmds::schema::SchemaError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TrainedModel {
@@ -267,6 +344,47 @@ impl TrainedModel {
 /// * Data that cannot be learned from (no rows, one class) is an
 ///   [`InvalidInput`](crate::ErrorKind::InvalidInput) that says why.
 /// * The document rebuilds the model: scores agree bit for bit.
+/// # Implementing
+///
+/// The base rate as a model, which every other has to beat; `Constant` answers one number.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::model::{Model, ModelFormat, Progress, Task, TrainedModel, Trainer};
+/// use pmmds::record::{Dataset, Row};
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// use pmmds::{Error, ErrorKind};
+///
+/// # #[derive(Debug)]
+/// # struct Constant(Arc<FeatureSchema>, f64);
+/// # impl Model for Constant {
+/// #     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+/// #     fn task(&self) -> Task { Task::binary() }
+/// #     fn score(&self, _: &Row) -> f64 { self.1 }
+/// # }
+/// #[derive(Debug)]
+/// struct BaseRate;
+///
+/// impl Trainer for BaseRate {
+///     fn name(&self) -> &str { "base_rate" }
+///     fn fit(&self, data: &Dataset, _: &dyn Progress) -> Result<TrainedModel, Error> {
+///         if data.rows() == 0 {
+///             return Err(Error::new(ErrorKind::InvalidInput, "base_rate", "there are no rows"));
+///         }
+///         let rate = data.labels().iter().sum::<f64>() / data.rows() as f64;
+///         let model = Arc::new(Constant(Arc::clone(data.schema()), rate));
+///         Ok(TrainedModel::new(model, "constant.v1", rate.to_string().into_bytes()))
+///     }
+/// }
+///
+/// let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+/// let mut data = Dataset::new(Arc::clone(&schema));
+/// data.push(&Row::missing(&schema), 1.0, "a");
+/// data.push(&Row::missing(&schema), 0.0, "b");
+/// let trained = BaseRate.fit(&data, &())?;
+/// assert_eq!(trained.model.score(&Row::missing(&schema)), 0.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Trainer: Debug + Send + Sync {
     /// Name of the kind of model, such as `"logistic_regression"`.
     fn name(&self) -> &str;
@@ -281,6 +399,44 @@ pub trait Trainer: Debug + Send + Sync {
 ///
 /// * A document is data from a stranger: anything malformed is
 ///   [`Corrupt`](crate::ErrorKind::Corrupt), never a panic, never code that runs.
+/// # Implementing
+///
+/// The other half of the example of [`Trainer`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::model::{Model, ModelFormat, Task};
+/// use pmmds::record::Row;
+/// use pmmds::schema::{Feature, FeatureSchema};
+/// use pmmds::{Error, ErrorKind};
+///
+/// # #[derive(Debug)]
+/// # struct Constant(Arc<FeatureSchema>, f64);
+/// # impl Model for Constant {
+/// #     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+/// #     fn task(&self) -> Task { Task::binary() }
+/// #     fn score(&self, _: &Row) -> f64 { self.1 }
+/// # }
+/// #[derive(Debug)]
+/// struct ConstantFormat;
+///
+/// impl ModelFormat for ConstantFormat {
+///     fn name(&self) -> &str { "constant.v1" }
+///     fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, Error> {
+///         let rate = std::str::from_utf8(document).ok().and_then(|text| text.parse().ok());
+///         let rate = rate.filter(|rate| (0.0..=1.0).contains(rate)).ok_or_else(|| {
+///             Error::new(ErrorKind::Corrupt, "constant", "the document is no probability")
+///         })?;
+///         Ok(Arc::new(Constant(Arc::clone(schema), rate)))
+///     }
+/// }
+///
+/// let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+/// assert_eq!(ConstantFormat.load(b"0.25", &schema)?.score(&Row::missing(&schema)), 0.25);
+/// let error = ConstantFormat.load(b"rm -rf", &schema).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Corrupt);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait ModelFormat: Debug + Send + Sync {
     /// Name of the format, such as `"pmmds.linear.v1"`.
     fn name(&self) -> &str;

@@ -117,6 +117,14 @@ impl Candidate {
 ///
 /// There is no variant for "could not find out": an outage of the registry is no missing champion,
 /// and nothing may be decided then.
+///
+/// ```
+/// use pmmds::promote::{Candidate, Candidates, Champion, Validation};
+/// use pmmds::registry::VersionId;
+/// let first = Candidate::new(VersionId::FIRST, Validation::Passed);
+/// assert!(Candidates::new(&first, Champion::None, &[]).serving().is_none());
+/// assert!(Candidates::new(&first, Champion::Serving(&first), &[]).serving().is_some());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Champion<'a> {
     /// The registry *confirmed* that there is none. The challenger would be the first.
@@ -191,6 +199,20 @@ impl<'a> Candidates<'a> {
     }
 
     /// The challenger's mean latency over the champion's; `None` if either is unknown.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pmmds::promote::{Candidate, Candidates, Champion, Latency, Validation};
+    /// use pmmds::registry::VersionId;
+    /// let candidate = |millis| {
+    ///     let latency = Latency::from_samples(&[Duration::from_millis(millis)]).unwrap();
+    ///     assert_eq!((latency.p95_ms(), latency.p99_ms()), (latency.mean_ms(), latency.mean_ms()));
+    ///     Candidate::new(VersionId::FIRST, Validation::Passed).latency(latency)
+    /// };
+    /// let (champion, challenger) = (candidate(4), candidate(6));
+    /// let candidates = Candidates::new(&challenger, Champion::Serving(&champion), &[]);
+    /// assert_eq!(candidates.latency_ratio(), Some(1.5));
+    /// ```
     #[must_use]
     pub fn latency_ratio(&self) -> Option<f64> {
         self.challenger.latency?.ratio_to(&self.serving()?.latency?)

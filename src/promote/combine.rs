@@ -3,6 +3,20 @@
 use super::{Candidates, Decision, PromotionPolicy};
 
 /// The policy of [`and`](super::PromotionPolicyExt::and): promotes when both would.
+///
+/// ```
+/// use pmmds::promote::{
+///     Candidate, Candidates, Champion, PromotionPolicy, PromotionPolicyExt, Validation, policy_fn,
+/// };
+/// use pmmds::registry::VersionId;
+/// let yes = || policy_fn("yes", |_| Ok("Yes.".to_owned()));
+/// let no = || policy_fn("no", |_| Err("No.".to_owned()));
+/// let first = Candidate::new(VersionId::FIRST, Validation::Passed);
+/// let candidates = Candidates::new(&first, Champion::None, &[]);
+/// let decision = no().and(yes()).decide(candidates);
+/// assert!(!decision.promote);
+/// assert_eq!(decision.reasons.len(), 2, "both were asked");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct And<A, B> {
     first: A,
@@ -23,6 +37,19 @@ impl<A: PromotionPolicy, B: PromotionPolicy> PromotionPolicy for And<A, B> {
 }
 
 /// The policy of [`or`](super::PromotionPolicyExt::or): promotes when either would.
+///
+/// ```
+/// use pmmds::promote::{
+///     Candidate, Candidates, Champion, PromotionPolicy, PromotionPolicyExt, Validation, policy_fn,
+/// };
+/// use pmmds::registry::VersionId;
+/// let yes = || policy_fn("yes", |_| Ok("Yes.".to_owned()));
+/// let no = || policy_fn("no", |_| Err("No.".to_owned()));
+/// let first = Candidate::new(VersionId::FIRST, Validation::Passed);
+/// let candidates = Candidates::new(&first, Champion::None, &[]);
+/// assert!(no().or(yes()).decide(candidates).promote);
+/// assert!(!no().or(no()).decide(candidates).promote);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Or<A, B> {
     first: A,

@@ -71,6 +71,13 @@ impl Confusion {
     }
 
     /// [`Metric::Accuracy`](super::Metric::Accuracy); `None` without rows.
+    ///
+    /// ```
+    /// use pmmds::promote::Confusion;
+    /// let counts = Confusion { true_positives: 3, true_negatives: 6, false_negatives: 1, false_positives: 0 };
+    /// assert_eq!((counts.rows(), counts.accuracy()), (Some(10), Some(0.9)));
+    /// assert_eq!(Confusion::default().accuracy(), None);
+    /// ```
     #[must_use]
     pub fn accuracy(&self) -> Option<f64> {
         let [tp, fp, fn_, tn] = self.wide();

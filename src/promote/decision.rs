@@ -77,6 +77,15 @@ impl Decision {
     }
 
     /// The reasons that speak against promotion.
+    ///
+    /// ```
+    /// use pmmds::promote::{Decision, Reason};
+    /// let decision = Decision::new(
+    ///     false,
+    ///     vec![Reason::new("quick", true, "Quick."), Reason::new("better", false, "Not better.")],
+    /// );
+    /// assert_eq!(decision.failures().map(|reason| reason.criterion.as_str()).collect::<Vec<_>>(), ["better"]);
+    /// ```
     pub fn failures(&self) -> impl Iterator<Item = &Reason> {
         self.reasons.iter().filter(|reason| !reason.passed)
     }

@@ -14,6 +14,11 @@ use crate::model::Task;
 const LOG_LOSS_CLIP: f64 = f64::EPSILON;
 
 /// Why rows cannot be evaluated.
+///
+/// ```
+/// use pmmds::{model::Task, promote::{Evaluation, EvaluationError}};
+/// assert_eq!(Evaluation::of(Task::binary(), &[], &[]), Err(EvaluationError::NoRows));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvaluationError {

@@ -235,6 +235,11 @@ impl FromStr for Metric {
 }
 
 /// A text names no [`Metric`].
+///
+/// ```
+/// use pmmds::promote::Metric;
+/// assert!("gini".parse::<Metric>().unwrap_err().to_string().starts_with("\"gini\" is no metric"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no metric: expected one of {}", names())]
 pub struct UnknownMetric {

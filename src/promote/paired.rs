@@ -13,6 +13,13 @@ use super::{Evaluation, EvaluationError, Metric};
 use crate::model::Task;
 
 /// Why two models cannot be compared on rows.
+///
+/// ```
+/// use pmmds::{model::Task, promote::{Metric, PairedError, PairedRows}};
+/// let rows = PairedRows::new(Task::binary(), &[0.1, 0.9], &[0.2, 0.8], &[0.0, 1.0])?;
+/// assert_eq!(rows.difference(Metric::Brier, 1.0), Err(PairedError::Level { level: 1.0 }));
+/// # Ok::<(), PairedError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PairedError {

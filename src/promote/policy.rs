@@ -131,6 +131,12 @@ where
 }
 
 /// The policy that [`policy_fn`] returns.
+///
+/// ```
+/// use pmmds::promote::{PromotionPolicy, policy_fn};
+/// let policy: Box<dyn PromotionPolicy> = Box::new(policy_fn("never", |_| Err("Never.".to_owned())));
+/// assert_eq!(format!("{policy:?}"), "PolicyFn(\"never\")");
+/// ```
 #[derive(Clone)]
 pub struct PolicyFn<F> {
     name: String,

@@ -91,7 +91,11 @@ impl CandidateMetrics {
 ///     &decision,
 ///     Metric::RocAuc,
 /// )
-/// .trigger_type("schedule");
+/// .trigger_type("schedule")
+/// .drift_run_id("0197b3a0-0000-7000-8000-000000000000")
+/// .challenger_run_id("nightly-7")
+/// .champion_run_id("there is no champion, so this stays null")
+/// .comparison_duration(std::time::Duration::from_millis(250));
 /// let json = serde_json::to_value(&record)?;
 /// assert_eq!(json["challenger_version"], "1");
 /// assert_eq!(json["promoted"], true);
@@ -100,6 +104,8 @@ impl CandidateMetrics {
 ///     "First model v1 promoted: the registry has no champion. roc_auc: 1.0000. \
 ///      Validation passed. Latency was not measured.",
 /// );
+/// assert_eq!(json["comparison_duration_seconds"], 0.25);
+/// assert!(json["champion_run_id"].is_null());
 /// assert!(json["champion_version"].is_null() && json["primary_metric_improvement"].is_null());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -23,6 +23,10 @@ pub struct ValidationPassed;
 
 impl ValidationPassed {
     /// Name of the criterion in a [`Reason`]. Its observed number is the number of errors.
+    ///
+    /// ```
+    /// assert_eq!(pmmds::promote::ValidationPassed::CRITERION, "validation_passed");
+    /// ```
     pub const CRITERION: &'static str = "validation_passed";
 }
 
@@ -88,6 +92,10 @@ pub struct MinImprovement {
 
 impl MinImprovement {
     /// Name of the criterion in a [`Reason`]. Its observed number is the improvement.
+    ///
+    /// ```
+    /// assert_eq!(pmmds::promote::MinImprovement::CRITERION, "metric_improvement");
+    /// ```
     pub const CRITERION: &'static str = "metric_improvement";
 
     fn against(self, champion: &Candidate, candidates: Candidates<'_>) -> (bool, String) {
@@ -176,6 +184,10 @@ pub struct MaxLatencyRatio(
 
 impl MaxLatencyRatio {
     /// Name of the criterion in a [`Reason`]. Its observed number is the ratio.
+    ///
+    /// ```
+    /// assert_eq!(pmmds::promote::MaxLatencyRatio::CRITERION, "latency_acceptable");
+    /// ```
     pub const CRITERION: &'static str = "latency_acceptable";
 }
 
@@ -248,6 +260,10 @@ pub struct IntervalAboveZero {
 
 impl IntervalAboveZero {
     /// Name of the criterion in a [`Reason`]. Its observed number is the lower end.
+    ///
+    /// ```
+    /// assert_eq!(pmmds::promote::IntervalAboveZero::CRITERION, "interval_above_zero");
+    /// ```
     pub const CRITERION: &'static str = "interval_above_zero";
 }
 

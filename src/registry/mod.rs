@@ -21,12 +21,35 @@ mod rules;
 pub use rules::{AliasStep, MAX_TAG_BYTES, Rules};
 
 /// Most files of one artifact.
+///
+/// ```
+/// use pmmds::registry::{ArtifactFiles, MAX_ARTIFACT_FILES};
+/// let mut files = ArtifactFiles::new();
+/// for number in 0..MAX_ARTIFACT_FILES {
+///     files.insert(format!("part-{number}"), Vec::new())?;
+/// }
+/// assert!(files.insert("one-more", Vec::new()).is_err());
+/// # Ok::<(), pmmds::registry::ArtifactError>(())
+/// ```
 pub const MAX_ARTIFACT_FILES: usize = 1_000;
 
 /// Most bytes of one artifact, all files together: 1 GiB.
+///
+/// ```
+/// assert_eq!(pmmds::registry::MAX_ARTIFACT_BYTES, 1 << 30);
+/// ```
 pub const MAX_ARTIFACT_BYTES: u64 = 1 << 30;
 
 /// Why a name cannot be used.
+///
+/// ```
+/// use pmmds::registry::ModelName;
+/// assert_eq!(
+///     ModelName::new("churn model").unwrap_err().to_string(),
+///     "model name \"churn model\" cannot be used: expected 1 to 128 letters, digits, '.', '_' or \
+///      '-', beginning with a letter or digit",
+/// );
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {text:?} cannot be used: expected {expected}")]
 pub struct NameError {
@@ -163,6 +186,12 @@ impl Alias {
     }
 
     /// `staging`: the challenger while it is compared.
+    ///
+    /// ```
+    /// use pmmds::registry::Alias;
+    /// assert_eq!(Alias::staging(), "staging".parse()?);
+    /// # Ok::<(), pmmds::registry::NameError>(())
+    /// ```
     #[must_use]
     pub fn staging() -> Self {
         Self("staging".to_owned())
@@ -196,6 +225,12 @@ impl VersionId {
     }
 
     /// The number, at least 1.
+    ///
+    /// ```
+    /// use pmmds::registry::VersionId;
+    /// assert_eq!(VersionId::FIRST.number(), 1);
+    /// assert_eq!(VersionId::new(0), None);
+    /// ```
     #[must_use]
     pub fn number(self) -> u64 {
         self.0.get()
@@ -307,6 +342,17 @@ impl ArtifactFiles {
     }
 
     /// The hash over every name and byte that names this artifact.
+    ///
+    /// ```
+    /// use pmmds::registry::ArtifactFiles;
+    /// let mut files = ArtifactFiles::new();
+    /// files.insert("model.json", b"{}".to_vec())?;
+    /// files.insert("notes/why.txt", b"because".to_vec())?;
+    /// assert_eq!(files.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["model.json", "notes/why.txt"]);
+    /// assert_eq!(files.total_bytes(), 9);
+    /// assert_eq!(files.digest(), files.clone().digest());
+    /// # Ok::<(), pmmds::registry::ArtifactError>(())
+    /// ```
     #[must_use]
     pub fn digest(&self) -> Fingerprint {
         let mut hasher = Hasher::new("pmmds artifact 1");
@@ -326,6 +372,17 @@ fn is_below(name: &str, folder: &str) -> bool {
 }
 
 /// Why a file cannot be part of an artifact.
+///
+/// ```
+/// use pmmds::registry::ArtifactFiles;
+/// let mut files = ArtifactFiles::new();
+/// files.insert("model", Vec::new())?;
+/// assert_eq!(
+///     files.insert("model/weights.bin", Vec::new()).unwrap_err().to_string(),
+///     "artifact files \"model/weights.bin\" and \"model\" exclude each other: one would be a folder",
+/// );
+/// # Ok::<(), pmmds::registry::ArtifactError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArtifactError {
@@ -364,6 +421,23 @@ pub enum ArtifactError {
 }
 
 /// What a registry knows of one version.
+///
+/// ```
+/// use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry};
+/// # use pmmds::memory::MemoryRegistry;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (registry, model) = (MemoryRegistry::new(), ModelName::new("churn")?);
+/// let version = registry.register(&model, "run-1", &ArtifactFiles::new()).await?.version;
+/// registry.set_alias(&model, &Alias::production(), version, None).await?;
+/// registry.tag(&model, version, "note", "the first").await?;
+///
+/// let known = registry.get(&model, version).await?;
+/// assert_eq!((known.run_id.as_str(), known.aliases.len()), ("run-1", 1));
+/// assert_eq!(known.tags["note"], "the first");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ModelVersion {
@@ -429,6 +503,28 @@ impl ModelVersion {
 /// Take the decisions from [`Rules`], so that every registry answers alike. Run
 /// `pmmds::conformance::registry` (feature `conformance`) on the implementation; the
 /// in-memory one in [`memory`](crate::memory) is the reference.
+///
+/// ```
+/// use pmmds::ErrorKind;
+/// use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry};
+/// # use pmmds::memory::MemoryRegistry;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (registry, model) = (MemoryRegistry::new(), ModelName::new("churn")?);
+/// let registry: &dyn ModelRegistry = &registry;
+/// let first = registry.register(&model, "run-1", &ArtifactFiles::new()).await?.version;
+/// let second = registry.register(&model, "run-2", &ArtifactFiles::new()).await?.version;
+/// assert_eq!(registry.register(&model, "run-1", &ArtifactFiles::new()).await?.version, first);
+///
+/// // Compare and set: who expects what is not so any more moves nothing.
+/// let production = Alias::production();
+/// registry.set_alias(&model, &production, first, None).await?;
+/// let late = registry.set_alias(&model, &production, second, None).await.unwrap_err();
+/// assert_eq!(late.kind(), ErrorKind::Conflict);
+/// assert_eq!(registry.resolve(&model, &production).await?, Some(first));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait ModelRegistry: Debug + Send + Sync {
     /// Stores a version, made by the run `run_id`, and returns it with its number.

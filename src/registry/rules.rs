@@ -5,10 +5,25 @@ use crate::schema::Fingerprint;
 use crate::{Error, ErrorKind};
 
 /// Most bytes of the value of a tag.
+///
+/// ```
+/// use pmmds::registry::{MAX_TAG_BYTES, Rules};
+/// let rules = Rules::new("mine");
+/// assert!(rules.tag("note", &"x".repeat(MAX_TAG_BYTES)).is_ok());
+/// assert!(rules.tag("note", &"x".repeat(MAX_TAG_BYTES + 1)).is_err());
+/// ```
 pub const MAX_TAG_BYTES: usize = 5_000;
 
 /// What [`ModelRegistry::set_alias`](super::ModelRegistry::set_alias) has left to do: one or the
 /// other, for ever, so that a `match` needs no third arm.
+///
+/// ```
+/// use pmmds::registry::{Alias, AliasStep, ModelName, Rules, VersionId};
+/// let (model, alias) = (ModelName::new("churn")?, Alias::production());
+/// let step = Rules::new("mine").alias(&model, &alias, None, VersionId::FIRST, None)?;
+/// assert_eq!(step, AliasStep::Move);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AliasStep {
     /// Nothing: the alias points there already.

@@ -17,9 +17,19 @@ use crate::{Error, ErrorKind};
 /// use std::time::Duration;
 /// use pmmds::lifecycle::{Holdout, RetrainSettings};
 ///
+/// use pmmds::promote::Metric;
+///
+/// let day = Duration::from_secs(24 * 3600);
 /// let settings = RetrainSettings::default()
+///     .primary_metric(Metric::LogLoss)
 ///     .holdout(Holdout::Time { share: 0.5, gap: Duration::ZERO })
-///     .min_holdout_rows(500);
+///     .recent(30 * day)
+///     .min_holdout_rows(500)
+///     .validate_data(true) // stops at bad training data
+///     .folds(10)
+///     .level(0.99)
+///     .cooldown(day)
+///     .max_attempts(2);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
@@ -172,6 +182,18 @@ impl<'a> RetrainRequest<'a> {
     }
 
     /// The request that `alert` makes.
+    ///
+    /// ```
+    /// use pmmds::ledger::{Alert, Trigger};
+    /// use pmmds::lifecycle::RetrainRequest;
+    /// use pmmds::record::Dataset;
+    ///
+    /// fn answer<'a>(alert: &'a Alert, reference: &'a Dataset) -> RetrainRequest<'a> {
+    ///     let request = RetrainRequest::for_alert(alert, reference);
+    ///     assert_eq!((request.model, request.trigger), (&alert.model, Trigger::Drift));
+    ///     request
+    /// }
+    /// ```
     #[must_use]
     pub fn for_alert(alert: &'a Alert, reference: &'a Dataset) -> Self {
         Self { model: &alert.model, trigger: Trigger::Drift, alert: Some(alert), reference }
@@ -190,6 +212,19 @@ impl<'a> RetrainRequest<'a> {
 }
 
 /// How a retraining run ended.
+///
+/// ```
+/// use pmmds::lifecycle::Retrained;
+///
+/// fn tell(done: &Retrained) -> String {
+///     match (done.promoted(), &done.decision, &done.run.message) {
+///         (Some(version), ..) => format!("version {version} is in production"),
+///         (None, Some(decision), _) => decision.reason.clone(),
+///         (None, None, Some(why)) => format!("{}: {why}", done.run.state.as_str()),
+///         _ => done.run.state.as_str().to_owned(),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Retrained {
