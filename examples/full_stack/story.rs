@@ -340,8 +340,9 @@ impl Story<'_> {
             let reloaded = client.reload().await?;
             check(reloaded["current_version"] == "1", "version 1 serves again")?;
         }
-        let forth = promotion.rollback(&self.state.model, "end of the rehearsal").await?;
-        check(forth.challenger.number() == 2, "the version before is version 2")?;
+        let second = VersionId::new(2).ok_or("2 is a version")?;
+        let forth = promotion.restore(&self.state.model, second, "end of the rehearsal").await?;
+        check(forth.state == DecisionState::Done, "version 2 is restored")?;
         client.reload().await?;
         self.in_production(2).await?;
         self.note("rollback", "v2 -> v1 -> v2, each on record".to_owned());

@@ -137,7 +137,8 @@ impl Promotion {
     }
 
     /// Puts the version before the present one back into production, for `reason`: the one that
-    /// the present one had replaced. A second rollback goes one version further back, not forth.
+    /// the present one had replaced. A second rollback goes one version further back, not forth:
+    /// to take a rollback back, [`restore`](Self::restore) the version.
     ///
     /// A program that asks again after an error uses [`rollback_from`](Self::rollback_from): the
     /// answer may have been lost after the deed.
@@ -206,6 +207,25 @@ impl Promotion {
         reason: &str,
     ) -> Result<PromotionDecision, Error> {
         self.roll_back(model, Some(from), reason).await
+    }
+
+    /// Puts `version` into production again, for `reason`: one that has been there, by a decision on
+    /// record. If it is there now nothing happens, and what put it there is returned.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when it is not on record that it ever was in production;
+    /// [`Conflict`](ErrorKind::Conflict) while another process changes the model.
+    pub async fn restore(
+        &self,
+        model: &ModelName,
+        version: VersionId,
+        reason: &str,
+    ) -> Result<PromotionDecision, Error> {
+        let mut turn = self.turn(model).await?;
+        let result = self.restore_under(model, version, reason, &mut turn).await;
+        turn.give_back().await;
+        result
     }
 
     /// Keeps retraining from replacing the version in production, for `reason`; an empty reason
@@ -456,6 +476,32 @@ impl Promotion {
         let reason = format!("Rolled back from v{champion} to v{before}: {reason}.");
         let kind = DecisionKind::Rollback;
         let decision = self.decision(model, kind, Some(champion), before, reason);
+        self.carry_out_under(decision, turn).await
+    }
+
+    async fn restore_under(
+        &self,
+        model: &ModelName,
+        version: VersionId,
+        reason: &str,
+        turn: &mut Turn,
+    ) -> Result<PromotionDecision, Error> {
+        self.reconcile_under(model, turn).await?;
+        let champion = self.champion(model).await?;
+        let served = self.last_change(model, |decision| decision.challenger == version).await?;
+        let served = served.ok_or_else(|| {
+            let context = format!("v{version} of {model} is not on record as having been served");
+            Error::new(ErrorKind::NotFound, PROMOTION, context)
+        })?;
+        if champion == Some(version) {
+            return Ok(served);
+        }
+        let reason = match champion {
+            Some(champion) => format!("v{version} restored in place of v{champion}: {reason}."),
+            None => format!("v{version} restored: {reason}."),
+        };
+        let kind = DecisionKind::Rollback;
+        let decision = self.decision(model, kind, champion, version, reason);
         self.carry_out_under(decision, turn).await
     }
 

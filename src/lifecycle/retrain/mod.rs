@@ -374,8 +374,8 @@ impl Retraining {
         match registry.get(model, version).await {
             Ok(_) => {
                 let context = format!(
-                    "alias {alias} of {model} points at nothing, on record is v{version}; point \
-                     it at a version"
+                    "alias {alias} of {model} points at nothing, on record is v{version}; restore \
+                     a version"
                 );
                 Err(Error::new(ErrorKind::Conflict, RETRAIN, context))
             }

@@ -108,6 +108,20 @@ async fn a_rollback() {
 }
 
 #[tokio::test]
+async fn a_restoration() {
+    at_every_call(async |faults, what| {
+        let (world, _) = World::drifted().await;
+        world.retrain(Trigger::Manual).await.unwrap();
+        world.promotion().rollback(&world.model, "test").await.unwrap();
+        let _ = world.faulty_promotion(&faults).restore(&world.model, version(2), "test").await;
+        world.promotion().restore(&world.model, version(2), "test").await.unwrap();
+        assert_eq!(world.champion().await, Some(version(2)), "{what}");
+        world.check(&what).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_look_of_the_monitor() {
     at_every_call(async |faults, what| {
         let world = World::with_champion().await;

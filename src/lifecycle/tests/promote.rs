@@ -49,6 +49,31 @@ async fn a_second_rollback_goes_further_back() {
 }
 
 #[tokio::test]
+async fn a_version_that_was_served_can_be_restored() {
+    let world = World::with_champion().await;
+    let second = world.by_hand("two").await;
+    let promotion = world.promotion();
+    promotion.rollback(&world.model, "rehearsal").await.unwrap();
+    let forth = promotion.restore(&world.model, second, "end of the rehearsal").await.unwrap();
+    assert_eq!(forth.reason, "v2 restored in place of v1: end of the rehearsal.");
+    assert_eq!((forth.champion, world.champion().await), (Some(version(1)), Some(second)));
+    // Asked again, nothing happens; and what it replaced first is still what is before it.
+    assert_eq!(promotion.restore(&world.model, second, "again").await.unwrap(), forth);
+    assert_eq!(promotion.rollback(&world.model, "no").await.unwrap().challenger, version(1));
+
+    // What was never served has never been compared.
+    let files = world.registry.fetch_artifact(&world.model, version(1)).await.unwrap();
+    let third = world.registry.register(&world.model, "three", &files).await.unwrap().version;
+    let error = promotion.restore(&world.model, third, "why").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "promotion: not found: v3 of churn is not on record as having been served"
+    );
+    world.reconciled().await;
+    assert_eq!(world.champion().await, Some(version(1)));
+}
+
+#[tokio::test]
 async fn nothing_is_rolled_back_where_nothing_is_served() {
     let world = World::new();
     let error = world.promotion().rollback(&world.model, "why").await.unwrap_err();

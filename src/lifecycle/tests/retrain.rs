@@ -86,10 +86,14 @@ async fn an_alias_that_is_gone_does_not_make_a_first_model() {
     let error = world.retrain(Trigger::Manual).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "retrain: conflict: alias production of churn points at nothing, on record is v1; point \
-         it at a version"
+        "retrain: conflict: alias production of churn points at nothing, on record is v1; restore \
+         a version"
     );
     assert_eq!(world.champion().await, None);
+    let restored =
+        world.promotion().restore(&world.model, version(1), "it was lost").await.unwrap();
+    assert_eq!(restored.reason, "v1 restored: it was lost.");
+    assert_eq!(world.champion().await, Some(version(1)));
     // A registry that is new altogether is another matter.
     let world = World { registry: Arc::new(MemoryRegistry::new()), ..world };
     assert_eq!(world.retrain(Trigger::Manual).await.unwrap().promoted(), Some(version(1)));

@@ -9,7 +9,8 @@ mod tests {
     use pmmds::validate::{FeatureValidator, SchemaValidator, Violations};
 
     fn table(shift: u32) -> Table {
-        let row = |i: u32| [(i % 50 + shift).to_string(), ["basic", "gold"][(i % 2) as usize].into()];
+        let row =
+            |i: u32| [(i % 50 + shift).to_string(), ["basic", "gold"][(i % 2) as usize].into()];
         Table::from_rows(["tenure", "plan"], (0..500).map(row)).unwrap()
     }
 
@@ -41,6 +42,7 @@ mod tests {
     #[test]
     fn the_stores_in_memory_need_nothing_either() {
         let clock = || pmmds::Timestamp::EPOCH;
-        let _ = (MemoryRegistry::new(), MemoryLog::with_clock(clock), MemoryLedger::with_clock(clock));
+        let _ =
+            (MemoryRegistry::new(), MemoryLog::with_clock(clock), MemoryLedger::with_clock(clock));
     }
 }
