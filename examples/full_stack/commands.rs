@@ -22,7 +22,7 @@ use crate::Outcome;
 use crate::client::Client;
 use crate::data::{self, TelcoCsv};
 use crate::settings::Settings;
-use crate::state::State;
+use crate::state::{State, WRITER};
 use crate::telco::Customers;
 
 /// Folder of the subcommands unless told otherwise.
@@ -86,18 +86,19 @@ pub(crate) fn newest_half() -> Holdout {
 
 pub(crate) async fn train(settings: &Settings) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
-    let _lock = state.lock()?;
+    let _lock = state.lock(WRITER)?;
     if let Some(serving) = state.production().await? {
         let (name, version) = (serving.name(), serving.version());
         say!("{name} v{version} is in production already; to make a better one: retrain");
         return Ok(ExitCode::SUCCESS);
     }
     let customers = customers(settings).await?;
+    let known = customers.all.select(&customers.known());
     let request = RetrainRequest {
         model: &state.model,
         trigger: Trigger::Manual,
         alert: None,
-        reference: &customers.all,
+        reference: &known,
     };
     let done = retraining(&state, newest_half()).run(&request, &Steps).await?;
     print_retrained(&done);
@@ -189,7 +190,11 @@ pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outco
         .unwrap_or_else(|| format!("http://{}", SocketAddr::new(settings.host, settings.port)));
     let client = Client::new(url.trim_end_matches('/'), settings.admin_token.clone())?;
     let mut rows: Vec<usize> =
-        if traffic.drift { customers.campaign() } else { (0..customers.all.rows()).collect() };
+        if traffic.drift { customers.campaign() } else { customers.newcomers() };
+    let distinct = rows.len();
+    if distinct == 0 {
+        return Err("the data has no such customers".into());
+    }
     // A part of its own for every call, in an order of its own.
     let part = pmmds::lifecycle::Environment::new_id(&pmmds::system::SystemEnvironment::new());
     let order = |row: &usize| {
@@ -199,7 +204,7 @@ pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outco
     rows.sort_by_cached_key(order);
     let rows: Vec<usize> = rows.into_iter().cycle().take(traffic.count).collect();
     let mut requests = customers.requests(&part.to_string(), &rows);
-    for (repeat, request) in requests.iter_mut().enumerate().skip(customers.all.rows()) {
+    for (repeat, request) in requests.iter_mut().enumerate().skip(distinct) {
         // The same customer once more is another request.
         request.id = uuid::Uuid::from_u128(request.id.as_u128() ^ repeat as u128);
     }
@@ -216,6 +221,7 @@ pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outco
 
 pub(crate) async fn monitor(settings: &Settings) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
+    let _lock = state.lock("monitor.lock")?;
     let monitor = state.monitor(settings)?;
     let Some(serving) = state.production().await? else {
         return Err("nothing is in production, so there is nothing to compare with".into());
@@ -272,7 +278,7 @@ pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {
 
 pub(crate) async fn retrain(settings: &Settings, force: bool) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
-    let _lock = state.lock()?;
+    let _lock = state.lock(WRITER)?;
     let alerts = state.store.open_alerts(&state.model).await?;
     let alert = alerts.iter().find(|alert| alert.key == "drift");
     if alert.is_none() && !force {
@@ -280,11 +286,12 @@ pub(crate) async fn retrain(settings: &Settings, force: bool) -> Outcome<ExitCod
         return Ok(ExitCode::SUCCESS);
     }
     let customers = customers(settings).await?;
+    let known = customers.all.select(&customers.known());
     let request = RetrainRequest {
         model: &state.model,
         trigger: if force { Trigger::Manual } else { Trigger::Drift },
         alert: if force { None } else { alert },
-        reference: &customers.all,
+        reference: &known,
     };
     let done = retraining(&state, newest_half()).run(&request, &Steps).await?;
     print_retrained(&done);
@@ -314,7 +321,7 @@ pub(crate) async fn decisions(settings: &Settings) -> Outcome<ExitCode> {
 
 pub(crate) async fn rollback(settings: &Settings, reason: &str) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
-    let _lock = state.lock()?;
+    let _lock = state.lock(WRITER)?;
     let decision = state.promotion().rollback(&state.model, reason).await?;
     say!("{}", decision.reason);
     Ok(ExitCode::SUCCESS)

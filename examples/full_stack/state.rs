@@ -17,9 +17,12 @@ use pmmds::system::SystemEnvironment;
 use crate::Outcome;
 use crate::settings::Settings;
 
-/// This program among all that share the stores. The lock of the folder keeps a second one out, so
+/// This program among all that share the stores. The locks of the folder keep a second one out, so
 /// a turn that a killed run has left behind is taken up at once.
 const OWNER: &str = "full_stack";
+
+/// The lock of those who change what is in production.
+pub(crate) const WRITER: &str = "lock";
 
 /// Everything that lasts, opened.
 #[derive(Debug, Clone)]
@@ -55,9 +58,9 @@ impl State {
         self.folder.join(name)
     }
 
-    /// Keeps other writers out for as long as the result lives.
-    pub(crate) fn lock(&self) -> Outcome<File> {
-        let path = self.file("lock");
+    /// Keeps others who take the lock `name` out for as long as the result lives.
+    pub(crate) fn lock(&self, name: &str) -> Outcome<File> {
+        let path = self.file(name);
         let file =
             File::create(&path).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
         match file.try_lock() {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use pmmds::axum::Service;
 use pmmds::drift::{DriftReport, Verdict};
-use pmmds::ledger::{AlertStore, DecisionState, RunState, Trigger};
+use pmmds::ledger::{AlertStore, DecisionState, DecisionStore, RunState, Trigger};
 use pmmds::lifecycle::{MonitorRun, RetrainRequest, Retrained, ServingModel};
 use pmmds::linfa::formats;
 use pmmds::log::InferenceLog;
@@ -32,7 +32,7 @@ use crate::client::{Answer, Client};
 use crate::commands::{Steps, load_data, newest_half, print_retrained, retraining, service};
 use crate::data;
 use crate::settings::Settings;
-use crate::state::State;
+use crate::state::{State, WRITER};
 use crate::telco::{Customers, Eras, Request};
 
 /// Name of the file with the marks.
@@ -83,7 +83,7 @@ pub(crate) async fn tell(settings: &Settings) -> Outcome<ExitCode> {
         }
     };
     let state = State::open(&folder, settings).await?;
-    let _lock = state.lock()?;
+    let _lock = state.lock(WRITER)?;
     say!("state in {}", folder.display());
     let csv = load_data(settings, &State::data_cache(&folder)).await?;
     let customers = Customers::read(&csv)?;
@@ -171,6 +171,7 @@ impl Story<'_> {
                 "version 1 is the first in production",
             )?;
         }
+        self.finish_run().await?;
         self.in_production(1).await?;
         let serving = self.version(1).await?;
         let auc = serving.artifact().training().metrics.get("roc_auc").copied();
@@ -191,6 +192,15 @@ impl Story<'_> {
         let done = retraining(&self.state, newest_half()).run(&request, &Steps).await?;
         print_retrained(&done);
         Ok(done)
+    }
+
+    /// Goes on with a run that was killed, if there is one: what it has left is bookkeeping.
+    async fn finish_run(&self) -> Outcome<()> {
+        let runs = self.state.store.retraining_runs(&self.state.model, None, 10).await?.items;
+        if runs.iter().any(|run| run.state == RunState::Running) {
+            self.retrain(Trigger::Manual, false).await?;
+        }
+        Ok(())
     }
 
     async fn quiet_traffic(&mut self, client: &Client) -> Outcome<()> {
@@ -248,7 +258,8 @@ impl Story<'_> {
             let text = format!("{before} by v1, {} by v2, none failed", answers.len() - before);
             self.note("answers while v1 was swapped for v2", text);
         } else {
-            // It was killed between the promotion and the reload.
+            // It was killed after the promotion.
+            self.finish_run().await?;
             server.client.reload().await?;
         }
         self.in_production(2).await?;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pmmds::csv::{Reader, snake_case};
-use pmmds::record::{Dataset, Row, Table};
-use pmmds::schema::{FeatureSchema, Fingerprint, LevelId};
+use pmmds::record::{Dataset, Table, Value};
+use pmmds::schema::{FeatureSchema, Fingerprint};
 use pmmds::validate::Violations;
 use uuid::Uuid;
 
@@ -60,21 +60,34 @@ impl Customers {
         Ok(Eras { training: calm, quiet, launch, after })
     }
 
-    /// Customers of a campaign for short fibre contracts: real rows, and unlike the whole.
+    /// The customers that the commands train on: half of them, by a hash of who they are.
+    pub(crate) fn known(&self) -> Vec<usize> {
+        self.half(true)
+    }
+
+    /// The other half, who come as traffic: no model has been trained on them before they came.
+    pub(crate) fn newcomers(&self) -> Vec<usize> {
+        self.half(false)
+    }
+
+    fn half(&self, known: bool) -> Vec<usize> {
+        let print =
+            |row: usize| Fingerprint::of_bytes(format!("half:{}", self.all.entity(row)).as_bytes());
+        (0..self.all.rows()).filter(|row| (print(*row).as_bytes()[0] < 128) == known).collect()
+    }
+
+    /// Newcomers of a campaign for short fibre contracts: real rows, and unlike the whole.
     pub(crate) fn campaign(&self) -> Vec<usize> {
-        let schema = self.all.schema();
-        let monthly = schema.features().iter().position(|f| f.name() == "contract");
-        let level = |row: &Row| monthly.map(|at| row.values()[at]);
-        let wanted = schema
-            .id("contract")
-            .and_then(|id| schema.get(id))
-            .map_or(LevelId::OTHER, |feature| feature.level("Month-to-month"));
-        (0..self.all.rows())
-            .filter(|row| self.fibre[*row])
-            .filter(|row| {
-                level(&self.all.columns().row(*row)) == Some(pmmds::record::Value::Level(wanted))
-            })
-            .collect()
+        let Some(id) = self.all.schema().id("contract") else {
+            return Vec::new();
+        };
+        let feature = &self.all.schema().features()[id.index()];
+        let monthly = Value::Level(feature.level("Month-to-month"));
+        let mut rows = self.newcomers();
+        rows.retain(|row| {
+            self.fibre[*row] && self.all.columns().row(*row).values()[id.index()] == monthly
+        });
+        rows
     }
 
     /// The rows at `indices` as requests, named so that the same customer in the same part of the

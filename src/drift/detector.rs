@@ -15,7 +15,7 @@ use super::report::{
 use super::sentence::sentence;
 use super::settings::{DriftSettings, Gate, SettingsError};
 use super::signals;
-use super::significance::{pearson, provable_psi};
+use super::significance::{Correction, pearson, provable_psi};
 use super::summary::TrafficSummary;
 use crate::record::Batch;
 
@@ -304,6 +304,8 @@ impl DriftDetector {
             pairs.iter().map(|(_, pair, _)| pearson(*pair, family, alpha)).collect();
         let p_values: Vec<f64> = tests.iter().flatten().map(|test| test.p_value).collect();
         let mut adjusted = correction.adjust(&p_values).into_iter();
+        // Both procedures test the smallest p-value at `alpha` over the size of the family.
+        let first_step = if correction == Correction::None { 1 } else { family };
         let psi = Psi::new(self.settings.smoothing);
         let mut features = Vec::with_capacity(pairs.len());
         for ((profile, pair, summary), test) in pairs.iter().zip(tests) {
@@ -342,7 +344,7 @@ impl DriftDetector {
                     (true, true) => FeatureStatus::Drifted,
                 },
                 chance_psi: chance_psi(pair.used().count() as u64, n, m),
-                provable_psi: provable_psi(*pair, family, alpha),
+                provable_psi: provable_psi(*pair, first_step, alpha),
                 significance,
                 metrics,
                 sentence: sentence(profile, &slots, *summary),

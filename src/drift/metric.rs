@@ -87,7 +87,7 @@ impl<'a> BinnedPair<'a> {
 
     /// The slots that are not empty on both sides, as (reference, current), in slot order.
     pub fn used(&self) -> impl Iterator<Item = (u64, u64)> + Clone + use<'a> {
-        self.reference.iter().copied().zip(self.current.iter().copied()).filter(|(r, c)| r + c > 0)
+        self.reference.iter().copied().zip(self.current.iter().copied()).filter(|(r, c)| r | c != 0)
     }
 }
 

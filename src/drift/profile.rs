@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::binning::{Binning, BinningError, BinningStrategy, NumericBinning};
 use super::summary::ReferenceSummary;
 use crate::record::{Batch, Column, Row, Value};
-use crate::schema::{FeatureSchema, Fingerprint, Hasher};
+use crate::schema::{FeatureKind, FeatureSchema, Fingerprint, Hasher};
 
 /// Version of the file form of a profile, its field `profile_version`.
 ///
@@ -22,6 +22,12 @@ use crate::schema::{FeatureSchema, Fingerprint, Hasher};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub const PROFILE_VERSION: u32 = 1;
+
+/// Most slots that one byte tells apart.
+const MAX_SLOTS: usize = 255;
+
+/// Most rows whose counts are exact as floats.
+const MAX_ROWS: u64 = 1 << 53;
 
 /// Name under which the model's score stands beside the features.
 ///
@@ -355,7 +361,8 @@ impl Profile {
     ///
     /// # Errors
     ///
-    /// [`ProfileError::Schema`] when it does not.
+    /// [`ProfileError::Schema`] when it is of another schema, [`ProfileError::Columns`] when its
+    /// columns are not those of the schema that it names.
     ///
     /// ```
     /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
@@ -370,11 +377,30 @@ impl Profile {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn check_schema(&self, schema: &FeatureSchema) -> Result<(), ProfileError> {
-        if self.schema == schema.fingerprint() {
-            Ok(())
-        } else {
-            Err(ProfileError::Schema { profile: self.schema, schema: schema.fingerprint() })
+        if self.schema != schema.fingerprint() {
+            return Err(ProfileError::Schema {
+                profile: self.schema,
+                schema: schema.fingerprint(),
+            });
         }
+        if self.features.len() != schema.len() {
+            return Err(ProfileError::Columns { feature: format!("{} features", schema.len()) });
+        }
+        // The fingerprint is what a file claims; the columns are what it holds.
+        for (profile, feature) in self.features.iter().zip(schema.features()) {
+            let fits = profile.name == feature.name()
+                && match (&profile.binning, feature.kind()) {
+                    (Binning::Numeric(_), FeatureKind::Numeric { .. }) => true,
+                    (Binning::Levels(known), FeatureKind::Categorical { levels, .. }) => {
+                        known == levels
+                    }
+                    _ => false,
+                };
+            if !fits {
+                return Err(ProfileError::Columns { feature: feature.name().to_owned() });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -424,12 +450,19 @@ impl TryFrom<ProfileFile> for Profile {
         if file.profile_version != PROFILE_VERSION {
             return Err(ProfileError::Version { found: file.profile_version });
         }
+        if file.score.as_ref().is_some_and(|score| !matches!(score.binning, Binning::Numeric(_))) {
+            return Err(ProfileError::Columns { feature: SCORE_NAME.to_owned() });
+        }
+        if file.rows > MAX_ROWS {
+            return Err(ProfileError::TooManyRows { rows: file.rows });
+        }
         if file.rows == 0 || file.features.is_empty() {
             return Err(ProfileError::NoRows);
         }
         for feature in file.features.iter().chain(&file.score) {
             let total = feature.counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
-            if feature.counts.len() != feature.binning.slots() || total != Some(file.rows) {
+            let slots = feature.binning.slots();
+            if feature.counts.len() != slots || slots > MAX_SLOTS || total != Some(file.rows) {
                 return Err(ProfileError::Counts { feature: feature.name.clone() });
             }
         }
@@ -462,6 +495,12 @@ pub enum ProfileError {
     /// A profile needs a row.
     #[error("a profile needs at least one reference row")]
     NoRows,
+    /// More rows than can be.
+    #[error("{rows} reference rows, at most 2^53 are possible")]
+    TooManyRows {
+        /// rows of the file
+        rows: u64,
+    },
     /// Not one score per row.
     #[error("{found} scores given for {expected} rows")]
     ScoreCount {
@@ -499,6 +538,12 @@ pub enum ProfileError {
         profile: Fingerprint,
         /// schema of the rows
         schema: Fingerprint,
+    },
+    /// The columns are not those of the schema that the profile names.
+    #[error("the profile does not fit its schema at {feature}")]
+    Columns {
+        /// name of the first feature that differs, or how many there should be
+        feature: String,
     },
     /// The file was written by another release.
     #[error("profile_version {found} cannot be read, expected {PROFILE_VERSION}")]

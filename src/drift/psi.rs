@@ -64,7 +64,7 @@ impl Psi {
     pub fn contributions(&self, pair: BinnedPair<'_>) -> Vec<f64> {
         let mut terms = self.smoothing.shares(pair).map(|(r, c)| (c - r) * (c / r).ln());
         let slots = pair.reference().iter().zip(pair.current());
-        slots.map(|(r, c)| if r + c > 0 { terms.next().unwrap_or(0.0) } else { 0.0 }).collect()
+        slots.map(|(r, c)| if r | c != 0 { terms.next().unwrap_or(0.0) } else { 0.0 }).collect()
     }
 }
 

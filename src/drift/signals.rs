@@ -9,7 +9,7 @@ use super::sentence::most_frequent;
 use super::settings::DriftSettings;
 use super::significance::pearson;
 
-/// Level of the test that guards against calling chance a rise of missing values.
+/// Level of the test that guards against calling chance a signal.
 const ALPHA: f64 = 0.01;
 
 /// Every signal of a window with enough rows.
@@ -46,14 +46,8 @@ fn missing(
     if current - reference < settings.missing_increase {
         return None;
     }
-    // The same test as for drift, on a table of two slots: missing or not.
-    let table = Binning::levels(["missing", "present"]);
-    let (before, now) = ([r, profile.rows() - r, 0, 0], [c, counts.rows() - c, 0, 0]);
-    let pair = BinnedPair::new(&table, &before, &now).ok()?;
-    let tests = profile.features().len();
-    let test = pearson(pair, tests, ALPHA)?;
-    #[expect(clippy::cast_precision_loss, reason = "a number of features")]
-    let proven = test.p_value * (tests as f64) < ALPHA;
+    let (before, now) = ([r, profile.rows() - r], [c, counts.rows() - c]);
+    let proven = more_than_chance(before, now, profile.features().len());
     proven.then(|| Signal::MissingValues {
         feature: feature.name().to_owned(),
         reference,
@@ -74,9 +68,16 @@ fn unseen(
     let accepted = *counts.slots(at).get(slot)?;
     // Refused ones stand in the summary only, accepted ones in both where the row was summarised.
     let refused = summary.unseen_total().saturating_sub(accepted);
-    let share = share(accepted + refused, counts.rows() + counts.rejected_requests())?;
-    let usual = self::share(feature.counts()[slot], profile.rows())?;
-    (share - usual >= settings.unseen_share).then(|| Signal::UnseenCategories {
+    let outside = accepted.saturating_add(refused);
+    let requests = counts.rows().saturating_add(counts.rejected_requests());
+    let usual = feature.counts()[slot];
+    let share = share(outside, requests)?;
+    if share - self::share(usual, profile.rows())? < settings.unseen_share {
+        return None;
+    }
+    let before = [usual, profile.rows() - usual];
+    let now = [outside, requests.saturating_sub(outside)];
+    more_than_chance(before, now, profile.features().len()).then(|| Signal::UnseenCategories {
         feature: feature.name().to_owned(),
         share,
         threshold: settings.unseen_share,
@@ -91,18 +92,37 @@ fn out_of_range(
     at: usize,
 ) -> Option<Signal> {
     let summary = counts.summaries().get(at)?;
-    let share = share(summary.below + summary.above, counts.summarised())?;
-    (share >= settings.out_of_range_share).then(|| Signal::OutOfRange {
+    let (outside, rows) = (summary.below.saturating_add(summary.above), counts.summarised());
+    let share = share(outside, rows)?;
+    if rows < settings.min_rows || share < settings.out_of_range_share {
+        return None;
+    }
+    // Its own smallest and largest value bound the reference: of as many new values from the same
+    // source about two lie outside.
+    let before = [2.min(profile.rows()), profile.rows().saturating_sub(2)];
+    let now = [outside, rows.saturating_sub(outside)];
+    more_than_chance(before, now, profile.features().len()).then(|| Signal::OutOfRange {
         feature: profile.features()[at].name().to_owned(),
         share,
         threshold: settings.out_of_range_share,
     })
 }
 
+/// Whether two shares differ by more than chance, corrected for as many tests: the test of drift on
+/// a table of two slots.
+fn more_than_chance(before: [u64; 2], now: [u64; 2], tests: usize) -> bool {
+    let table = Binning::levels(["yes", "no"]);
+    let slots = |[yes, no]: [u64; 2]| [yes, no, 0, 0];
+    let (before, now) = (slots(before), slots(now));
+    let test = BinnedPair::new(&table, &before, &now).ok().and_then(|p| pearson(p, tests, ALPHA));
+    #[expect(clippy::cast_precision_loss, reason = "a number of features")]
+    test.is_some_and(|test| test.p_value * (tests as f64) < ALPHA)
+}
+
 /// The signal of refused requests, which needs no accepted row: when everything is refused, this
 /// is all that there is.
 pub(super) fn rejected(settings: &DriftSettings, counts: &Counts) -> Option<Signal> {
-    let requests = counts.rows() + counts.rejected_requests();
+    let requests = counts.rows().saturating_add(counts.rejected_requests());
     let share = share(counts.rejected_requests(), requests)?;
     (requests >= settings.min_rows && share >= settings.rejected_share).then(|| {
         let most = counts.rejected().iter().max_by_key(|rejected| rejected.count);

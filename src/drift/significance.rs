@@ -193,7 +193,7 @@ impl Table {
             hasher.number(*r).number(*c);
         });
         Self {
-            totals: slots.iter().map(|(r, c)| r + c).collect(),
+            totals: slots.iter().map(|(r, c)| r.saturating_add(*c)).collect(),
             reference_rows: slots.iter().map(|(r, _)| r).sum(),
             current_rows: slots.iter().map(|(_, c)| c).sum(),
             seed: *hasher.finish().as_bytes(),

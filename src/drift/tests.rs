@@ -487,3 +487,60 @@ fn a_new_category_of_a_table_is_named() {
     let (feature, _) = names(method.sensitive());
     assert_eq!(feature.sentence, "values outside the levels 0.0 % -> 10.6 %");
 }
+
+#[test]
+fn a_profile_whose_columns_are_not_its_schemas_is_refused() {
+    let (schema, profile) = two_features();
+    assert!(profile.check_schema(&schema).is_ok());
+    let json = serde_json::to_value(&profile).unwrap();
+    let refused = |change: &dyn Fn(&mut Json)| {
+        let mut json = json.clone();
+        change(&mut json);
+        match serde_json::from_value::<Profile>(json) {
+            Ok(profile) => profile.check_schema(&schema).unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        }
+    };
+    for (change, part) in [
+        (
+            &(|p: &mut Json| drop(p["features"].as_array_mut().unwrap().pop()))
+                as &dyn Fn(&mut Json),
+            "2 features",
+        ),
+        (&|p: &mut Json| p["features"][1]["name"] = "z".into(), "at y"),
+        (&|p: &mut Json| p["features"].as_array_mut().unwrap().swap(0, 1), "at x"),
+        (
+            &|p: &mut Json| {
+                let levels: Vec<String> = (0..300).map(|i| i.to_string()).collect();
+                let mut counts = vec![0; 302];
+                counts[0] = 400;
+                p["features"][0]["binning"] = serde_json::json!({ "levels": levels });
+                p["features"][0]["counts"] = serde_json::json!(counts);
+            },
+            "counts of feature \"x\"",
+        ),
+        (&|p: &mut Json| p["rows"] = u64::MAX.into(), "at most 2^53"),
+    ] {
+        let said = refused(change);
+        assert!(said.contains(part), "{said:?} does not say {part:?}");
+    }
+}
+
+#[test]
+fn a_small_reference_makes_no_signal_of_its_own_narrow_range() {
+    let schema = FeatureSchema::new([Feature::numeric("x")]).unwrap();
+    let detect = |reference_rows: usize, outside: usize| {
+        let reference =
+            Array2::from_shape_fn((reference_rows, 1), |(i, _)| i as f64 / reference_rows as f64);
+        let live =
+            Array2::from_shape_fn(
+                (200, 1),
+                |(i, _)| if i < outside { 2.0 } else { i as f64 / 200.0 },
+            );
+        let [reference, live] =
+            [&reference, &live].map(|x| Batch::from_array(&schema, x.view()).unwrap());
+        DriftDetector::default().compare(&reference, &live).unwrap().signals
+    };
+    assert!(detect(100, 12).is_empty(), "6 % of 200 is what a reference of 100 rows can miss");
+    assert_eq!(detect(5_000, 12).len(), 1, "and not what one of 5,000 can");
+}

