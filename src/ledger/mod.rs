@@ -356,6 +356,8 @@ pub enum DecisionKind {
     Promotion,
     /// The version before was put back.
     Rollback,
+    /// A version that had been in production before was put there again, by its number.
+    Restore,
     /// Somebody else moved the alias; it was noticed.
     External,
 }

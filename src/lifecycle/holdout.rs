@@ -15,7 +15,13 @@ use crate::schema::Hasher;
 #[non_exhaustive]
 pub enum Holdout {
     /// A keyed hash of the entity id decides, once and for ever: an entity is never on both sides,
-    /// in this retraining or a later one. The holdout is as old as the traffic that is used: see
+    /// in this retraining or a later one.
+    ///
+    /// For logged traffic the entity is the request id, because the log does not carry another
+    /// one yet: a request is never on both sides, but rows of one customer under two request ids
+    /// can be. Rows of a reference go by the entity they were given.
+    ///
+    /// The holdout is as old as the traffic that is used: see
     /// [`RetrainSettings::recent`](super::RetrainSettings::recent).
     Hash {
         /// share of the entities that is held out, in `(0, 1)`

@@ -137,8 +137,9 @@ impl Promotion {
     }
 
     /// Puts the version before the present one back into production, for `reason`: the one that
-    /// the present one had replaced. A second rollback goes one version further back, not forth:
-    /// to take a rollback back, [`restore`](Self::restore) the version.
+    /// the present one had replaced when it came there first. A second rollback goes one version
+    /// further back, not forth, and so does one after somebody else put an older version back: to
+    /// take a rollback back, [`restore`](Self::restore) the version.
     ///
     /// A program that asks again after an error uses [`rollback_from`](Self::rollback_from): the
     /// answer may have been lost after the deed.
@@ -298,13 +299,31 @@ impl Promotion {
         let mut before: Option<Cursor> = None;
         loop {
             let page = self.ledger.decisions(model, before, PAGE).await?;
-            let changed = |d: &PromotionDecision| d.promoted && d.state == DecisionState::Done;
-            if let Some(found) = page.items.into_iter().find(|d| changed(d) && wanted(d)) {
+            if let Some(found) = page.items.into_iter().find(|d| is_change(d) && wanted(d)) {
                 return Ok(Some(found));
             }
             before = page.next;
             if before.is_none() {
                 return Ok(None);
+            }
+        }
+    }
+
+    /// The first decision on record that put `version` into production, and is done.
+    async fn first_arrival(
+        &self,
+        model: &ModelName,
+        version: VersionId,
+    ) -> Result<Option<PromotionDecision>, Error> {
+        let (mut first, mut before) = (None, None::<Cursor>);
+        loop {
+            // Latest first: the last that is found is the first.
+            let page = self.ledger.decisions(model, before, PAGE).await?;
+            let put = |d: &PromotionDecision| d.challenger == version && is_change(d);
+            first = page.items.into_iter().rfind(put).or(first);
+            before = page.next;
+            if before.is_none() {
+                return Ok(first);
             }
         }
     }
@@ -452,7 +471,8 @@ impl Promotion {
     ) -> Result<PromotionDecision, Error> {
         let settled = self.reconcile_under(model, turn).await?;
         let champion = self.champion(model).await?.ok_or_else(|| nothing_served(model))?;
-        // The call before was carried out, and died before it could say so.
+        // The call before was carried out, and died before it could say so. Only a rollback is
+        // one: a restoration that was finished here leaves it still to be done.
         if let Some(decision) = settled.into_iter().find(|decision| {
             decision.kind == DecisionKind::Rollback
                 && decision.state == DecisionState::Done
@@ -464,11 +484,10 @@ impl Promotion {
             let context = format!("v{champion} of {model} is in production, not v{from}");
             return Err(Error::new(ErrorKind::Conflict, PROMOTION, context));
         }
-        // A rollback did not replace what it put back: what counts is how that came there first.
-        let how = |decision: &PromotionDecision| {
-            decision.challenger == champion && decision.kind != DecisionKind::Rollback
-        };
-        let before = self.last_change(model, how).await?.and_then(|decision| decision.champion);
+        // What is put back, by a rollback or by hand, does not come after what it is put in the
+        // place of: what counts is how it came there first.
+        let arrival = self.first_arrival(model, champion).await?;
+        let before = arrival.and_then(|decision| decision.champion);
         let before = before.ok_or_else(|| {
             let context = format!("no version before v{champion} of {model} is on record");
             Error::new(ErrorKind::NotFound, PROMOTION, context)
@@ -500,7 +519,7 @@ impl Promotion {
             Some(champion) => format!("v{version} restored in place of v{champion}: {reason}."),
             None => format!("v{version} restored: {reason}."),
         };
-        let kind = DecisionKind::Rollback;
+        let kind = DecisionKind::Restore;
         let decision = self.decision(model, kind, champion, version, reason);
         self.carry_out_under(decision, turn).await
     }
@@ -529,6 +548,11 @@ impl Promotion {
             updated_at: Timestamp::EPOCH,
         }
     }
+}
+
+/// Whether it changed what is in production.
+fn is_change(decision: &PromotionDecision) -> bool {
+    decision.promoted && decision.state == DecisionState::Done
 }
 
 fn nothing_served(model: &ModelName) -> Error {

@@ -71,6 +71,9 @@ impl RetrainSettings {
     }
 
     /// How rows are kept out of training. Defaults to a fifth of the entities.
+    ///
+    /// Until the log carries an entity, that of logged traffic is the request id: rows of one
+    /// customer under two request ids can be on both sides. See [`Holdout::Hash`].
     pub fn holdout(mut self, holdout: Holdout) -> Self {
         self.holdout = holdout;
         self

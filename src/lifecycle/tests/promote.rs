@@ -1,3 +1,4 @@
+use super::faulty::{Fault, Faults};
 use super::*;
 use crate::ledger::LeaseStore;
 use crate::registry::ArtifactFiles;
@@ -70,6 +71,69 @@ async fn a_version_that_was_served_can_be_restored() {
         "promotion: not found: v3 of churn is not on record as having been served"
     );
     world.reconciled().await;
+    assert_eq!(world.champion().await, Some(version(1)));
+}
+
+#[tokio::test]
+async fn a_restoration_that_died_is_not_taken_for_the_rollback_after_it() {
+    let mut finished = 0;
+    for call in 1.. {
+        let world = World::new();
+        for run in ["one", "two"] {
+            world.by_hand(run).await;
+            world.reconciled().await;
+        }
+        let (model, promotion) = (&world.model, world.promotion());
+        promotion.rollback(model, "rehearsal").await.unwrap();
+        let faults = Faults::new(Fault::KilledAfter(call));
+        let _ = world.faulty_promotion(&faults).restore(model, version(2), "over").await;
+        let moved = world.champion().await == Some(version(2));
+        let died = world.decisions().await[0].state == DecisionState::Intended;
+        let back = promotion.rollback(model, "complaints").await;
+        assert_eq!(world.champion().await, Some(version(1)), "{call}: {back:?}");
+        if moved {
+            let back = back.unwrap();
+            assert_eq!(back.reason, "Rolled back from v2 to v1: complaints.", "{call}");
+            let restored = world.decisions().await.remove(1);
+            let (kind, state) = (DecisionKind::Restore, DecisionState::Done);
+            assert_eq!((restored.kind, restored.state), (kind, state), "{call}");
+            finished += usize::from(died);
+        } else {
+            assert_eq!(back.unwrap_err().kind(), ErrorKind::NotFound, "{call}: none before v1");
+        }
+        if !faults.struck() {
+            break;
+        }
+    }
+    assert!(finished > 0, "it died between the alias and the record");
+}
+
+#[tokio::test]
+async fn what_was_put_back_by_hand_is_not_rolled_forward() {
+    let world = World::new();
+    for run in ["one", "two", "three"] {
+        world.by_hand(run).await;
+        world.reconciled().await;
+    }
+    // The first decisions are a page away.
+    let first = world.decisions().await.remove(0);
+    for _ in 0..60 {
+        let (id, created_at) = (world.environment.new_id(), world.now());
+        let rejected = PromotionDecision { id, promoted: false, created_at, ..first.clone() };
+        world.ledger.record_decision(&rejected, None).await.unwrap();
+        world.pass(Duration::from_secs(1));
+    }
+    world.point(version(2)).await;
+    assert_eq!(world.reconciled().await[0].kind, DecisionKind::External);
+    let promotion = world.promotion();
+    assert_eq!(promotion.rollback(&world.model, "no").await.unwrap().challenger, version(1));
+    // Also if it was put there by hand more than once, and nothing is before it.
+    for at in [3, 1] {
+        world.point(version(at)).await;
+        world.reconciled().await;
+    }
+    let error = promotion.rollback(&world.model, "no").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(world.champion().await, Some(version(1)));
 }
 
