@@ -195,6 +195,13 @@ pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outco
     if distinct == 0 {
         return Err("the data has no such customers".into());
     }
+    if traffic.count > distinct {
+        let repeats = traffic.count - distinct;
+        say!(
+            "note: there are {distinct} such customers, so {repeats} requests repeat one of them;"
+        );
+        say!("      a model trained on one and judged on the other looks better than it is");
+    }
     // A part of its own for every call, in an order of its own.
     let part = pmmds::lifecycle::Environment::new_id(&pmmds::system::SystemEnvironment::new());
     let order = |row: &usize| {
