@@ -24,6 +24,7 @@ macro_rules! say {
 
 mod client;
 mod commands;
+#[path = "../telco_data/mod.rs"]
 mod data;
 mod settings;
 mod state;
