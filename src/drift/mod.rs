@@ -63,7 +63,7 @@
 //! `(K - 1)(1/n + 1/m)` for `K` slots and `n` and `m` rows ([`chance_psi`]; B. Yurdakul, 2018), so
 //! at small windows a threshold alone raises false alarms, and at `K = 50`, `n = 100` in nearly every
 //! window. So a feature has drifted when its PSI reaches the threshold **and** the shift is
-//! significant: p < 0.01 by the two-sample Pearson chi-square test on the raw counts, corrected for
+//! significant: p < 0.005 by the two-sample Pearson chi-square test on the raw counts, corrected for
 //! the number of features (S. Holm, 1979, by default). Where an expected count is below 5 the p-value
 //! comes from simulated tables with the same margins, seeded from the counts: the same pair gives the
 //! same answer every time. Both samples count: a small reference is not taken for the truth. Each
