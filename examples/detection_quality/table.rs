@@ -162,10 +162,11 @@ fn ours() -> usize {
     rules::all().iter().position(|rule| rule.is_ours()).unwrap_or_default()
 }
 
+/// With a decimal where it tells; what is not all is never shown as 100.
 fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent > 0.0 && percent < 10.0 || percent > 99.0 && percent < 100.0 {
-        format!("{percent:.1} %")
+        format!("{:.1} %", percent.min(99.9))
     } else {
         format!("{percent:.0} %")
     }
