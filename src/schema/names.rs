@@ -256,6 +256,25 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_differs_in_one_byte_anywhere_is_another() {
+        for length in 1..40 {
+            let name = "x".repeat(length);
+            let list = [name.clone(), "another".to_owned()];
+            for whole in [false, true] {
+                let bytes: Vec<&[u8]> = list.iter().map(|name| name.as_bytes()).collect();
+                let recipe = Recipe { seed: GOLDEN, whole };
+                let names = Names::hashed(&bytes, recipe).unwrap();
+                assert_eq!(find(&names, &list, &name), Some(0));
+                for at in 0..length {
+                    let mut other = name.clone();
+                    other.replace_range(at..=at, "y");
+                    assert_eq!(find(&names, &list, &other), None, "{other}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn names_that_no_seed_tells_apart_are_searched() {
         let list: Vec<String> = ["b", "a", "c", "b"].map(str::to_owned).into();
         let twice = of(&list);
