@@ -1,5 +1,7 @@
 //! JSON straight into a [`Row`], in one pass, with every problem reported.
 
+mod plain;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
@@ -7,8 +9,6 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-
-mod plain;
 
 use self::plain::read_plain;
 use super::number::read_number;
@@ -24,7 +24,7 @@ use crate::validate::{Rule, Violation, Violations, excerpt};
 /// skipped.
 ///
 /// Time and memory are linear in the length of `json`, the stack is bounded. A clean document
-/// without escapes, whose numbers have no more than 19 digits, allocates nothing but the row.
+/// without escapes allocates nothing but the row, and [`Decoder::decode`] not even that.
 ///
 /// # Errors
 ///

@@ -153,21 +153,23 @@ mod tests {
     #[test]
     fn few_digits_are_read_as_exactly_as_many() {
         let mut state = 1_u64;
-        let mut next = |below: u64| {
+        let mut next = |below: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) % below
+            usize::try_from(state >> 33).unwrap() % below
         };
         let mut exact = 0;
         for _ in 0..200_000 {
-            let digits: String =
-                (0..=next(21)).map(|_| char::from_digit(next(10) as u32, 10).unwrap()).collect();
-            let point = next(digits.len() as u64 + 1) as usize;
+            let length = 1 + next(22);
+            let digits: String = (0..length)
+                .map(|_| ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"][next(10)])
+                .collect();
+            let point = next(digits.len() + 1);
             let (whole, fraction) = digits.split_at(point);
             let whole = match whole.trim_start_matches('0') {
                 "" => "0",
                 whole => whole,
             };
-            let sign = ["", "-"][next(2) as usize];
+            let sign = ["", "-"][next(2)];
             let dot = if fraction.is_empty() { "" } else { "." };
             let text = format!("{sign}{whole}{dot}{fraction}");
             let scanned = scan_number(text.as_bytes()).unwrap();
