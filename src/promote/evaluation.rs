@@ -50,6 +50,9 @@ pub enum EvaluationError {
         /// the label given
         label: f64,
     },
+    /// There are no metrics for a regression yet.
+    #[error("a regression has no metrics yet")]
+    NoMetrics,
     /// A stored evaluation contradicts itself.
     #[error("the stored evaluation contradicts itself: {what}")]
     Contradiction {
@@ -112,21 +115,23 @@ impl Evaluation {
     /// When the lengths differ, there are no rows, a score is no valid one for `task`, or a label
     /// is none: see [`EvaluationError`].
     pub fn of(task: Task, scores: &[f64], labels: &[f64]) -> Result<Self, EvaluationError> {
-        Ok(Self::of_rows(task, &checked_rows(task, scores, labels)?))
+        Self::of_rows(task, &checked_rows(task, scores, labels)?)
     }
 
     /// The metrics of rows that [`checked_rows`] returned for `task`.
-    pub(super) fn of_rows(task: Task, rows: &[ScoredRow]) -> Self {
-        let Task::BinaryClassification { threshold } = task;
+    pub(super) fn of_rows(task: Task, rows: &[ScoredRow]) -> Result<Self, EvaluationError> {
+        let Task::BinaryClassification { threshold } = task else {
+            return Err(EvaluationError::NoMetrics);
+        };
         let mut confusion = Confusion::default();
         rows.iter().for_each(|row| confusion.count(row.predicted, row.positive));
-        Self(Measured::BinaryClassification {
+        Ok(Self(Measured::BinaryClassification {
             threshold,
             confusion,
             roc_auc: roc_auc(rows),
             log_loss: mean(rows.iter().map(log_loss)),
             brier: mean(rows.iter().map(squared_error)),
-        })
+        }))
     }
 
     /// The value of `metric`; `None` where it does not exist for these rows.
@@ -269,11 +274,18 @@ pub(super) fn checked_rows(
     if scores.is_empty() {
         return Err(EvaluationError::NoRows);
     }
+    if task == Task::Regression {
+        return Err(EvaluationError::NoMetrics);
+    }
     let check = |(row, (&score, &label)): (usize, (&f64, &f64))| {
         let prediction =
             task.prediction(score).map_err(|_| EvaluationError::InvalidScore { row, score })?;
         let positive = class(label).ok_or(EvaluationError::InvalidLabel { row, label })?;
-        Ok(ScoredRow { score: prediction.score(), predicted: prediction.label() == 1, positive })
+        Ok(ScoredRow {
+            score: prediction.score(),
+            predicted: prediction.label() == Some(1),
+            positive,
+        })
     };
     scores.iter().zip(labels).enumerate().map(check).collect()
 }

@@ -87,7 +87,7 @@ struct Side {
 impl Side {
     fn of(task: Task, scores: &[f64], labels: &[f64]) -> Result<Self, EvaluationError> {
         let rows = checked_rows(task, scores, labels)?;
-        let evaluation = Evaluation::of_rows(task, &rows);
+        let evaluation = Evaluation::of_rows(task, &rows)?;
         Ok(Self { rows, evaluation })
     }
 }
