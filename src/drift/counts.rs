@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::code_rows::{self, CodeRowsError};
 use super::profile::{Codes, Profile};
 use super::summary::TrafficSummary;
 use crate::record::{Batch, Row, Value};
@@ -195,6 +196,37 @@ impl Counts {
         for (slots, code) in self.slots.iter_mut().zip(codes.as_bytes()) {
             slots[usize::from(*code)] += 1;
         }
+    }
+
+    /// Counts many rows of which only the codes were kept: `bytes` holds them one after the other,
+    /// each with one byte per [column](Profile::columns). On an error nothing has changed.
+    ///
+    /// # Errors
+    ///
+    /// [`CodeRowsError`] when the last row is not whole, or a code is of no slot.
+    ///
+    /// ```
+    /// use pmmds::drift::{Counts, Profile};
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// let profile = Profile::fit(&batch)?;
+    /// let mut counts = Counts::empty(&profile);
+    /// counts.observe_code_rows(&[0, 1, 1])?;
+    /// assert_eq!((counts.rows(), &counts.slots(0)[..2]), (3, &[1, 2][..]));
+    ///
+    /// let error = counts.observe_code_rows(&[0, 99]).unwrap_err();
+    /// assert!(error.to_string().starts_with("row 1 has code 99 in column 0, which has "));
+    /// assert_eq!(counts.rows(), 3, "as before");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn observe_code_rows(&mut self, bytes: &[u8]) -> Result<(), CodeRowsError> {
+        let tables = code_rows::count(&self.slots, bytes)?;
+        self.rows += (bytes.len() / tables.len()) as u64;
+        for (slots, table) in self.slots.iter_mut().zip(&tables) {
+            slots.iter_mut().zip(table).for_each(|(slot, count)| *slot += count);
+        }
+        Ok(())
     }
 
     /// Counts one refused request by what was wrong with it. An invalid category counts as unseen.

@@ -37,7 +37,7 @@
 //! |---|---|---|
 //! | bin | [`Binning`], [`NumericBinning`], [`BinningStrategy`] | puts every value into a slot: a bin, a level, *other*, *missing* |
 //! | freeze | [`Profile`], [`ProfileOptions`], [`FeatureProfile`] | binnings, reference counts and [summaries](ReferenceSummary), one file per model version |
-//! | encode | [`Codes`] | a row as one byte per feature, and one for the score |
+//! | encode | [`Codes`], [`CodeRowsError`] | a row as one byte per feature, and one for the score |
 //! | count | [`Counts`], [`TrafficSummary`], [`Moments`], [`Rejected`] | exact `u64` per slot, that add up in any order |
 //! | measure | [`DriftMetric`] on a [`BinnedPair`]: [`Psi`], [`KullbackLeibler`], [`JensenShannon`] | how far apart two histograms are |
 //! | smooth | [`Smoothing`] | keeps empty slots from being infinitely far away |
@@ -122,6 +122,7 @@
 //! | mean and spread | B. P. Welford, 1962, DOI 10.1080/00401706.1962.10490022 |
 
 mod binning;
+mod code_rows;
 mod counts;
 mod detector;
 mod display;
@@ -144,6 +145,7 @@ mod tests;
 pub use binning::{
     Binning, BinningError, BinningStrategy, Closed, MAX_BINS, MAX_REQUESTED_BINS, NumericBinning,
 };
+pub use code_rows::CodeRowsError;
 pub use counts::{Counts, NotComparable, Rejected};
 pub use detector::DriftDetector;
 pub use divergence::{JensenShannon, KullbackLeibler};
