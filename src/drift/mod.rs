@@ -43,6 +43,7 @@
 //! | smooth | [`Smoothing`] | keeps empty slots from being infinitely far away |
 //! | test | [`Significance`], [`TestMethod`], [`Correction`] | whether it is more than chance |
 //! | decide | [`DriftDetector`], [`DriftSettings`], [`Gate`] | [`FeatureStatus`] and [`Severity`] of each feature, the [`Verdict`], the [`Signal`]s |
+//! | share out | [`Workers`], [`Serial`] | who works on the columns of a data set; `rayon` uses every core |
 //! | tell | [`DriftReport`], [`FeatureDrift`], [`SlotShift`] | every number, one sentence per feature, `Display` as a table |
 //!
 //! # Bins
@@ -123,12 +124,17 @@
 
 mod binning;
 mod code_rows;
+mod columns;
+mod counter;
 mod counts;
 mod detector;
 mod display;
 mod divergence;
+mod grid;
 mod hypergeometric;
+mod kernel;
 mod metric;
+mod order;
 mod profile;
 mod psi;
 mod report;
@@ -138,6 +144,7 @@ mod signals;
 mod significance;
 mod smoothing;
 mod summary;
+mod workers;
 
 #[cfg(test)]
 mod tests;
@@ -162,3 +169,4 @@ pub use settings::{DriftSettings, Gate, SettingsError};
 pub use significance::{Correction, TestMethod};
 pub use smoothing::Smoothing;
 pub use summary::{MAX_UNSEEN, Moments, ReferenceSummary, TrafficSummary};
+pub use workers::{Serial, Workers};

@@ -1,0 +1,4 @@
+mod support;
+fn main() {
+    support::measured();
+}
