@@ -6,6 +6,8 @@
 
 #![allow(dead_code, reason = "no bench uses all of it")]
 
+pub(crate) mod data;
+
 use std::time::Instant;
 
 /// What a figure has to keep to.
