@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::counter::{BinCounter, between};
-use super::kernel;
+use super::kernel::{self, STRIP};
 use super::order::Order;
 use super::summary::{Position, quantile};
 use crate::record::{Column, Value};
@@ -314,8 +314,12 @@ impl NumericBinning {
     #[must_use]
     pub fn count(&self, values: &[f64]) -> Vec<u64> {
         let mut counter = BinCounter::new(self, values.len());
-        counter.add(values);
-        counter.finish(values.len() as u64, kernel::nan(values))
+        let mut nan = 0;
+        for strip in values.chunks(STRIP) {
+            counter.add(strip);
+            nan += kernel::nan(strip);
+        }
+        counter.finish(values.len() as u64, nan)
     }
 
     /// The counts of the column whose order is `order`, as [`count`](Self::count) gives them; `None`

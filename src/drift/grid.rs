@@ -1,10 +1,18 @@
 //! A cheap rule that puts numbers into cells in their order: what sorting and searching start from.
 
-/// Cells of a [`Grid`], the one for what is no finite number included.
+/// Codes of cells, those two included that are not of a [`Grid`] itself.
 pub(super) const CELLS: usize = 2048;
 
-/// The last cell of finite numbers.
-const LAST: u64 = CELLS as u64 - 2;
+/// Cells of a [`Grid`], which are in the order of the numbers in them.
+pub(super) const ORDERED: usize = CELLS - 2;
+
+/// The code beside the grid for a value that is counted by itself.
+pub(super) const SPIKE: u64 = ORDERED as u64;
+
+/// The code beside the grid for NaN and infinities.
+pub(super) const NOT_FINITE: u64 = SPIKE + 1;
+
+const LAST: u64 = ORDERED as u64 - 1;
 
 /// 2^52: a number below it that is added has its whole part in the lowest bits.
 const MAGIC: f64 = 4_503_599_627_370_496.0;
@@ -26,9 +34,6 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// The cell of NaN and infinities.
-    pub(super) const NOT_FINITE: u64 = CELLS as u64 - 1;
-
     /// Everything in one cell.
     pub(super) const ONE: Self = Self { low: 0.0, high: 0.0, scale: 0.0, base: 0, shift: None };
 

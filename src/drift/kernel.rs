@@ -11,7 +11,7 @@ use multiversion::multiversion;
 
 use super::binning::Closed;
 use super::counter::LookUp;
-use super::grid::{CELLS, Grid};
+use super::grid::{CELLS, Grid, NOT_FINITE, SPIKE};
 use super::summary::Moments;
 use crate::schema::LevelId;
 
@@ -179,23 +179,31 @@ fn slot(index: u64) -> usize {
 }
 
 #[inline(always)]
-fn cells<const LOG: bool>(grid: &Grid, block: &[f64], indices: &mut Indices) {
+#[expect(clippy::float_cmp, reason = "the same value, not a close one")]
+fn cells<const LOG: bool>(grid: &Grid, spike: f64, block: &[f64], indices: &mut Indices) {
     for (index, x) in indices.iter_mut().zip(block) {
         let cell = grid.cell::<LOG>(*x);
-        *index = if x.abs() <= f64::MAX { cell } else { Grid::NOT_FINITE };
+        let cell = if *x == spike { SPIKE } else { cell };
+        *index = if x.abs() <= f64::MAX { cell } else { NOT_FINITE };
     }
 }
 
-/// How many of `values` fall in each cell of `grid`.
+/// Adds to `counts` how many of `values` fall in each cell of `grid`, equal `spike`, or are not
+/// finite.
 #[multiversion(targets("x86_64+avx2"))]
-pub(super) fn histogram(values: &[f64], grid: &Grid, counts: &mut [[u32; CELLS]; 2]) {
+pub(super) fn histogram(
+    values: &[f64],
+    grid: &Grid,
+    spike: f64,
+    counts: &mut [[u32; CELLS]; 2],
+) {
     let mut indices = [0; BLOCK];
     let [even, odd] = counts;
     for block in values.chunks(BLOCK) {
         if grid.is_logarithmic() {
-            cells::<true>(grid, block, &mut indices);
+            cells::<true>(grid, spike, block, &mut indices);
         } else {
-            cells::<false>(grid, block, &mut indices);
+            cells::<false>(grid, spike, block, &mut indices);
         }
         // Two tables, so that equal neighbours do not wait for each other.
         let (pairs, rest) = indices[..block.len()].as_chunks::<2>();
@@ -211,14 +219,20 @@ pub(super) fn histogram(values: &[f64], grid: &Grid, counts: &mut [[u32; CELLS];
 
 /// Appends those of `values` to `kept` whose cell is `wanted`.
 #[multiversion(targets("x86_64+avx2"))]
-pub(super) fn collect(values: &[f64], grid: &Grid, wanted: &[u8; CELLS], kept: &mut Vec<f64>) {
+pub(super) fn collect(
+    values: &[f64],
+    grid: &Grid,
+    spike: f64,
+    wanted: &[u8; CELLS],
+    kept: &mut Vec<f64>,
+) {
     let mut indices = [0; BLOCK];
     let mut found = [0.0; BLOCK];
     for block in values.chunks(BLOCK) {
         if grid.is_logarithmic() {
-            cells::<true>(grid, block, &mut indices);
+            cells::<true>(grid, spike, block, &mut indices);
         } else {
-            cells::<false>(grid, block, &mut indices);
+            cells::<false>(grid, spike, block, &mut indices);
         }
         // Every number is written, and only the wanted ones are stepped over: no branch to guess.
         let mut count = 0;

@@ -3,16 +3,16 @@
 //! One pass counts the numbers per cell of a [`Grid`] that a sample suggests. A cell keeps the order,
 //! so the counts say in which cell each wanted rank lies; a second pass keeps the numbers of those few
 //! cells, and only they are looked into. The sample and the grid decide how fast that is, never what
-//! comes out: where the grid is bad, or one value fills a cell, more is kept and selected from.
-//!
-//! A column with few different values is counted value by value instead.
+//! comes out: where the grid is bad, more is kept and selected from. A value that many rows share
+//! would fill a cell, so it is counted by itself, and a column with few different values is counted
+//! value by value.
 //!
 //! # Reference
 //!
 //! Narrowing to where the ranks lie, by a sample: R. W. Floyd and R. L. Rivest, *Expected Time Bounds
 //! for Selection*, Communications of the ACM 18, 1975, DOI 10.1145/360680.360691.
 
-use super::grid::{CELLS, Grid};
+use super::grid::{CELLS, Grid, ORDERED, SPIKE};
 use super::kernel::{self, STRIP, Totals};
 
 /// Most different values that are counted one by one.
@@ -21,8 +21,11 @@ pub(super) const FEW: usize = 20;
 /// Numbers that suggest the grid.
 const SAMPLE: usize = 1024;
 
-/// Share of the sample that lies outside the grid at either end, in its first or last cell.
-const TRIMMED: usize = SAMPLE / 256;
+/// One number in so many lies outside the grid at either end, in its first or last cell.
+const TRIMMED: usize = 256;
+
+/// A value is counted by itself from one number in so many.
+const SPIKE_SHARE: usize = 20;
 
 /// What is known of the finite numbers of a column in their order; -0.0 is 0.0.
 #[derive(Debug, Clone)]
@@ -37,16 +40,33 @@ enum Kind {
     Few(Vec<(f64, u64)>),
     /// The wanted ranks, and the cells that they lie in.
     Cells {
-        grid: Grid,
-        // how many numbers lie in earlier cells, per cell; and how many there are
-        before: Vec<u64>,
-        // where the numbers of a cell begin in `kept`, per cell; and how many there are
-        starts: Vec<usize>,
-        // the numbers of the wanted cells, cell after cell
-        kept: Vec<f64>,
-        // increasing ranks, each with the number that has it
+        spike: Spike,
+        // of the numbers beside the spike
+        cells: Cells,
+        // increasing ranks among the numbers beside the spike, each with the number that has it
         ranked: Vec<(usize, f64)>,
     },
+}
+
+/// A value that many rows share.
+#[derive(Debug, Clone, Copy)]
+struct Spike {
+    // NaN, which nothing equals, where there is none
+    value: f64,
+    count: u64,
+    // how many numbers are less
+    less: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Cells {
+    grid: Grid,
+    // how many numbers lie in earlier cells, per cell; and how many there are
+    before: Vec<u64>,
+    // where the numbers of a cell begin in `kept`, per cell; and how many there are
+    starts: Vec<usize>,
+    // the numbers of the wanted cells, cell after cell
+    kept: Vec<f64>,
 }
 
 impl Order {
@@ -60,22 +80,13 @@ impl Order {
         {
             return order;
         }
-        let (low, high) = match sample.len() {
-            0..SAMPLE => (sample.first(), sample.last()),
-            _ => (sample.get(TRIMMED), sample.get(SAMPLE - 1 - TRIMMED)),
-        };
-        let grid = match (low, high) {
-            (Some(low), Some(high)) => Grid::best(&sample, *low, *high),
-            _ => Grid::ONE,
-        };
-        let (totals, before) = survey(values, &grid);
-        let count = before[CELLS - 1];
-        let mut ranks = ranks(usize::try_from(count).unwrap_or(usize::MAX));
-        ranks.retain(|rank| (*rank as u64) < count);
+        let (spike, grid) = suggest(&sample);
+        let survey = survey(values, &grid, spike);
+        let mut ranks = ranks(index(survey.totals.moments.count()));
+        ranks.retain(|rank| (*rank as u64) < survey.totals.moments.count());
         ranks.sort_unstable();
         ranks.dedup();
-        let kind = select(values, grid, before, &ranks);
-        Self { totals, kind }
+        Self { totals: survey.totals, kind: select(values, grid, survey, &ranks) }
     }
 
     /// What is told of the column whatever its order.
@@ -85,7 +96,7 @@ impl Order {
 
     /// How many finite numbers there are.
     pub(super) fn count(&self) -> usize {
-        usize::try_from(self.totals.moments.count()).unwrap_or(usize::MAX)
+        index(self.totals.moments.count())
     }
 
     /// The finite number at `rank`, from 0; `None` where it was not wanted.
@@ -95,8 +106,11 @@ impl Order {
                 let at = values.partition_point(|(_, most)| *most <= rank as u64);
                 values.get(at).map(|(value, _)| *value)
             }
-            Kind::Cells { ranked, .. } => {
-                let at = ranked.binary_search_by_key(&rank, |(rank, _)| *rank).ok()?;
+            Kind::Cells { spike, ranked, .. } => {
+                let Some(beside) = spike.beside(rank) else {
+                    return Some(spike.value);
+                };
+                let at = ranked.binary_search_by_key(&beside, |(rank, _)| *rank).ok()?;
                 Some(ranked[at].1)
             }
         }
@@ -127,15 +141,48 @@ impl Order {
                 let at = values.partition_point(|(value, _)| lower(*value));
                 Some(at.checked_sub(1).map_or(0, |at| values[at].1))
             }
-            Kind::Cells { grid, before, starts, kept, .. } => {
-                let cell = grid.cell_of(x);
-                let inside = &kept[starts[cell]..starts[cell + 1]];
-                let known = before[cell + 1] - before[cell] == inside.len() as u64;
+            Kind::Cells { spike, cells, .. } => {
+                let cell = cells.grid.cell_of(x);
+                let inside = cells.inside(cell);
+                if cells.before[cell + 1] - cells.before[cell] != inside.len() as u64 {
+                    return None;
+                }
                 let found = inside.iter().map(|number| u64::from(lower(*number))).sum::<u64>();
-                known.then_some(before[cell] + found)
+                let spikes = if lower(spike.value) { spike.count } else { 0 };
+                Some(cells.before[cell] + found + spikes)
             }
         }
     }
+}
+
+impl Spike {
+    /// The rank among the numbers beside the spike of the one at `rank`; `None` for the spike.
+    fn beside(&self, rank: usize) -> Option<usize> {
+        let rank = rank as u64;
+        if rank < self.less {
+            Some(index(rank))
+        } else {
+            rank.checked_sub(self.count).filter(|rank| *rank >= self.less).map(index)
+        }
+    }
+}
+
+impl Cells {
+    /// The cell of the number at `rank`.
+    fn of_rank(before: &[u64], rank: u64) -> usize {
+        // The last cell that begins at or before the rank holds it; empty cells begin there too.
+        before.partition_point(|before| *before <= rank) - 1
+    }
+
+    /// The numbers of `cell`, if they were wanted.
+    fn inside(&self, cell: usize) -> &[f64] {
+        &self.kept[self.starts[cell]..self.starts[cell + 1]]
+    }
+}
+
+/// A number of rows as an index: columns are slices, so it is one.
+fn index(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// Finite numbers from all over `values`, sorted: all of them when they are no more than [`SAMPLE`].
@@ -186,57 +233,97 @@ fn few(values: &[f64], sample: &[f64]) -> Option<Order> {
     Some(Order { kind: Kind::Few(running.collect()), totals })
 }
 
-/// The totals of `values`, and how many finite ones lie before each cell of `grid`.
-fn survey(values: &[f64], grid: &Grid) -> (Totals, Vec<u64>) {
+/// The value to count by itself, and the grid for the others, that a sorted sample suggests.
+fn suggest(sample: &[f64]) -> (f64, Grid) {
+    let runs = sample.chunk_by(|a, b| a >= b);
+    let spike = match runs.max_by_key(|run| run.len()) {
+        Some(run) if run.len() * SPIKE_SHARE >= sample.len() => run[0] + 0.0,
+        _ => f64::NAN,
+    };
+    let others: Vec<f64> =
+        sample.iter().copied().filter(|x| !(*x >= spike && *x <= spike)).collect();
+    // A sample of everything has no tails to guess.
+    let trimmed = if sample.len() < SAMPLE { 0 } else { others.len() / TRIMMED };
+    let ends = others.get(trimmed).zip(others.get(others.len().saturating_sub(1 + trimmed)));
+    (spike, ends.map_or(Grid::ONE, |(low, high)| Grid::best(&others, *low, *high)))
+}
+
+/// What one pass over a column tells.
+struct Survey {
+    totals: Totals,
+    spike: Spike,
+    // how many other finite numbers lie in earlier cells, per cell; and how many there are
+    before: Vec<u64>,
+}
+
+fn survey(values: &[f64], grid: &Grid, spike: f64) -> Survey {
     let mut totals = Totals::default();
-    let mut before = vec![0; CELLS];
+    let mut counts = vec![0_u64; CELLS];
     // Counts that no part of this length overflows.
     for part in values.chunks(1 << 31) {
         let mut tables = [[0_u32; CELLS]; 2];
         for strip in part.chunks(STRIP) {
             kernel::add_totals(strip, &mut totals);
-            kernel::histogram(strip, grid, &mut tables);
+            kernel::histogram(strip, grid, spike, &mut tables);
         }
         let [even, odd] = &tables;
-        // The cell of what is not finite comes last, and is not among them.
-        for (before, (a, b)) in before[1..].iter_mut().zip(even.iter().zip(odd)) {
-            *before += u64::from(*a) + u64::from(*b);
+        for (count, (a, b)) in counts.iter_mut().zip(even.iter().zip(odd)) {
+            *count += u64::from(*a) + u64::from(*b);
         }
     }
+    let mut before = Vec::with_capacity(ORDERED + 1);
     let mut sum = 0;
-    for before in &mut before {
-        sum += *before;
-        *before = sum;
-    }
-    (totals, before)
+    before.push(sum);
+    before.extend(counts[..ORDERED].iter().map(|count| {
+        sum += count;
+        sum
+    }));
+    let count = counts[index(SPIKE)];
+    Survey { totals, spike: Spike { value: spike, count, less: 0 }, before }
 }
 
 /// The numbers at the increasing `ranks`, from the cells that they lie in.
-fn select(values: &[f64], grid: Grid, before: Vec<u64>, ranks: &[usize]) -> Kind {
+fn select(values: &[f64], grid: Grid, survey: Survey, ranks: &[usize]) -> Kind {
+    let Survey { totals: _, mut spike, before } = survey;
     let mut wanted = [0_u8; CELLS];
+    let home = if spike.count > 0 { Some(grid.cell_of(spike.value)) } else { None };
     for rank in ranks {
-        // The last cell that begins at or before the rank holds it; empty cells begin there too.
-        let cell = before.partition_point(|before| *before <= *rank as u64) - 1;
+        let rank = *rank as u64;
+        let cell = match home {
+            Some(home) if rank >= before[home] => {
+                // The spike lies between what is less and what is more in its cell.
+                let after = rank.checked_sub(spike.count).filter(|rank| *rank >= before[home + 1]);
+                after.map_or(home, |rank| Cells::of_rank(&before, rank))
+            }
+            _ => Cells::of_rank(&before, rank),
+        };
         wanted[cell] = 1;
     }
-    let mut starts = vec![0; CELLS];
-    for cell in 0..CELLS - 1 {
-        let inside = usize::from(wanted[cell]) as u64 * (before[cell + 1] - before[cell]);
-        starts[cell + 1] = starts[cell] + usize::try_from(inside).unwrap_or(usize::MAX);
+    if let Some(home) = home {
+        wanted[home] = 1;
     }
-    let mut kept = Vec::with_capacity(starts[CELLS - 1]);
-    kernel::collect(values, &grid, &wanted, &mut kept);
+    let mut starts = vec![0; ORDERED + 1];
+    for cell in 0..ORDERED {
+        let inside = if wanted[cell] == 1 { before[cell + 1] - before[cell] } else { 0 };
+        starts[cell + 1] = starts[cell] + index(inside);
+    }
+    let mut kept = Vec::with_capacity(starts[ORDERED]);
+    kernel::collect(values, &grid, spike.value, &wanted, &mut kept);
     group(&mut kept, &grid, &starts);
-    let mut ranked: Vec<(usize, f64)> = ranks.iter().map(|rank| (*rank, 0.0)).collect();
-    for in_cell in ranked.chunk_by_mut(|(a, _), (b, _)| {
-        let cell = |rank: usize| before.partition_point(|before| *before <= rank as u64);
-        cell(*a) == cell(*b)
-    }) {
-        let cell = before.partition_point(|before| *before <= in_cell[0].0 as u64) - 1;
-        let first = usize::try_from(before[cell]).unwrap_or(usize::MAX);
-        nested(&mut kept[starts[cell]..starts[cell + 1]], first, in_cell);
+    let mut cells = Cells { grid, before, starts, kept };
+    if let Some(home) = home {
+        let less = cells.inside(home).iter().map(|x| u64::from(*x < spike.value)).sum::<u64>();
+        spike.less = cells.before[home] + less;
     }
-    Kind::Cells { grid, before, starts, kept, ranked }
+    let mut ranked: Vec<(usize, f64)> =
+        ranks.iter().filter_map(|rank| spike.beside(*rank)).map(|rank| (rank, 0.0)).collect();
+    let cell = |rank: usize| Cells::of_rank(&cells.before, rank as u64);
+    for in_cell in ranked.chunk_by_mut(|(a, _), (b, _)| cell(*a) == cell(*b)) {
+        let cell = cell(in_cell[0].0);
+        let (start, end) = (cells.starts[cell], cells.starts[cell + 1]);
+        nested(&mut cells.kept[start..end], index(cells.before[cell]), in_cell);
+    }
+    Kind::Cells { spike, cells, ranked }
 }
 
 /// Puts `kept` in the order of its cells, which begin at `starts`.
