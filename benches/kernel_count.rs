@@ -58,7 +58,44 @@ fn times(turns: u32, mut body: impl FnMut()) -> impl FnMut() {
     move || (0..turns).for_each(|_| body())
 }
 
+/// What `make instructions` counts one by one: functions with a name, called once.
+mod instructions {
+    use std::hint::black_box;
+
+    use pmmds::drift::{Closed, NumericBinning};
+
+    use super::{Shape, quantile_bins};
+
+    /// The values of each call, which the Makefile divides by.
+    const VALUES: usize = 65_536;
+
+    #[inline(never)]
+    fn plain_sum(values: &[f64]) -> f64 {
+        super::plain_sum(values)
+    }
+
+    #[inline(never)]
+    fn kernel(binning: &NumericBinning, values: &[f64]) -> Vec<u64> {
+        binning.count(values)
+    }
+
+    #[inline(never)]
+    fn binary_search(binning: &NumericBinning, values: &[f64]) -> Vec<u64> {
+        super::one_by_one(binning, values)
+    }
+
+    pub(super) fn run() {
+        let (binning, values) =
+            (quantile_bins(10, Closed::Right), Shape::Normal.column(VALUES, 2, 0.1));
+        black_box(plain_sum(black_box(&values)));
+        assert_eq!(kernel(&binning, black_box(&values)), binary_search(&binning, &values));
+    }
+}
+
 fn main() {
+    if std::env::args().any(|argument| argument == "--instructions") {
+        return instructions::run();
+    }
     let [ten, hundred] = [10, 100].map(|bins| quantile_bins(bins, Closed::Right));
     let left = quantile_bins(10, Closed::Left);
     let mut criterion = Criterion::default().configure_from_args();

@@ -48,3 +48,42 @@ impl Workers for Pool {
         (0..jobs).into_par_iter().with_max_len(1).for_each(job);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, ShapeBuilder};
+
+    use super::Pool;
+    use crate::drift::{Counts, DriftDetector, Profile, ProfileOptions};
+    use crate::record::Batch;
+    use crate::schema::{Feature, FeatureSchema};
+
+    #[test]
+    fn every_core_gives_the_bits_of_one() {
+        let names = (0..30).map(|at| Feature::numeric(format!("column {at}")).nullable());
+        let schema = FeatureSchema::new(names).unwrap();
+        let side = |step: usize| {
+            Array2::from_shape_fn((5_000, 30).f(), |(row, column)| {
+                let x = (row * step + column) % (7 + 400 * column);
+                if x == 3 { f64::NAN } else { (x as f64).sqrt() }
+            })
+        };
+        let (before, after) = (side(7_919), side(104_729));
+        let before = Batch::from_array(&schema, before.view()).unwrap();
+        let after = Batch::from_array(&schema, after.view()).unwrap();
+        let scores: Vec<f64> = (0..5_000).map(|row| f64::from(row % 97)).collect();
+
+        let options = || ProfileOptions::new().scores(&scores);
+        let profile: Profile = options().fit(&before).unwrap();
+        let pooled = options().fit_with(&before, &Pool).unwrap();
+        let text = |value: &Profile| serde_json::to_string(value).unwrap();
+        assert_eq!(text(&pooled), text(&profile));
+        let counts = Counts::of(&profile, &after, Some(&scores)).unwrap();
+        let pooled = Counts::of_with(&profile, &after, Some(&scores), &Pool).unwrap();
+        let text = |value: &Counts| serde_json::to_string(value).unwrap();
+        assert_eq!(text(&pooled), text(&counts));
+        let detector = DriftDetector::default();
+        let report = detector.compare_with(&before, &after, &Pool).unwrap();
+        assert_eq!(report, detector.compare(&before, &after).unwrap());
+    }
+}

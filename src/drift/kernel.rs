@@ -191,12 +191,7 @@ fn cells<const LOG: bool>(grid: &Grid, spike: f64, block: &[f64], indices: &mut 
 /// Adds to `counts` how many of `values` fall in each cell of `grid`, equal `spike`, or are not
 /// finite.
 #[multiversion(targets("x86_64+avx2"))]
-pub(super) fn histogram(
-    values: &[f64],
-    grid: &Grid,
-    spike: f64,
-    counts: &mut [[u32; CELLS]; 2],
-) {
+pub(super) fn histogram(values: &[f64], grid: &Grid, spike: f64, counts: &mut [[u32; CELLS]; 2]) {
     let mut indices = [0; BLOCK];
     let [even, odd] = counts;
     for block in values.chunks(BLOCK) {
@@ -247,22 +242,53 @@ pub(super) fn collect(
 /// Most levels that are counted by comparing with each of them.
 const COMPARED_LEVELS: usize = 12;
 
-/// How often each id occurs in `levels`, by the byte that it is.
+/// Ids that one instruction compares.
+const BYTES: usize = 32;
+
+/// Groups of ids after which a count of one byte could be full.
+const GROUPS: usize = 255;
+
+/// How many of the `groups`, at most [`GROUPS`], equal each of `ids`.
+#[inline(always)]
+fn level_pass<const N: usize>(groups: &[[LevelId; BYTES]], ids: &[LevelId; N]) -> [u64; N] {
+    let mut counts = [[0_u8; BYTES]; N];
+    for group in groups {
+        for k in 0..N {
+            for at in 0..BYTES {
+                counts[k][at] += u8::from(group[at] == ids[k]);
+            }
+        }
+    }
+    counts.map(|counts| counts.iter().map(|count| u64::from(*count)).sum())
+}
+
+/// How often each id occurs in `levels`, by the byte that it is. What is none of the `known` levels
+/// and not missing may stand as [`LevelId::OTHER`].
 #[multiversion(targets("x86_64+avx2"))]
 pub(super) fn levels(levels: &[LevelId], known: usize) -> [u64; 256] {
     let mut counts = [0_u64; 256];
     if known <= COMPARED_LEVELS {
-        // A byte counts no further than 255.
-        for block in levels.chunks(255) {
-            let mut left = block.len() as u64;
-            let ids = (0..known).filter_map(LevelId::new).chain([LevelId::MISSING]);
-            for id in ids {
-                let found: u8 = block.iter().map(|level| u8::from(*level == id)).sum();
-                counts[usize::from(id.byte())] += u64::from(found);
-                left -= u64::from(found);
+        let (groups, rest) = levels.as_chunks::<BYTES>();
+        let ids = (0..known).filter_map(LevelId::new).chain([LevelId::MISSING]);
+        let mut padded = [LevelId::MISSING; COMPARED_LEVELS + 1];
+        padded.iter_mut().zip(ids).for_each(|(slot, id)| *slot = id);
+        let ids = &padded[..=known];
+        for groups in groups.chunks(GROUPS) {
+            let (pairs, single) = ids.as_chunks::<2>();
+            for pair in pairs {
+                let found = level_pass::<2>(groups, pair);
+                pair.iter().zip(found).for_each(|(id, n)| counts[usize::from(id.byte())] += n);
             }
-            counts[usize::from(LevelId::OTHER.byte())] += left;
+            for id in single {
+                let [found] = level_pass::<1>(groups, &[*id]);
+                counts[usize::from(id.byte())] += found;
+            }
         }
+        for level in rest {
+            counts[usize::from(level.byte())] += 1;
+        }
+        let counted: u64 = counts.iter().sum();
+        counts[usize::from(LevelId::OTHER.byte())] += levels.len() as u64 - counted;
         return counts;
     }
     let mut tables = [[0_u64; 256]; 4];

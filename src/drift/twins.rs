@@ -128,7 +128,8 @@ fn welford(values: &[f64]) -> Moments {
 
 /// The same up to rounding, where nothing comes near the largest number.
 fn same_moments(ours: &Moments, twin: &Moments, values: &[f64]) -> bool {
-    let largest = values.iter().filter(|x| x.is_finite()).fold(1.0_f64, |most, x| most.max(x.abs()));
+    let largest =
+        values.iter().filter(|x| x.is_finite()).fold(1.0_f64, |most, x| most.max(x.abs()));
     let std = |moments: &Moments| moments.std().unwrap_or_default();
     ours.count() == twin.count()
         && (largest > 1e100
