@@ -194,7 +194,7 @@ mod tests {
     fn version_1_is_read_and_written_as_ever() {
         let model = LinearFormat::read(GOLDEN.as_bytes(), &schema()).unwrap();
         assert_eq!(String::from_utf8(model.to_document()).unwrap(), GOLDEN.trim_end());
-        assert_eq!(model.task().prediction(0.375).unwrap().label(), 1);
+        assert_eq!(model.task().prediction(0.375).unwrap().label(), Some(1));
         let mut row = Row::missing(&schema());
         let ids: Vec<_> = schema().ids().collect();
         let expect = |row: &Row, log_odds: f64| {
