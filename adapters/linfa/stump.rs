@@ -49,6 +49,9 @@ struct Feature {
     kind: Vec<usize>,
 }
 
+/// A question of linfa-trees: column, edge, and by how much it lowers the impurity.
+type Split = (usize, f64, f64);
+
 impl Feature {
     fn new(first: usize, columns: &Array2<f64>) -> Self {
         // A total order of the numbers, equal where they are equal: -0.0 does not occur.
@@ -79,9 +82,8 @@ impl Feature {
         counts
     }
 
-    /// The question about this feature that linfa-trees asks of rows with these `counts`: column,
-    /// edge and gain.
-    fn split(&self, counts: &[[u32; 2]]) -> Result<(usize, f64, f64), ::linfa::Error> {
+    /// The question about this feature that linfa-trees asks of rows with these `counts`.
+    fn split(&self, counts: &[[u32; 2]]) -> Result<Split, ::linfa::Error> {
         let rows = counts
             .iter()
             .enumerate()
@@ -138,7 +140,7 @@ impl<'s> Fit<Array2<usize>, Array1<usize>, ::linfa::Error> for &'s Stumps {
     /// Which classes it answers is counted here: where a leaf has as many rows of one class as of
     /// the other, linfa's tree answers either, differently from run to run.
     fn fit(&self, data: &Numbered) -> Result<Fitted<'s>, ::linfa::Error> {
-        let mut best: Option<(&'s Feature, Vec<[u32; 2]>, (usize, f64, f64))> = None;
+        let mut best: Option<(&'s Feature, Vec<[u32; 2]>, Split)> = None;
         for feature in &self.features {
             let counts = feature.count(&data.records, &data.targets);
             let split = feature.split(&counts)?;

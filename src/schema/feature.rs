@@ -87,6 +87,11 @@ impl LevelId {
     pub fn index(self) -> Option<usize> {
         Some(usize::from(self.0)).filter(|index| *index < MAX_LEVELS)
     }
+
+    /// The byte that it is, for counting in bulk.
+    pub(crate) fn byte(self) -> u8 {
+        self.0
+    }
 }
 
 /// What becomes of a category that the schema does not list.
