@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// Every oracle, and the file of the tests that compare with it.
-const ORACLES: [(&str, &[&str]); 4] = [
+const ORACLES: [(&str, &[&str]); 3] = [
     (
         "src/drift/oracles.rs",
         &[
@@ -37,38 +37,26 @@ const ORACLES: [(&str, &[&str]); 4] = [
         ],
     ),
     ("src/drift/tests.rs", &["original_parity", "pooled_prior"]),
-    ("src/promote/paired.rs", &["paired_tests"]),
     (
-        "src/promote/evaluation.rs",
+        "src/promote/oracles.rs",
         &[
             "clf_1_typical",
             "clf_2_heavy_ties",
             "clf_3_weighted",
             "clf_4_perfect",
             "clf_5_inverted_extreme",
+            "multiclass_1",
+            "paired_tests",
+            "reg_1",
         ],
     ),
 ];
 
-/// Oracles of metrics that there are none of yet.
-const AHEAD: [&str; 2] = ["multiclass_1", "reg_1"];
-
-/// Where the oracles are.
-fn folder() -> PathBuf {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/oracles");
-    std::env::var_os("PMMDS_ORACLES").map_or_else(beside, PathBuf::from)
-}
-
 #[test]
 fn no_oracle_is_left_out() {
-    let mut there: Vec<String> = std::fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
-        .collect();
-    there.sort_unstable();
-    let mut known: Vec<&str> =
-        ORACLES.iter().flat_map(|(_, names)| *names).chain(&AHEAD).copied().collect();
+    let there = names(&[""]);
+    let there = there.iter().filter_map(|name| name.strip_suffix(".json")).collect::<Vec<_>>();
+    let mut known: Vec<&str> = ORACLES.iter().flat_map(|(_, names)| *names).copied().collect();
     known.sort_unstable();
     assert_eq!(there, known, "each file has its test, and each test its file");
     for (source, oracles) in ORACLES {
@@ -95,6 +83,27 @@ pub(crate) fn read(name: &str) -> Value {
         )
     });
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn folder() -> PathBuf {
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/oracles");
+    std::env::var_os("PMMDS_ORACLES").map_or_else(beside, PathBuf::from)
+}
+
+/// The names of the oracles that begin with one of `prefixes`, sorted.
+///
+/// # Panics
+///
+/// When the folder cannot be read.
+pub(crate) fn names(prefixes: &[&str]) -> Vec<String> {
+    let folder = folder();
+    let files = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("no reference values in {}: {error}", folder.display()));
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> =
+        names.filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect();
+    names.sort_unstable();
+    names
 }
 
 /// The number `value`.

@@ -37,12 +37,13 @@
 //! |---|---|---|
 //! | bin | [`Binning`], [`NumericBinning`], [`BinningStrategy`] | puts every value into a slot: a bin, a level, *other*, *missing* |
 //! | freeze | [`Profile`], [`ProfileOptions`], [`FeatureProfile`] | binnings, reference counts and [summaries](ReferenceSummary), one file per model version |
-//! | encode | [`Codes`] | a row as one byte per feature, and one for the score |
+//! | encode | [`Codes`], [`CodeRowsError`] | a row as one byte per feature, and one for the score |
 //! | count | [`Counts`], [`TrafficSummary`], [`Moments`], [`Rejected`] | exact `u64` per slot, that add up in any order |
 //! | measure | [`DriftMetric`] on a [`BinnedPair`]: [`Psi`], [`KullbackLeibler`], [`JensenShannon`] and [more](#metrics) | how far apart two histograms are |
 //! | smooth | [`Smoothing`] | keeps empty slots from being infinitely far away |
 //! | test | [`Significance`], [`TestResult`], [`TestMethod`], [`Correction`], [`fisher_combined`] | whether it is more than chance |
 //! | decide | [`DriftDetector`], [`DriftSettings`], [`Gate`] | [`FeatureStatus`] and [`Severity`] of each feature, the [`Verdict`], the [`Signal`]s |
+//! | share out | [`Workers`], [`Serial`] | who works on the columns of a data set; `rayon` uses every core |
 //! | tell | [`DriftReport`], [`FeatureDrift`], [`SlotShift`] | every number, one sentence per feature, `Display` as a table |
 //!
 //! # Bins
@@ -160,15 +161,22 @@
 
 mod binning;
 mod chi_square;
+mod code_rows;
+mod columns;
 mod correction;
+mod counter;
 mod counts;
 mod detector;
 mod display;
 mod distance;
 mod divergence;
+mod grid;
 mod hypergeometric;
+mod kernel;
 mod kolmogorov_smirnov;
 mod metric;
+mod metric;
+mod order;
 mod ordered;
 mod profile;
 mod psi;
@@ -181,16 +189,20 @@ mod smoothing;
 mod summary;
 pub mod two_sample;
 mod wasserstein;
+mod workers;
 
 #[cfg(test)]
 mod oracles;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twins;
 
 pub use binning::{
     Binning, BinningError, BinningStrategy, Closed, MAX_BINS, MAX_REQUESTED_BINS, NumericBinning,
 };
 pub use chi_square::{ChiSquare, CramersV, GTest};
+pub use code_rows::CodeRowsError;
 pub use correction::{Correction, fisher_combined};
 pub use counts::{Counts, NotComparable, Rejected};
 pub use detector::DriftDetector;
@@ -209,5 +221,7 @@ pub use report::{
 pub use settings::{DriftSettings, Gate, SettingsError};
 pub use significance::{TestMethod, TestResult};
 pub use smoothing::Smoothing;
+pub(crate) use summary::quantile;
 pub use summary::{MAX_UNSEEN, Moments, ReferenceSummary, TrafficSummary};
 pub use wasserstein::{Wasserstein, WassersteinRanks};
+pub use workers::{Serial, Workers};
