@@ -295,7 +295,7 @@
 //! | [`csv`] | yes | csv | reads CSV files into a [`Table`](record::Table) |
 //! | [`sqlite`] | no | sqlx, bundled SQLite (a C compiler) | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) in one file |
 //! | [`files`] | no | tokio | [`ModelRegistry`](registry::ModelRegistry) in a folder |
-//! | [`linfa`] | no | linfa, linfa-logistic | logistic regression: a [`Trainer`](model::Trainer) and its [`Model`](model::Model) |
+//! | [`linfa`] | no | linfa, linfa-logistic, linfa-ensemble, linfa-trees, rand_chacha 0.3 | logistic regression and boosted stumps: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
 //! | [`system`] | no | nothing new (uuid's clock and randomness) | [`Environment`](lifecycle::Environment) of this machine |
 //! | [`rayon`] | no | rayon | [`Workers`](drift::Workers) on every core, for whole data sets |

@@ -170,5 +170,6 @@ pub use report::{
 pub use settings::{DriftSettings, Gate, SettingsError};
 pub use significance::{Correction, TestMethod};
 pub use smoothing::Smoothing;
+pub(crate) use summary::quantile;
 pub use summary::{MAX_UNSEEN, Moments, ReferenceSummary, TrafficSummary};
 pub use workers::{Serial, Workers};

@@ -201,7 +201,7 @@ impl Position {
 ///
 /// R. J. Hyndman and Y. Fan, *Sample Quantiles in Statistical Packages*, The American Statistician
 /// 50, 1996, DOI 10.1080/00031305.1996.10473566, definition 7.
-pub(super) fn quantile(count: usize, share: f64, at: impl Fn(usize) -> Option<f64>) -> Option<f64> {
+pub(crate) fn quantile(count: usize, share: f64, at: impl Fn(usize) -> Option<f64>) -> Option<f64> {
     let Position { lower, upper, part } = Position::of(count, share)?;
     let (a, b) = (at(lower)?, at(upper)?);
     // From the nearer end, so that a quantile that falls on a value is that value.
