@@ -21,7 +21,7 @@ mod table;
 
 pub use batch::{Batch, BatchError, Column};
 pub use columns::{Columns, ReadError};
-pub use dataset::{Dataset, DatasetError};
+pub use dataset::{Dataset, DatasetError, Target};
 pub use json::{DecodeError, Decoder, Strict, decode_row};
 pub(crate) use number::read_number;
 pub use row::{Row, Value};
