@@ -159,4 +159,5 @@ pub use report::{
 pub use settings::{DriftSettings, Gate, SettingsError};
 pub use significance::{Correction, TestMethod};
 pub use smoothing::Smoothing;
+pub(crate) use summary::quantile;
 pub use summary::{MAX_UNSEEN, Moments, ReferenceSummary, TrafficSummary};

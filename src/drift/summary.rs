@@ -165,7 +165,7 @@ impl ReferenceSummary {
     clippy::cast_sign_loss,
     reason = "positions lie between 0 and the number of rows, which is below 2^53"
 )]
-pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let position = share * last as f64;
     let lower = (position.floor() as usize).min(last);
