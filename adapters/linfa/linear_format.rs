@@ -5,13 +5,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::error;
-use super::linear::{LinearModel, Term};
+use super::linear::{LinearModel, Link, Term};
 use crate::model::{Model, ModelFormat};
 use crate::schema::{Feature, FeatureKind, FeatureSchema};
 use crate::{Error, ErrorKind};
 
-/// Name of the format, and its version.
+/// Name of the format of classifiers, and its version.
 pub(super) const NAME: &str = "pmmds.linear.v1";
+
+/// Name of the format of regressions, and its version.
+pub(super) const REGRESSION_NAME: &str = "pmmds.linear_regression.v1";
 
 /// Most bytes of a document outside its features.
 const FRAME_BYTES: usize = 4_096;
@@ -28,7 +31,7 @@ const ESCAPED_BYTES: usize = 6;
 /// Longest part of a stranger's text that an error repeats, in characters.
 const EXCERPT_CHARS: usize = 200;
 
-/// Reads and writes `pmmds.linear.v1`, the stored form of a [`LinearModel`].
+/// Reads and writes `pmmds.linear.v1`, the stored form of a [`LinearModel`] for two classes.
 ///
 /// # Format
 ///
@@ -119,39 +122,107 @@ impl LinearFormat {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read(document: &[u8], schema: &Arc<FeatureSchema>) -> Result<LinearModel, Error> {
+        Reader { name: NAME }.read(document, schema)
+    }
+}
+
+/// Reads and writes `pmmds.linear_regression.v1`, the stored form of a [`LinearModel`] that
+/// predicts a number.
+///
+/// # Format
+///
+/// ```text
+/// {
+///   "format": "pmmds.linear_regression.v1",
+///   "intercept": 64.8,                   in the unit of the target
+///   "features": [...]                    as in pmmds.linear.v1, in that unit
+/// }
+/// ```
+///
+/// Refused is what [`LinearFormat`] refuses, with the same errors, and a threshold. Version 1 will
+/// be readable for ever.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::linfa::LinearRegressionFormat;
+/// use pmmds::model::{Model, ModelFormat, Task};
+/// use pmmds::record::{Row, Value};
+/// use pmmds::schema::{Feature, FeatureSchema};
+///
+/// let schema = Arc::new(FeatureSchema::new([Feature::integer("lines")])?);
+/// let document = br#"{"format":"pmmds.linear_regression.v1","intercept":45.5,"features":[
+///     {"kind":"numeric","name":"lines","mean":1.0,"weight":5.25,"missing":0.0}]}"#;
+/// let model = LinearRegressionFormat.load(document, &schema)?;
+/// let mut row = Row::missing(&schema);
+/// row.set(schema.id("lines").unwrap(), Value::Number(3.0));
+/// assert_eq!((model.task(), model.score(&row)), (Task::Regression, 56.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LinearRegressionFormat;
+
+impl ModelFormat for LinearRegressionFormat {
+    fn name(&self) -> &str {
+        REGRESSION_NAME
+    }
+
+    fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, Error> {
+        Ok(Arc::new(Reader { name: REGRESSION_NAME }.read(document, schema)?))
+    }
+}
+
+/// Reads one of the formats.
+struct Reader {
+    name: &'static str,
+}
+
+impl Reader {
+    fn read(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<LinearModel, Error> {
         let most = largest_document(schema);
         if document.len() > most {
             let found = document.len();
-            return Err(corrupt(format!(
-                "{found} bytes, a model of this schema has at most {most}"
-            )));
+            return Err(
+                self.corrupt(format!("{found} bytes, a model of this schema has at most {most}"))
+            );
         }
+        let not_json = |e: serde_json::Error| self.corrupt(excerpt(&e.to_string()));
         let head: Head = serde_json::from_slice(document).map_err(not_json)?;
-        if head.format != NAME {
-            let format = excerpt(&head.format);
+        if head.format != self.name {
+            let (format, name) = (excerpt(&head.format), self.name);
             return Err(error(
                 ErrorKind::NotSupported,
-                format!("document is of format {format:?}, expected {NAME:?}"),
+                format!("document is of format {format:?}, expected {name:?}"),
             ));
         }
         let document: Document = serde_json::from_slice(document).map_err(not_json)?;
+        let link = match (self.name, document.threshold) {
+            (NAME, Some(threshold)) => Link::Logistic { threshold },
+            (NAME, None) => return Err(self.corrupt("missing field `threshold`")),
+            (_, None) => Link::Identity,
+            (_, Some(_)) => return Err(self.corrupt("unknown field `threshold`")),
+        };
         if document.features.len() != schema.len() {
             let (found, expected) = (document.features.len(), schema.len());
-            return Err(corrupt(format!("{found} features, the schema has {expected}")));
+            return Err(self.corrupt(format!("{found} features, the schema has {expected}")));
         }
         let mut terms = Vec::with_capacity(schema.len());
         for (feature, value) in schema.features().iter().zip(document.features) {
             let term = read_term(feature, value)
-                .map_err(|why| corrupt(format!("feature {:?}: {why}", feature.name())))?;
+                .map_err(|why| self.corrupt(format!("feature {:?}: {why}", feature.name())))?;
             terms.push(term);
         }
-        LinearModel::new(schema, document.threshold, document.intercept, terms)
-            .map_err(|e| corrupt(e.to_string()))
+        LinearModel::new(schema, link, document.intercept, terms)
+            .map_err(|e| self.corrupt(e.to_string()))
+    }
+
+    fn corrupt(&self, why: impl AsRef<str>) -> Error {
+        error(ErrorKind::Corrupt, format!("cannot load {}: {}", self.name, why.as_ref()))
     }
 }
 
 impl LinearModel {
-    /// The model as a document that [`LinearFormat`] reads back to the same model, bit for bit.
+    /// The model as a document that [`LinearFormat`], or [`LinearRegressionFormat`], reads back to
+    /// the same model, bit for bit.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -166,12 +237,11 @@ impl LinearModel {
     #[must_use]
     pub fn to_document(&self) -> Vec<u8> {
         let features = self.schema().features().iter().zip(self.terms()).map(write_term).collect();
-        let document = Written {
-            format: NAME,
-            threshold: self.threshold(),
-            intercept: self.intercept(),
-            features,
+        let (format, threshold) = match self.link() {
+            Link::Logistic { threshold } => (NAME, Some(threshold)),
+            Link::Identity => (REGRESSION_NAME, None),
         };
+        let document = Written { format, threshold, intercept: self.intercept(), features };
         // Texts and finite numbers under fixed names: there is nothing JSON could refuse.
         serde_json::to_vec(&document).unwrap_or_default()
     }
@@ -196,7 +266,8 @@ struct Head {
 struct Document {
     #[serde(rename = "format")]
     _format: String,
-    threshold: f64,
+    // of a classifier, and of nothing else
+    threshold: Option<f64>,
     intercept: f64,
     // read one by one, so that an error can name the feature
     features: Vec<serde_json::Value>,
@@ -205,7 +276,8 @@ struct Document {
 #[derive(Serialize)]
 struct Written<'m> {
     format: &'static str,
-    threshold: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<f64>,
     intercept: f64,
     features: Vec<WrittenTerm<'m>>,
 }
@@ -302,14 +374,6 @@ fn read_term(feature: &Feature, mut value: serde_json::Value) -> Result<Term, St
     Ok(Term::Slots(weights.into_iter().chain([other, missing]).collect()))
 }
 
-fn corrupt(why: impl AsRef<str>) -> Error {
-    error(ErrorKind::Corrupt, format!("cannot load {NAME}: {}", why.as_ref()))
-}
-
-fn not_json(e: serde_json::Error) -> Error {
-    corrupt(excerpt(&e.to_string()))
-}
-
 fn excerpt(text: &str) -> String {
     text.chars().take(EXCERPT_CHARS).collect()
 }
@@ -325,6 +389,9 @@ mod tests {
 
     /// Written by hand when version 1 was made. Never change it: models like it are in use.
     const GOLDEN: &str = include_str!("golden/linear_v1.json");
+
+    /// The same of a regression.
+    const GOLDEN_REGRESSION: &str = include_str!("golden/linear_regression_v1.json");
 
     /// Rounding of `exp`, which differs between platforms in its last bit.
     const EXP_TOLERANCE: f64 = 1e-15;
@@ -357,7 +424,7 @@ mod tests {
         let mut row = Row::missing(&schema());
         let ids: Vec<_> = schema().ids().collect();
         let expect = |row: &Row, log_odds: f64| {
-            assert_eq!(model.log_odds(row).to_bits(), log_odds.to_bits());
+            assert_eq!(model.sum(row).to_bits(), log_odds.to_bits());
             let expected = 1.0 / (1.0 + (-log_odds).exp());
             assert!((model.score(row) - expected).abs() <= EXP_TOLERANCE);
         };
@@ -369,6 +436,47 @@ mod tests {
         expect(&row, -1.25 + tenure + charges - 1.5);
         row.set(ids[2], Cell::Level(LevelId::OTHER));
         expect(&row, -1.25 + tenure + charges + 0.125);
+    }
+
+    #[test]
+    fn version_1_of_a_regression_is_read_and_written_as_ever() {
+        let reader = Reader { name: REGRESSION_NAME };
+        let model = reader.read(GOLDEN_REGRESSION.as_bytes(), &schema()).unwrap();
+        assert_eq!(String::from_utf8(model.to_document()).unwrap(), GOLDEN_REGRESSION.trim_end());
+        let mut row = Row::missing(&schema());
+        let ids: Vec<_> = schema().ids().collect();
+        let expect = |row: &Row, score: f64| {
+            assert_eq!(model.score(row).to_bits(), score.to_bits());
+            assert_eq!(model.task().prediction(score).unwrap().label(), None);
+        };
+        expect(&row, 64.75 + 0.5 + 0.25 + 0.0625);
+        row.set(ids[0], Cell::Number(34.5));
+        row.set(ids[1], Cell::Number(-1.0));
+        row.set(ids[2], Cell::Level(LevelId::new(2).unwrap()));
+        expect(&row, 64.75 + 2.0 * -0.03125 + (-1.0 - 2283.3) * -0.1 - 1_500.0);
+    }
+
+    #[test]
+    fn a_classifier_is_no_regression() {
+        let load = |document: &str| LinearRegressionFormat.load(document.as_bytes(), &schema());
+        let error = load(GOLDEN).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotSupported, "{error}");
+        let error = LinearFormat::read(GOLDEN_REGRESSION.as_bytes(), &schema()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotSupported, "{error}");
+        for (document, part) in [
+            (
+                GOLDEN_REGRESSION.replace("\"intercept\"", "\"threshold\":0.5,\"intercept\""),
+                "cannot load pmmds.linear_regression.v1: unknown field `threshold`",
+            ),
+            (GOLDEN_REGRESSION.replace("64.75", "1e101"), "intercept 1e101 is not between"),
+        ] {
+            let error = load(&document).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        let without = GOLDEN.replace("\"threshold\":0.375,", "");
+        let error = LinearFormat::read(without.as_bytes(), &schema()).unwrap_err();
+        assert!(error.to_string().contains("missing field `threshold`"), "{error}");
     }
 
     #[test]
@@ -472,7 +580,8 @@ mod tests {
             Term::Number { mean: -f64::MIN_POSITIVE, weight: longest, missing: longest },
             Term::Slots([longest; 255].into()),
         ];
-        let model = LinearModel::new(&schema, 0.5, longest, terms).unwrap();
+        let link = Link::Logistic { threshold: 0.5 };
+        let model = LinearModel::new(&schema, link, longest, terms).unwrap();
         assert_eq!(LinearFormat::read(&model.to_document(), &schema).unwrap(), model);
     }
 
@@ -569,11 +678,15 @@ mod tests {
                 Term::Number { mean: -mean, weight: weights[1], missing: weights[2] },
                 Term::Slots(weights[3..8].into()),
             ];
-            let model = LinearModel::new(&schema(), threshold, weights[0], terms).unwrap();
-            let document = model.to_document();
-            let again = LinearFormat::read(&document, &schema()).unwrap();
-            prop_assert_eq!(again.to_document(), document);
-            prop_assert_eq!(again, model);
+            for (name, link) in
+                [(NAME, Link::Logistic { threshold }), (REGRESSION_NAME, Link::Identity)]
+            {
+                let model = LinearModel::new(&schema(), link, weights[0], terms.clone()).unwrap();
+                let document = model.to_document();
+                let again = Reader { name }.read(&document, &schema()).unwrap();
+                prop_assert_eq!(again.to_document(), document);
+                prop_assert_eq!(again, model);
+            }
         }
     }
 }
