@@ -63,7 +63,7 @@ pub enum EvaluationError {
         is: &'static str,
     },
     /// A weight is negative, NaN or larger than [`MAX_WEIGHT`](super::MAX_WEIGHT).
-    #[error("row {row}: weight {weight} is not between 0 and {max:e}", max = super::MAX_WEIGHT)]
+    #[error("row {row}: weight {weight:?} is not between 0 and {max:e}", max = super::MAX_WEIGHT)]
     InvalidWeight {
         /// row number from 0
         row: usize,
@@ -160,7 +160,7 @@ impl Evaluation {
     /// assert_eq!((evaluation.rows(), evaluation.weight()), (2, Some(4.0)));
     ///
     /// let error = Evaluation::weighted(Task::binary(), &scores, &labels, &[1.0, -1.0, 1.0]);
-    /// assert_eq!(error.unwrap_err().to_string(), "row 1: weight -1 is not between 0 and 1e100");
+    /// assert_eq!(error.unwrap_err().to_string(), "row 1: weight -1.0 is not between 0 and 1e100");
     /// # Ok::<(), pmmds::promote::EvaluationError>(())
     /// ```
     pub fn weighted(

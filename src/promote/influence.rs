@@ -81,12 +81,11 @@ fn average_precision(ranked: &Ranked, value: f64) -> Option<Vec<f64>> {
     let rows = ranked.rows();
     let count = float(rows.len());
     let share = mean(rows.iter().map(|row| f64::from(u8::from(row.positive))));
-    if !(share > 0.0) {
+    if share <= 0.0 {
         return None;
     }
     let hits_of = |group: &[usize]| float(group.iter().filter(|&&row| rows[row].positive).count());
-    let (mut hits, mut taken) = (share * count, count);
-    hits = hits.round();
+    let (mut hits, mut taken) = ((share * count).round(), count);
     // Over the positives so far, from the lowest score up: sums of 1 / (n M) and P / (n M).
     let (mut moved, mut held) = (0.0, 0.0);
     let mut parts = vec![0.0; rows.len()];

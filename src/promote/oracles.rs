@@ -180,16 +180,17 @@ fn classifier(mut want: Case<'_>, rows: &Classified) {
     want.is("ks_statistic_max_tpr_minus_fpr", curve.ks().separation(), RELATIVE);
     let key = "roc_curve_full";
     let mut full = Case::of(format!("{} {key}", want.name), want.value(key));
-    let columns: [(&str, fn(&RocPoint) -> f64); 3] = [
-        ("fpr", |point| point.false_positive_rate),
-        ("tpr", |point| point.true_positive_rate),
-        ("thresholds", |point| point.threshold),
+    let points = || curve.points().iter();
+    let columns: [(&str, Vec<f64>); 3] = [
+        ("fpr", points().map(|point| point.false_positive_rate).collect()),
+        ("tpr", points().map(|point| point.true_positive_rate).collect()),
+        ("thresholds", points().map(|point| point.threshold).collect()),
     ];
     for (key, column) in columns {
         let values = full.value(key).as_array().unwrap();
-        assert_eq!(values.len(), curve.points().len(), "{}", full.name);
-        for (value, point) in values.iter().zip(curve.points()) {
-            let (got, value) = (column(point), oracle::any_number(value));
+        assert_eq!(values.len(), column.len(), "{}", full.name);
+        for (value, got) in values.iter().zip(column) {
+            let value = oracle::any_number(value);
             let same = got.total_cmp(&value).is_eq() || oracle::close(got, value, RELATIVE);
             assert!(same, "{} {key}: {got} for {value}", full.name);
         }

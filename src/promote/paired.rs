@@ -407,7 +407,7 @@ impl PairedDifference {
     /// let labels = [1.0, 0.0, 1.0, 0.0];
     /// let rows = PairedRows::new(Task::binary(), &[0.5; 4], &[0.9, 0.1, 0.6, 0.2], &labels)?;
     /// let brier = rows.difference(Metric::Brier, 0.95)?;
-    /// assert!((brier.z().unwrap() + 4.648).abs() < 0.001);
+    /// assert!((brier.z().unwrap() + 5.461).abs() < 0.001);
     /// assert!(brier.p_value().unwrap() < 1e-5);
     ///
     /// let same = PairedRows::new(Task::binary(), &[0.5; 4], &[0.5; 4], &labels)?;

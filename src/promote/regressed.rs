@@ -159,14 +159,17 @@ mod tests {
 
     #[test]
     fn the_weighted_median_is_that_of_repeated_rows() {
-        let median = |of: &[(f64, f64)]| median(&rows(of));
-        assert_eq!(median(&[(3.0, 1.0)]), 3.0);
-        assert_eq!(median(&[(1.0, 1.0), (4.0, 1.0)]), 2.5);
-        assert_eq!(median(&[(9.0, 1.0), (-1.0, 1.0), (4.0, 1.0)]), 4.0);
+        let is = |want: f64, of: &[(f64, f64)]| {
+            let got = median(&rows(of));
+            assert!((got - want).abs() < 1e-12, "{got} for {want}");
+        };
+        is(3.0, &[(3.0, 1.0)]);
+        is(2.5, &[(1.0, 1.0), (4.0, 1.0)]);
+        is(4.0, &[(9.0, 1.0), (-1.0, 1.0), (4.0, 1.0)]);
         // 1 1 1 5 9
-        assert_eq!(median(&[(9.0, 1.0), (1.0, 3.0), (5.0, 1.0)]), 1.0);
+        is(1.0, &[(9.0, 1.0), (1.0, 3.0), (5.0, 1.0)]);
         // 1 1 1 5 9 9
-        assert_eq!(median(&[(9.0, 2.0), (1.0, 3.0), (5.0, 1.0)]), 3.0);
+        is(3.0, &[(9.0, 2.0), (1.0, 3.0), (5.0, 1.0)]);
     }
 
     #[test]
