@@ -259,7 +259,7 @@ pub struct InvalidScore {
 /// * Pure: the same row gives the same score, bit for bit, alone or in a batch.
 /// * Total for validated rows: missing values of nullable features and
 ///   [`LevelId::OTHER`](crate::schema::LevelId::OTHER) are scored, not refused. What is no
-///   probability is caught by [`Task::prediction`].
+///   prediction is caught by [`Task::prediction`].
 ///
 /// # Implementing
 ///

@@ -6,7 +6,7 @@
 //! | [`Batch`] | borrowed columns, one per feature, from arrays or from [`Columns`] |
 //! | [`Columns`] | the same, owned |
 //! | [`Table`] | texts under column names, before a schema is known |
-//! | [`Dataset`] | columns with labels and entity ids, what a model is trained on |
+//! | [`Dataset`] | columns with labels and entity ids, what a model is trained on; its [`Target`] says what the labels are |
 //!
 //! Strings become level ids here, once; nothing behind this module looks at a text again.
 
