@@ -96,7 +96,6 @@ impl Encoding {
     }
 
     /// The columns of each feature, in schema order.
-    #[cfg(test)]
     pub(super) fn features(&self) -> &[Encoded] {
         &self.features
     }
@@ -177,6 +176,14 @@ impl Scale {
 }
 
 impl Encoded {
+    /// Number of columns.
+    pub(super) fn columns(&self) -> usize {
+        match self {
+            Self::Number { value, missing, .. } => [value, missing].into_iter().flatten().count(),
+            Self::Slots(columns) => columns.iter().flatten().count(),
+        }
+    }
+
     fn number(
         name: &str,
         numbers: &[f64],

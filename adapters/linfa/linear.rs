@@ -73,7 +73,7 @@ impl Term {
 }
 
 /// Rows that are summed together: their sums stay in the fastest cache.
-const BLOCK: usize = 1_024;
+pub(super) const BLOCK: usize = 1_024;
 
 /// What a sum becomes.
 #[derive(Debug, Clone, Copy, PartialEq)]

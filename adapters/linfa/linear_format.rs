@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::error;
+use super::document::{Form, Sum, Writable};
 use super::linear::{LinearModel, Link, Term};
+use crate::Error;
 use crate::model::{Model, ModelFormat};
-use crate::schema::{Feature, FeatureKind, FeatureSchema};
-use crate::{Error, ErrorKind};
+use crate::schema::FeatureSchema;
 
 /// Name of the format of classifiers, and its version.
 pub(super) const NAME: &str = "pmmds.linear.v1";
@@ -16,20 +16,27 @@ pub(super) const NAME: &str = "pmmds.linear.v1";
 /// Name of the format of regressions, and its version.
 pub(super) const REGRESSION_NAME: &str = "pmmds.linear_regression.v1";
 
-/// Most bytes of a document outside its features.
-const FRAME_BYTES: usize = 4_096;
+/// The document of a linear model.
+const FORM: Form<Term> = Form {
+    name: NAME,
+    number_bytes: 0,
+    number: |fields| {
+        let NumericTerm { mean, weight, missing } = serde_json::from_value(fields)?;
+        Ok(Term::Number { mean, weight, missing })
+    },
+    slots: Term::Slots,
+};
 
-/// Most bytes of a feature besides its name and levels.
-const FEATURE_BYTES: usize = 1_024;
+/// The document of a linear model that predicts a number: the same without a threshold.
+const REGRESSION_FORM: Form<Term> = Form { name: REGRESSION_NAME, ..FORM };
 
-/// Most bytes of one weight with what stands around it.
-const WEIGHT_BYTES: usize = 64;
-
-/// Most bytes that one byte of text becomes in JSON.
-const ESCAPED_BYTES: usize = 6;
-
-/// Longest part of a stranger's text that an error repeats, in characters.
-const EXCERPT_CHARS: usize = 200;
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NumericTerm {
+    mean: f64,
+    weight: f64,
+    missing: f64,
+}
 
 /// Reads and writes `pmmds.linear.v1`, the stored form of a [`LinearModel`] for two classes.
 ///
@@ -58,8 +65,8 @@ const EXCERPT_CHARS: usize = 200;
 ///
 /// # Errors of `load`
 ///
-/// * [`NotSupported`](ErrorKind::NotSupported): the document is of another format or version.
-/// * [`Corrupt`](ErrorKind::Corrupt): anything else that is wrong with it, naming the feature. A
+/// * [`NotSupported`](crate::ErrorKind::NotSupported): the document is of another format or version.
+/// * [`Corrupt`](crate::ErrorKind::Corrupt): anything else that is wrong with it, naming the feature. A
 ///   document that is longer than any model of the schema could need is not even parsed.
 ///
 /// ```
@@ -122,7 +129,9 @@ impl LinearFormat {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read(document: &[u8], schema: &Arc<FeatureSchema>) -> Result<LinearModel, Error> {
-        Reader { name: NAME }.read(document, schema)
+        let Sum { threshold, intercept, terms } = FORM.read(document, schema)?;
+        LinearModel::new(schema, Link::Logistic { threshold }, intercept, terms)
+            .map_err(|e| FORM.corrupt(e.to_string()))
     }
 }
 
@@ -167,56 +176,10 @@ impl ModelFormat for LinearRegressionFormat {
     }
 
     fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, Error> {
-        Ok(Arc::new(Reader { name: REGRESSION_NAME }.read(document, schema)?))
-    }
-}
-
-/// Reads one of the formats.
-struct Reader {
-    name: &'static str,
-}
-
-impl Reader {
-    fn read(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<LinearModel, Error> {
-        let most = largest_document(schema);
-        if document.len() > most {
-            let found = document.len();
-            return Err(
-                self.corrupt(format!("{found} bytes, a model of this schema has at most {most}"))
-            );
-        }
-        let not_json = |e: serde_json::Error| self.corrupt(excerpt(&e.to_string()));
-        let head: Head = serde_json::from_slice(document).map_err(not_json)?;
-        if head.format != self.name {
-            let (format, name) = (excerpt(&head.format), self.name);
-            return Err(error(
-                ErrorKind::NotSupported,
-                format!("document is of format {format:?}, expected {name:?}"),
-            ));
-        }
-        let document: Document = serde_json::from_slice(document).map_err(not_json)?;
-        let link = match (self.name, document.threshold) {
-            (NAME, Some(threshold)) => Link::Logistic { threshold },
-            (NAME, None) => return Err(self.corrupt("missing field `threshold`")),
-            (_, None) => Link::Identity,
-            (_, Some(_)) => return Err(self.corrupt("unknown field `threshold`")),
-        };
-        if document.features.len() != schema.len() {
-            let (found, expected) = (document.features.len(), schema.len());
-            return Err(self.corrupt(format!("{found} features, the schema has {expected}")));
-        }
-        let mut terms = Vec::with_capacity(schema.len());
-        for (feature, value) in schema.features().iter().zip(document.features) {
-            let term = read_term(feature, value)
-                .map_err(|why| self.corrupt(format!("feature {:?}: {why}", feature.name())))?;
-            terms.push(term);
-        }
-        LinearModel::new(schema, link, document.intercept, terms)
-            .map_err(|e| self.corrupt(e.to_string()))
-    }
-
-    fn corrupt(&self, why: impl AsRef<str>) -> Error {
-        error(ErrorKind::Corrupt, format!("cannot load {}: {}", self.name, why.as_ref()))
+        let (intercept, terms) = REGRESSION_FORM.read_regression(document, schema)?;
+        let model = LinearModel::new(schema, Link::Identity, intercept, terms)
+            .map_err(|e| REGRESSION_FORM.corrupt(e.to_string()))?;
+        Ok(Arc::new(model))
     }
 }
 
@@ -236,146 +199,18 @@ impl LinearModel {
     /// ```
     #[must_use]
     pub fn to_document(&self) -> Vec<u8> {
-        let features = self.schema().features().iter().zip(self.terms()).map(write_term).collect();
-        let (format, threshold) = match self.link() {
-            Link::Logistic { threshold } => (NAME, Some(threshold)),
-            Link::Identity => (REGRESSION_NAME, None),
+        let terms = self.terms().iter().map(|term| match term {
+            Term::Number { mean, weight, missing } => {
+                Writable::Number(NumericTerm { mean: *mean, weight: *weight, missing: *missing })
+            }
+            Term::Slots(slots) => Writable::Slots(slots),
+        });
+        let (form, threshold) = match self.link() {
+            Link::Logistic { threshold } => (FORM, Some(threshold)),
+            Link::Identity => (REGRESSION_FORM, None),
         };
-        let document = Written { format, threshold, intercept: self.intercept(), features };
-        // Texts and finite numbers under fixed names: there is nothing JSON could refuse.
-        serde_json::to_vec(&document).unwrap_or_default()
+        form.write(self.schema(), threshold, self.intercept(), terms)
     }
-}
-
-/// Most bytes that a model of `schema` can take.
-fn largest_document(schema: &FeatureSchema) -> usize {
-    let text = |text: &str| text.len() * ESCAPED_BYTES + WEIGHT_BYTES;
-    schema.features().iter().fold(FRAME_BYTES, |sum, feature| {
-        let levels: usize = feature.levels().iter().map(|level| text(level) + WEIGHT_BYTES).sum();
-        sum + text(feature.name()) + levels + FEATURE_BYTES
-    })
-}
-
-#[derive(Deserialize)]
-struct Head {
-    format: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    #[serde(rename = "format")]
-    _format: String,
-    // of a classifier, and of nothing else
-    threshold: Option<f64>,
-    intercept: f64,
-    // read one by one, so that an error can name the feature
-    features: Vec<serde_json::Value>,
-}
-
-#[derive(Serialize)]
-struct Written<'m> {
-    format: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    threshold: Option<f64>,
-    intercept: f64,
-    features: Vec<WrittenTerm<'m>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-enum WrittenTerm<'m> {
-    Numeric {
-        name: &'m str,
-        mean: f64,
-        weight: f64,
-        missing: f64,
-    },
-    Categorical {
-        name: &'m str,
-        levels: &'m [String],
-        weights: &'m [f64],
-        other: f64,
-        missing: f64,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NumericTerm {
-    mean: f64,
-    weight: f64,
-    missing: f64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CategoricalTerm {
-    levels: Vec<String>,
-    weights: Vec<f64>,
-    other: f64,
-    missing: f64,
-}
-
-fn write_term<'m>((feature, term): (&'m Feature, &'m Term)) -> WrittenTerm<'m> {
-    let name = feature.name();
-    match term {
-        Term::Number { mean, weight, missing } => {
-            WrittenTerm::Numeric { name, mean: *mean, weight: *weight, missing: *missing }
-        }
-        Term::Slots(slots) => {
-            let levels = feature.levels();
-            let (weights, others) = slots.split_at(levels.len());
-            WrittenTerm::Categorical { name, levels, weights, other: others[0], missing: others[1] }
-        }
-    }
-}
-
-/// The term in `value`, which must be that of `feature`.
-fn read_term(feature: &Feature, mut value: serde_json::Value) -> Result<Term, String> {
-    let Some(fields) = value.as_object_mut() else {
-        return Err("not an object".to_owned());
-    };
-    let mut text = |field: &str| match fields.remove(field) {
-        Some(serde_json::Value::String(text)) => Ok(text),
-        Some(_) => Err(format!("{field} is not a text")),
-        None => Err(format!("missing field `{field}`")),
-    };
-    let name = text("name")?;
-    if name != feature.name() {
-        return Err(format!("the document has {:?} in its place", excerpt(&name)));
-    }
-    let kind = text("kind")?;
-    let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
-    let expected = if numeric { "numeric" } else { "categorical" };
-    if kind != expected {
-        return Err(format!("kind {:?}, expected {expected:?}", excerpt(&kind)));
-    }
-    let explain = |e: serde_json::Error| excerpt(&e.to_string());
-    if numeric {
-        let NumericTerm { mean, weight, missing } =
-            serde_json::from_value(value).map_err(explain)?;
-        return Ok(Term::Number { mean, weight, missing });
-    }
-    let CategoricalTerm { levels, weights, other, missing } =
-        serde_json::from_value(value).map_err(explain)?;
-    if levels.len() != feature.levels().len() {
-        let (found, expected) = (levels.len(), feature.levels().len());
-        return Err(format!("{found} levels, the schema lists {expected}"));
-    }
-    let pairs = levels.iter().zip(feature.levels());
-    if let Some((found, expected)) = pairs.into_iter().find(|(found, expected)| found != expected) {
-        let found = excerpt(found);
-        return Err(format!("level {found:?} where the schema lists {expected:?}"));
-    }
-    if weights.len() != levels.len() {
-        return Err(format!("{} weights for {} levels", weights.len(), levels.len()));
-    }
-    Ok(Term::Slots(weights.into_iter().chain([other, missing]).collect()))
-}
-
-fn excerpt(text: &str) -> String {
-    text.chars().take(EXCERPT_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -384,8 +219,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::ErrorKind;
     use crate::record::{Row, Value as Cell};
-    use crate::schema::{LevelId, Unlisted};
+    use crate::schema::{Feature, LevelId, Unlisted};
 
     /// Written by hand when version 1 was made. Never change it: models like it are in use.
     const GOLDEN: &str = include_str!("golden/linear_v1.json");
@@ -410,6 +246,11 @@ mod tests {
 
     fn load(document: &Value) -> Result<LinearModel, Error> {
         LinearFormat::read(document.to_string().as_bytes(), &schema())
+    }
+
+    fn regression(document: &[u8]) -> LinearModel {
+        let (intercept, terms) = REGRESSION_FORM.read_regression(document, &schema()).unwrap();
+        LinearModel::new(&schema(), Link::Identity, intercept, terms).unwrap()
     }
 
     fn golden() -> Value {
@@ -440,8 +281,7 @@ mod tests {
 
     #[test]
     fn version_1_of_a_regression_is_read_and_written_as_ever() {
-        let reader = Reader { name: REGRESSION_NAME };
-        let model = reader.read(GOLDEN_REGRESSION.as_bytes(), &schema()).unwrap();
+        let model = regression(GOLDEN_REGRESSION.as_bytes());
         assert_eq!(String::from_utf8(model.to_document()).unwrap(), GOLDEN_REGRESSION.trim_end());
         let mut row = Row::missing(&schema());
         let ids: Vec<_> = schema().ids().collect();
@@ -678,12 +518,13 @@ mod tests {
                 Term::Number { mean: -mean, weight: weights[1], missing: weights[2] },
                 Term::Slots(weights[3..8].into()),
             ];
-            for (name, link) in
-                [(NAME, Link::Logistic { threshold }), (REGRESSION_NAME, Link::Identity)]
-            {
+            let classifier = |document: &[u8]| LinearFormat::read(document, &schema()).unwrap();
+            let both: [(fn(&[u8]) -> LinearModel, Link); 2] =
+                [(classifier, Link::Logistic { threshold }), (regression, Link::Identity)];
+            for (read, link) in both {
                 let model = LinearModel::new(&schema(), link, weights[0], terms.clone()).unwrap();
                 let document = model.to_document();
-                let again = Reader { name }.read(&document, &schema()).unwrap();
+                let again = read(&document);
                 prop_assert_eq!(again.to_document(), document);
                 prop_assert_eq!(again, model);
             }

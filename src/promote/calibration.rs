@@ -216,7 +216,9 @@ fn edges(bins: CalibrationBins, rows: &[ScoredRow]) -> Result<Vec<f64>, Evaluati
         CalibrationBins::Quantile(_) => {
             let mut sorted: Vec<f64> = rows.iter().map(|row| row.score).collect();
             sorted.sort_unstable_by(f64::total_cmp);
-            let mut edges: Vec<f64> = shares.filter_map(|share| quantile(&sorted, share)).collect();
+            let mut edges: Vec<f64> = shares
+                .filter_map(|share| quantile(sorted.len(), share, |at| sorted.get(at).copied()))
+                .collect();
             // Ascending, so `>=` is equality.
             edges.dedup_by(|later, earlier| *earlier >= *later);
             Ok(edges)

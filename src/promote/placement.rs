@@ -23,8 +23,10 @@ pub(super) struct Ranked {
 
 impl Ranked {
     pub(super) fn new(rows: Vec<ScoredRow>) -> Self {
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_unstable_by(|&a, &b| rows[a].score.total_cmp(&rows[b].score));
+        // Beside their numbers, so that the sort reads no row from afar.
+        let mut scores: Vec<(f64, usize)> = rows.iter().map(|row| row.score).zip(0..).collect();
+        scores.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let order = scores.into_iter().map(|(_, row)| row).collect();
         Self { rows, order }
     }
 
