@@ -47,8 +47,7 @@ impl Binomial {
         let (hits, misses) = (self.hits as f64, (self.trials - self.hits) as f64);
         let quantile = |a, b, p| Beta::new(a, b).map_or(f64::NAN, |beta| beta.inverse_cdf(p));
         let low = if self.hits == 0 { 0.0 } else { quantile(hits, misses + 1.0, 0.025) };
-        let high =
-            if self.hits == self.trials { 1.0 } else { quantile(hits + 1.0, misses, 0.975) };
+        let high = if self.hits == self.trials { 1.0 } else { quantile(hits + 1.0, misses, 0.975) };
         (low, high)
     }
 }
@@ -75,7 +74,9 @@ impl Cell<'_> {
                 let flagged = rule.flagged(&trial)?;
                 let hit = match self.change {
                     Change::None => flagged.contains(&true),
-                    _ => flagged.iter().zip(&drifted).any(|(flagged, drifted)| *flagged && *drifted),
+                    _ => {
+                        flagged.iter().zip(&drifted).any(|(flagged, drifted)| *flagged && *drifted)
+                    }
                 };
                 hits.hits += usize::from(hit);
             }

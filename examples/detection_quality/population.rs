@@ -10,7 +10,9 @@ use pmmds::record::{Batch, BatchError, Column, Columns};
 use pmmds::schema::{Feature, FeatureSchema, LevelId, Unlisted};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
-use rand_distr::{Bernoulli, Distribution as _, Exp, Normal, Poisson, Uniform, weighted::WeightedIndex};
+use rand_distr::{
+    Bernoulli, Distribution as _, Exp, Normal, Poisson, Uniform, weighted::WeightedIndex,
+};
 
 use crate::{Outcome, THRESHOLD};
 
@@ -181,9 +183,16 @@ impl Population {
     }
 
     /// `rows` rows, drawn independently.
-    pub(crate) fn draw(&self, rng: &mut ChaCha8Rng, change: Change, rows: usize) -> Outcome<Sample> {
+    pub(crate) fn draw(
+        &self,
+        rng: &mut ChaCha8Rng,
+        change: Change,
+        rows: usize,
+    ) -> Outcome<Sample> {
         let mut columns = match &self.source {
-            Source::Rows { columns, shifted, .. } => draw_rows(columns, shifted, rng, change, rows)?,
+            Source::Rows { columns, shifted, .. } => {
+                draw_rows(columns, shifted, rng, change, rows)?
+            }
             Source::Ties => draw_ties(rng, change, rows)?,
             Source::Zipf { levels } => draw_zipf(*levels, rng, change, rows)?,
         };

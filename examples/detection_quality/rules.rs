@@ -1,8 +1,10 @@
 //! The rules that are compared. Each says of every feature whether it has drifted.
 
+use pmmds::drift::two_sample::{Alternative, Method, Sample as Sorted, kolmogorov_smirnov};
 use pmmds::drift::{
-    BinnedPair, Binning, BinningStrategy, Closed, Counts, DriftDetector, DriftMetric as _,
-    FeatureStatus, NumericBinning, Profile, ProfileOptions, Psi, Smoothing,
+    BinnedPair, Binning, BinningStrategy, ChiSquare, Closed, Counts, DriftDetector,
+    DriftMetric as _, FeatureStatus, NotComparable, NumericBinning, Profile, ProfileOptions, Psi,
+    Smoothing,
 };
 use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 
@@ -37,6 +39,41 @@ impl<'s> Trial<'s> {
             plain: counted(ProfileOptions::new().strategy(plain).fit(&before)?)?,
         })
     }
+
+    /// The counts of a category, without missing values.
+    fn categories(&self, at: usize) -> Present<'_> {
+        let (profile, counts) = &self.usual;
+        let feature = &profile.features()[at];
+        let present = |counts: &[u64]| {
+            let mut counts = counts.to_vec();
+            counts[feature.binning().missing_slot()] = 0;
+            counts
+        };
+        Present {
+            binning: feature.binning(),
+            reference: present(feature.counts()),
+            current: present(counts.slots(at)),
+        }
+    }
+}
+
+/// Counts of values that are there.
+struct Present<'b> {
+    binning: &'b Binning,
+    reference: Vec<u64>,
+    current: Vec<u64>,
+}
+
+impl Present<'_> {
+    fn pair(&self) -> Result<BinnedPair<'_>, NotComparable> {
+        BinnedPair::new(self.binning, &self.reference, &self.current)
+    }
+
+    /// By the original, which answered 0, "no drift", where a side had no values.
+    fn drifted(&self, psi: Psi) -> Outcome<bool> {
+        let Ok(pair) = self.pair() else { return Ok(false) };
+        Ok(psi.measure(pair)? >= THRESHOLD)
+    }
 }
 
 pub(crate) trait Rule: Sync {
@@ -54,8 +91,16 @@ pub(crate) trait Rule: Sync {
 pub(crate) fn all() -> [&'static dyn Rule; 7] {
     [
         &Original,
-        &Threshold { name: "quantiles, floor 1e-4", plain: true, smoothing: Smoothing::Floor(1e-4) },
-        &Threshold { name: "quantiles, floor 1e-6", plain: true, smoothing: Smoothing::Floor(1e-6) },
+        &Threshold {
+            name: "quantiles, floor 1e-4",
+            plain: true,
+            smoothing: Smoothing::Floor(1e-4),
+        },
+        &Threshold {
+            name: "quantiles, floor 1e-6",
+            plain: true,
+            smoothing: Smoothing::Floor(1e-6),
+        },
         &ChiSquareBound,
         &PerFeatureTest,
         &Threshold { name: "ours, untested", plain: false, smoothing: Smoothing::Pooled(0.5) },
@@ -87,27 +132,12 @@ impl Rule for Original {
                         numbers.iter().filter_map(|x| binning.bin(*x)).for_each(|b| counts[b] += 1);
                         counts
                     };
-                    let counts = (count(reference), count(current));
-                    (Binning::Numeric(binning), counts.0, counts.1)
+                    let (reference, current) = (count(reference), count(current));
+                    (binning, reference, current)
                 }
-                _ => {
-                    let (profile, counts) = &trial.usual;
-                    let feature = &profile.features()[at];
-                    let without_missing = |counts: &[u64]| {
-                        let mut counts = counts.to_vec();
-                        counts[feature.binning().missing_slot()] = 0;
-                        counts
-                    };
-                    let counts =
-                        (without_missing(feature.counts()), without_missing(counts.slots(at)));
-                    (feature.binning().clone(), counts.0, counts.1)
-                }
+                _ => return trial.categories(at).drifted(psi),
             };
-            // Nothing left on one side: it answered 0, "no drift".
-            let Ok(pair) = BinnedPair::new(&binning, &reference, &current) else {
-                return Ok(false);
-            };
-            Ok(psi.measure(pair)? >= THRESHOLD)
+            Present { binning: &Binning::Numeric(binning), reference, current }.drifted(psi)
         });
         flagged.collect()
     }
@@ -171,7 +201,23 @@ impl Rule for PerFeatureTest {
     }
 
     fn flagged(&self, trial: &Trial<'_>) -> Outcome<Vec<bool>> {
-        let _ = trial; Ok(vec![])
+        let tested = ChiSquare;
+        let columns = trial.reference.columns.iter().zip(&trial.window.columns);
+        let flagged = columns.enumerate().map(|(at, columns)| -> Outcome<bool> {
+            if let (Drawn::Numbers(reference), Drawn::Numbers(current)) = columns {
+                let (reference, current) = (Sorted::new(reference)?, Sorted::new(current)?);
+                let test =
+                    kolmogorov_smirnov(&reference, &current, Alternative::TwoSided, Method::Auto);
+                return Ok(test.p_value < LEVEL);
+            }
+            let categories = trial.categories(at);
+            let Ok(test) = categories.pair().and_then(|pair| tested.asymptotic(pair)) else {
+                // A single category is left: nothing to compare.
+                return Ok(false);
+            };
+            Ok(test.p_value < LEVEL)
+        });
+        flagged.collect()
     }
 }
 

@@ -60,7 +60,8 @@ impl<'a> Tables<'a> {
                 write!(f, "| {}: {} ({truth:.2}) | {} |", cell.population, cell.change, cell.rows)?;
                 for (rule, hits) in cell.hits.iter().enumerate() {
                     // A rule that cries wolf has not earned what it finds.
-                    let (open, close) = if self.is_rival(rule, cell) { ("", "") } else { ("(", ")") };
+                    let (open, close) =
+                        if self.is_rival(rule, cell) { ("", "") } else { ("(", ")") };
                     write!(f, " {open}{}{close} |", percent(hits.share()))?;
                 }
                 writeln!(f)?;
