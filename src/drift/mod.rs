@@ -175,7 +175,6 @@ mod hypergeometric;
 mod kernel;
 mod kolmogorov_smirnov;
 mod metric;
-mod metric;
 mod order;
 mod ordered;
 mod profile;

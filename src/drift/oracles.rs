@@ -422,8 +422,13 @@ fn check_edges(reference: &[f64], expected: &Json, what: &str) {
     }
 }
 
+fn summary_of(values: &[f64]) -> ReferenceSummary {
+    let ranks = |count| ReferenceSummary::ranks(count).collect();
+    ReferenceSummary::of(&super::order::Order::of(values, ranks))
+}
+
 fn check_summary(values: &[f64], expected: &Json, what: &str) {
-    let summary = ReferenceSummary::of(values);
+    let summary = summary_of(values);
     for (key, want) in members(expected, what) {
         let (what, want) = (format!("{what} {key}"), any_number(want));
         let quantile = |at: usize| summary.quantiles.map(|quantiles| quantiles[at]);
@@ -447,7 +452,7 @@ fn check_summary(values: &[f64], expected: &Json, what: &str) {
 /// Everything that is made of two samples of finite numbers.
 fn check_raw(reference: &Sample, current: &Sample, expected: &Json, what: &str) {
     let std = {
-        let summary = ReferenceSummary::of(reference.values());
+        let summary = summary_of(reference.values());
         move |degrees: f64| {
             let n = reference.len() as f64;
             summary.moments.std().map_or(0.0, |std| std * ((n - 1.0) / (n - degrees)).sqrt())
