@@ -7,8 +7,9 @@
 //! `exact` has the largest samples that are still counted out. Time per element is time per pair of
 //! values; at the end every time as a ratio to `sort` at the same size.
 
+mod support;
+
 use std::hint::black_box;
-use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use pmmds::drift::two_sample::{
@@ -85,24 +86,21 @@ fn main() {
     ratios();
 }
 
-/// Each test once more at each size, as a ratio to sorting in the same run.
+/// Each test in turn with sorting both samples, which every one of them needs.
 fn ratios() {
     for size in [1_000, 100_000, 1_000_000] {
         let (a, b) = (numbers(1, size), numbers(2, size));
-        let mut best = |run: &mut dyn FnMut()| {
-            let times = (0..5).map(|_| {
-                let start = Instant::now();
-                run();
-                start.elapsed().as_secs_f64()
-            });
-            times.fold(f64::INFINITY, f64::min)
-        };
-        let sort = best(&mut || drop(black_box(both(&a, &b))));
         let (x, y) = both(&a, &b);
-        print!("{size} values a side: sorting {:.2} ms", sort * 1e3);
         for (name, test) in TESTS {
-            print!(", {name} {:.2}", best(&mut || drop(black_box(test(&x, &y)))) / sort);
+            let mut sort = || {
+                black_box(both(&a, &b));
+            };
+            let mut run = || {
+                black_box(test(&x, &y));
+            };
+            let [sort, run] = support::medians(5, [&mut sort, &mut run]);
+            let what = format!("{name}, {size} values a side");
+            support::ratio(&what, "sorting", run, sort, support::Limit::None);
         }
-        println!(" of it");
     }
 }

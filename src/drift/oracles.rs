@@ -6,6 +6,7 @@
 use serde_json::Value as Json;
 use statrs::distribution::{ContinuousCDF, Normal};
 
+use super::order::Order;
 use super::significance::{chi_square_bound, chi_square_tail, provable_psi};
 use super::two_sample::{
     Alternative, Method, Sample, anderson_darling, cramer_von_mises, energy_distance,
@@ -424,7 +425,7 @@ fn check_edges(reference: &[f64], expected: &Json, what: &str) {
 
 fn summary_of(values: &[f64]) -> ReferenceSummary {
     let ranks = |count| ReferenceSummary::ranks(count).collect();
-    ReferenceSummary::of(&super::order::Order::of(values, ranks))
+    ReferenceSummary::of(&Order::of(values, ranks))
 }
 
 fn check_summary(values: &[f64], expected: &Json, what: &str) {
