@@ -39,6 +39,7 @@
 //! | freeze | [`Profile`], [`ProfileOptions`], [`FeatureProfile`] | binnings, reference counts and [summaries](ReferenceSummary), one file per model version |
 //! | encode | [`Codes`] | a row as one byte per feature, and one for the score |
 //! | count | [`Counts`], [`TrafficSummary`], [`Moments`], [`Rejected`] | exact `u64` per slot, that add up in any order |
+//! | count live | [`LiveCounters`], [`LiveOptions`], [`LiveSnapshot`] | the same counts of the last hours, from many threads, at any moment |
 //! | measure | [`DriftMetric`] on a [`BinnedPair`]: [`Psi`], [`KullbackLeibler`], [`JensenShannon`] | how far apart two histograms are |
 //! | smooth | [`Smoothing`] | keeps empty slots from being infinitely far away |
 //! | test | [`Significance`], [`TestMethod`], [`Correction`] | whether it is more than chance |
@@ -127,6 +128,7 @@ mod detector;
 mod display;
 mod divergence;
 mod hypergeometric;
+mod live;
 mod metric;
 mod profile;
 mod psi;
@@ -147,6 +149,7 @@ pub use binning::{
 pub use counts::{Counts, NotComparable, Rejected};
 pub use detector::DriftDetector;
 pub use divergence::{JensenShannon, KullbackLeibler};
+pub use live::{LiveCounters, LiveOptions, LiveSnapshot};
 pub use metric::{BinnedPair, DriftMetric};
 pub use profile::{
     Codes, FeatureProfile, PROFILE_VERSION, Profile, ProfileError, ProfileOptions, SCORE_NAME,

@@ -85,6 +85,15 @@ impl Moments {
             held(self.squares + held(delta * delta).mul_add(n * m / (n + m), other.squares));
     }
 
+    /// As three words, for a table of counters; [`from_words`](Self::from_words) reads them back.
+    pub(super) fn to_words(self) -> [u64; 3] {
+        [self.count, self.mean.to_bits(), self.squares.to_bits()]
+    }
+
+    pub(super) fn from_words([count, mean, squares]: [u64; 3]) -> Self {
+        Self { count, mean: f64::from_bits(mean), squares: f64::from_bits(squares) }
+    }
+
     /// How many numbers there were.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -149,6 +158,18 @@ impl ReferenceSummary {
             max: finite.last().map(|x| x + 0.0),
             quantiles: (!finite.is_empty()).then(|| quantiles.map(Option::unwrap_or_default)),
         }
+    }
+}
+
+impl ReferenceSummary {
+    /// Whether every finite number is above `x`; no for NaN, and where there are none.
+    pub(super) fn is_above(&self, x: f64) -> bool {
+        self.min.is_some_and(|min| x < min)
+    }
+
+    /// Whether every finite number is below `x`; no for NaN, and where there are none.
+    pub(super) fn is_below(&self, x: f64) -> bool {
+        self.max.is_some_and(|max| x > max)
     }
 }
 
@@ -245,8 +266,8 @@ impl TrafficSummary {
         if x.is_nan() {
             return;
         }
-        self.below += u64::from(reference.min.is_some_and(|min| x < min));
-        self.above += u64::from(reference.max.is_some_and(|max| x > max));
+        self.below += u64::from(reference.is_above(x));
+        self.above += u64::from(reference.is_below(x));
         if x.is_finite() {
             self.moments.observe(x);
         } else {
