@@ -6,6 +6,8 @@
 //! that of one row on one thread; with 2 threads both count all the time. `snapshot` is a whole
 //! window of 24 hours, 289 panes of two threads; `verdict` is the detector on it.
 
+mod support;
+
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -20,6 +22,7 @@ use pmmds::drift::{
 };
 use pmmds::record::{Columns, Row, Value};
 use pmmds::schema::{Feature, FeatureSchema, LevelId};
+use support::{Limit, figure, ratio};
 
 const THREADS: [usize; 2] = [1, 2];
 const ROWS: u64 = 1_024;
@@ -160,13 +163,13 @@ impl Figures {
                 self.0.iter().find(|(known, _)| *known == name).map(|(_, nanos)| *nanos)
             };
             let Some(live) = of("live") else { continue };
-            print!("{threads} threads: {live:.0} ns/row");
+            let what = format!("live row, {threads} threads");
+            figure(&what, live, "ns", Limit::AtMost(50.0));
             for baseline in ["mutex", "shared_atomics"] {
                 if let Some(nanos) = of(baseline) {
-                    print!(", {:.1} times as fast as {baseline} ({nanos:.0} ns)", nanos / live);
+                    ratio(&what, baseline, live, nanos, Limit::None);
                 }
             }
-            println!();
         }
     }
 }

@@ -295,9 +295,10 @@
 //! | [`csv`] | yes | csv | reads CSV files into a [`Table`](record::Table) |
 //! | [`sqlite`] | no | sqlx, bundled SQLite (a C compiler) | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) in one file |
 //! | [`files`] | no | tokio | [`ModelRegistry`](registry::ModelRegistry) in a folder |
-//! | [`linfa`] | no | linfa, linfa-logistic | logistic regression: a [`Trainer`](model::Trainer) and its [`Model`](model::Model) |
+//! | [`linfa`] | no | linfa, linfa-logistic, linfa-ensemble, linfa-trees, rand_chacha 0.3 | logistic regression and boosted stumps: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
 //! | [`system`] | no | nothing new (uuid's clock and randomness) | [`Environment`](lifecycle::Environment) of this machine |
+//! | [`rayon`] | no | rayon | [`Workers`](drift::Workers) on every core, for whole data sets |
 //! | [`conformance`] | no | nothing | one test suite per I/O trait |
 //! | `full` | no | all of the above | examples, and whoever wants everything |
 //!
@@ -337,6 +338,8 @@
 #![cfg_attr(not(feature = "files"), doc = "[`files`]: #crate-features")]
 #![cfg_attr(feature = "linfa", doc = "[`linfa`]: mod@crate::linfa")]
 #![cfg_attr(not(feature = "linfa"), doc = "[`linfa`]: #crate-features")]
+#![cfg_attr(feature = "rayon", doc = "[`rayon`]: mod@crate::rayon")]
+#![cfg_attr(not(feature = "rayon"), doc = "[`rayon`]: #crate-features")]
 #![cfg_attr(feature = "sqlite", doc = "[`sqlite`]: mod@crate::sqlite")]
 #![cfg_attr(not(feature = "sqlite"), doc = "[`sqlite`]: #crate-features")]
 #![cfg_attr(feature = "system", doc = "[`system`]: mod@crate::system")]
@@ -415,6 +418,10 @@ pub mod files;
 #[cfg(feature = "linfa")]
 #[path = "../adapters/linfa/mod.rs"]
 pub mod linfa;
+
+#[cfg(feature = "rayon")]
+#[path = "../adapters/rayon/mod.rs"]
+pub mod rayon;
 
 #[cfg(feature = "sqlite")]
 #[path = "../adapters/sqlite/mod.rs"]

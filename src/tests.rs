@@ -12,9 +12,7 @@ use serde_json::Value;
 ///
 /// When it cannot be read: a test without its reference values must not pass.
 pub(crate) fn read(name: &str) -> Value {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/oracles");
-    let folder = std::env::var_os("PMMDS_ORACLES").map_or_else(beside, PathBuf::from);
-    let path = folder.join(name);
+    let path = folder().join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
         panic!(
             "no reference values in {}: {error}; set PMMDS_ORACLES to the folder that holds {name}",
@@ -22,6 +20,27 @@ pub(crate) fn read(name: &str) -> Value {
         )
     });
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn folder() -> PathBuf {
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/oracles");
+    std::env::var_os("PMMDS_ORACLES").map_or_else(beside, PathBuf::from)
+}
+
+/// The names of the oracles that begin with one of `prefixes`, sorted.
+///
+/// # Panics
+///
+/// When the folder cannot be read.
+pub(crate) fn names(prefixes: &[&str]) -> Vec<String> {
+    let folder = folder();
+    let files = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("no reference values in {}: {error}", folder.display()));
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> =
+        names.filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect();
+    names.sort_unstable();
+    names
 }
 
 /// The number `value`.

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use pmmds::record::{Columns, Row, Table, Value, decode_row};
+use pmmds::record::{Columns, Decoder, Row, Table, Value, decode_row};
 use pmmds::schema::{
     Feature, FeatureKind, FeatureSchema, LevelId, MAX_NAME_BYTES, SchemaError, Unlisted,
 };
 use pmmds::validate::{FeatureValidator, Rule, SchemaValidator, Violation, Violations};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 /// Largest magnitude up to which every whole number has an `f64` of its own: 2^53.
 const EXACT_INTEGERS: u64 = 1 << 53;
@@ -177,6 +178,9 @@ fn edited(json: &str, edits: Vec<(Index, usize, Vec<u8>)>) -> Vec<u8> {
 
 type Counts = BTreeMap<(Option<String>, Rule), u64>;
 
+/// Rule and feature of each error, in the order in which they are told.
+type Told = Vec<(Rule, String)>;
+
 enum Twin {
     /// No JSON, or none that `serde_json::Value` can hold.
     Unreadable,
@@ -184,55 +188,89 @@ enum Twin {
     NoObject,
     /// A whole number of more than 64 bits became a float on the way: what was written is lost.
     Unknowable,
-    Read(Vec<Value>, Counts),
+    Read(Vec<Value>, Counts, Told),
+}
+
+/// The members of an object, all of them, in order.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, serde_json::Value)>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(members)
+    }
+}
+
+/// What one value is to its feature; `None` where the twin cannot know.
+fn judged(feature: &Feature, value: &serde_json::Value) -> Option<Result<Value, Rule>> {
+    let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
+    Some(match value {
+        serde_json::Value::Null => Ok(Value::Missing),
+        serde_json::Value::Number(number) if numeric => {
+            let magnitude = number.as_u64().or(number.as_i64().map(i64::unsigned_abs));
+            let float = number.as_f64().unwrap();
+            match magnitude {
+                Some(magnitude) if magnitude > EXACT_INTEGERS => Err(Rule::OutOfRange),
+                None if float.abs() >= 9.2e18 => return None,
+                _ => Ok(Value::Number(float)),
+            }
+        }
+        serde_json::Value::String(text) if !numeric => {
+            match (feature.levels().iter().position(|level| level == text), feature.kind()) {
+                (Some(index), _) => Ok(Value::Level(LevelId::new(index).unwrap())),
+                (None, FeatureKind::Categorical { unlisted: Unlisted::Other, .. }) => {
+                    Ok(Value::Level(LevelId::OTHER))
+                }
+                (None, _) => Err(Rule::InvalidCategory),
+            }
+        }
+        _ => Err(if numeric { Rule::NotANumber } else { Rule::NotAString }),
+    })
 }
 
 fn twin(schema: &FeatureSchema, json: &[u8]) -> Twin {
     let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
-    let object = match serde_json::from_slice(json) {
-        Ok(serde_json::Value::Object(object)) => object,
+    match serde_json::from_slice(json) {
+        Ok(serde_json::Value::Object(_)) => {}
         Ok(_) => return Twin::NoObject,
         Err(_) => return Twin::Unreadable,
-    };
-    let mut counts = Counts::new();
-    let mut count = |feature: Option<&str>, rule| {
-        *counts.entry((feature.map(str::to_owned), rule)).or_default() += 1;
-        Value::Invalid
-    };
-    let mut values = Vec::new();
+    }
+    let mut source = serde_json::Deserializer::from_slice(json);
+    let members = source.deserialize_map(Members).unwrap();
+    let (mut values, mut told) = (Vec::new(), Told::new());
     for feature in schema.features() {
-        let name = Some(feature.name());
-        let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
-        values.push(match object.get(feature.name()) {
-            None => count(name, Rule::MissingFeature),
-            Some(serde_json::Value::Null) => Value::Missing,
-            Some(serde_json::Value::Number(number)) if numeric => {
-                let magnitude = number.as_u64().or(number.as_i64().map(i64::unsigned_abs));
-                let float = number.as_f64().unwrap();
-                match magnitude {
-                    Some(magnitude) if magnitude > EXACT_INTEGERS => count(name, Rule::OutOfRange),
-                    Some(_) => Value::Number(float),
-                    None if float.abs() >= 9.2e18 => return Twin::Unknowable,
-                    None => Value::Number(float),
-                }
-            }
-            Some(serde_json::Value::String(text)) if !numeric => {
-                match (feature.levels().iter().position(|level| level == text), feature.kind()) {
-                    (Some(index), _) => Value::Level(LevelId::new(index).unwrap()),
-                    (None, FeatureKind::Categorical { unlisted: Unlisted::Other, .. }) => {
-                        Value::Level(LevelId::OTHER)
-                    }
-                    (None, _) => count(name, Rule::InvalidCategory),
-                }
-            }
-            Some(_) if numeric => count(name, Rule::NotANumber),
-            Some(_) => count(name, Rule::NotAString),
-        });
+        let mut tell = |rule| {
+            told.push((rule, feature.name().to_owned()));
+            Value::Invalid
+        };
+        let mut sent = members.iter().filter(|(name, _)| name == feature.name());
+        let first = match sent.next().map(|(_, value)| judged(feature, value)) {
+            None => tell(Rule::MissingFeature),
+            Some(None) => return Twin::Unknowable,
+            Some(Some(judged)) => judged.unwrap_or_else(&mut tell),
+        };
+        values.push(sent.fold(first, |_, _| tell(Rule::DuplicateFeature)));
     }
-    for _ in object.keys().filter(|name| schema.id(name).is_none()) {
-        count(None, Rule::UnknownFeature);
+    let mut counts = Counts::new();
+    for (rule, name) in &told {
+        *counts.entry((Some(name.clone()), *rule)).or_default() += 1;
     }
-    Twin::Read(values, counts)
+    let mut unknown = HashSet::new();
+    let known = |name: &str| schema.features().iter().any(|feature| feature.name() == name);
+    for (name, _) in members.iter().filter(|(name, _)| !known(name)) {
+        let rule = if unknown.insert(name) { Rule::UnknownFeature } else { Rule::DuplicateFeature };
+        *counts.entry((None, rule)).or_default() += 1;
+    }
+    Twin::Read(values, counts, told)
 }
 
 fn counts(schema: &FeatureSchema, out: &Violations) -> Counts {
@@ -243,28 +281,43 @@ fn counts(schema: &FeatureSchema, out: &Violations) -> Counts {
 fn agrees_with_twin(schema: &FeatureSchema, json: &[u8]) -> Result<(), TestCaseError> {
     let mut out = Violations::new();
     let decoded = decode_row(schema, json, &mut out);
-    let duplicates = out.count(Rule::DuplicateFeature) > 0;
+
+    // The way through a larger document takes no shortcuts.
+    let (mut row, mut told) = (Row::missing(schema), Violations::new());
+    let mut decoder = Decoder::new(schema, &mut row, &mut told);
+    let plain = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
+    let mut source = serde_json::Deserializer::from_slice(plain);
+    let read = decoder.seed().deserialize(&mut source).and_then(|()| source.end());
+    let read = read.map_err(|error| decoder.explain(&error)).map(|()| bits(&row));
+    prop_assert_eq!(decoded.as_ref().map(bits).map_err(Clone::clone), read);
+    prop_assert_eq!(&out, &told);
+
     match (decoded, twin(schema, json)) {
         (Err(_), Twin::Unreadable | Twin::NoObject) | (_, Twin::Unknowable) => {}
         (Err(error), Twin::Read(..)) => prop_assert!(false, "only the twin could read it: {error}"),
         // The twin gives up on what a violation can name: 1e400, a lone surrogate, deep nesting.
         (Ok(_), Twin::Unreadable) => prop_assert!(!out.is_valid()),
         (Ok(_), Twin::NoObject) => prop_assert!(false, "this is no object"),
-        (Ok(row), Twin::Read(values, expected)) if !duplicates => {
-            prop_assert_eq!(row.values(), values);
+        (Ok(row), Twin::Read(values, expected, told)) => {
+            prop_assert_eq!(bits(&row), values.iter().map(bits_of).collect::<Vec<_>>());
             prop_assert_eq!(counts(schema, &out), expected);
+            let errors = out.errors().map(|error| (error.rule(), error.feature().to_owned()));
+            let known = |error: &(Rule, String)| schema.id(&error.1).is_some();
+            prop_assert_eq!(errors.filter(known).collect::<Told>(), told);
         }
-        (Ok(_), Twin::Read(..)) => {}
     }
     Ok(())
 }
 
-fn bits(row: &Row) -> Vec<(Value, Option<u64>)> {
-    let bits = |value: &Value| match value {
+fn bits_of(value: &Value) -> (Value, Option<u64>) {
+    match value {
         Value::Number(number) => (Value::Number(*number), Some(number.to_bits())),
         other => (*other, None),
-    };
-    row.values().iter().map(bits).collect()
+    }
+}
+
+fn bits(row: &Row) -> Vec<(Value, Option<u64>)> {
+    row.values().iter().map(bits_of).collect()
 }
 
 /// A violation without the row it stands in.
@@ -326,6 +379,46 @@ proptest! {
         edits in proptest::collection::vec((any::<Index>(), 0_usize..6, meaningful()), 0..4),
     ) {
         agrees_with_twin(&schema, &edited(&row.to_json(&schema), edits))?;
+    }
+
+    #[test]
+    fn members_in_any_order_and_number_are_read_as_by_the_twin(
+        (schema, row) in schema_and_row(),
+        order in proptest::collection::vec(any::<Index>(), 0..12),
+        spaces in select(vec!["", " ", "\n\t", "\r\n  ", "\u{b}", "\u{a0}"]),
+        number in prop_oneof![
+            "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,25})?",
+            "-?[0-9]{1,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{0,3})?",
+            finite().prop_map(|number| number.to_string()),
+            finite().prop_map(|number| format!("{number:e}")),
+        ],
+    ) {
+        let text = |value: &str| serde_json::Value::from(value).to_string();
+        let members: Vec<String> = serde_json::from_str::<serde_json::Map<_, _>>(&row.to_json(&schema))
+            .unwrap()
+            .iter()
+            .map(|(name, value)| format!("{}{spaces}:{spaces}{value}", text(name)))
+            .collect();
+        let several: Vec<&str> = order.iter().map(|index| members[index.index(members.len())].as_str()).collect();
+        agrees_with_twin(&schema, format!("{{{}}}", several.join(&format!("{spaces},"))).as_bytes())?;
+        let backwards: Vec<&str> = members.iter().rev().map(String::as_str).collect();
+        agrees_with_twin(&schema, format!("{spaces}{{{spaces}{}}}{spaces}", backwards.join(",")).as_bytes())?;
+        for feature in schema.features() {
+            let one = FeatureSchema::new([feature.clone()]).unwrap();
+            agrees_with_twin(&one, format!("{{{}:{number}}}", text(feature.name())).as_bytes())?;
+        }
+    }
+
+    #[test]
+    fn the_documented_request_is_read_as_by_the_twin_whatever_happens_to_it(
+        edits in proptest::collection::vec(
+            (any::<Index>(), 0_usize..12, prop_oneof![Just(Vec::new()), meaningful()]),
+            0..3,
+        ),
+    ) {
+        let schema = FeatureSchema::from_toml(include_str!("../examples/telco_schema.toml")).unwrap();
+        let json = include_str!("../benches/support/request.json").trim_end();
+        agrees_with_twin(&schema, &edited(json, edits))?;
     }
 
     #[test]

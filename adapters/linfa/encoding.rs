@@ -121,6 +121,14 @@ impl Encoding {
 }
 
 impl Encoded {
+    /// Number of columns.
+    pub(super) fn columns(&self) -> usize {
+        match self {
+            Self::Number { value, missing, .. } => [value, missing].into_iter().flatten().count(),
+            Self::Slots(columns) => columns.iter().flatten().count(),
+        }
+    }
+
     fn number(
         name: &str,
         numbers: &[f64],

@@ -73,7 +73,7 @@ impl Term {
 }
 
 /// Rows that are summed together: their sums stay in the fastest cache.
-const BLOCK: usize = 1_024;
+pub(super) const BLOCK: usize = 1_024;
 
 /// Logistic regression, fitted: the score is a logistic function of a sum over the features.
 ///

@@ -4,29 +4,33 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::error;
+use super::document::{Form, Sum, Writable};
 use super::linear::{LinearModel, Term};
+use crate::Error;
 use crate::model::{Model, ModelFormat};
-use crate::schema::{Feature, FeatureKind, FeatureSchema};
-use crate::{Error, ErrorKind};
+use crate::schema::FeatureSchema;
 
 /// Name of the format, and its version.
 pub(super) const NAME: &str = "pmmds.linear.v1";
 
-/// Most bytes of a document outside its features.
-const FRAME_BYTES: usize = 4_096;
+/// The document of a linear model.
+const FORM: Form<Term> = Form {
+    name: NAME,
+    number_bytes: 0,
+    number: |fields| {
+        let NumericTerm { mean, weight, missing } = serde_json::from_value(fields)?;
+        Ok(Term::Number { mean, weight, missing })
+    },
+    slots: Term::Slots,
+};
 
-/// Most bytes of a feature besides its name and levels.
-const FEATURE_BYTES: usize = 1_024;
-
-/// Most bytes of one weight with what stands around it.
-const WEIGHT_BYTES: usize = 64;
-
-/// Most bytes that one byte of text becomes in JSON.
-const ESCAPED_BYTES: usize = 6;
-
-/// Longest part of a stranger's text that an error repeats, in characters.
-const EXCERPT_CHARS: usize = 200;
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NumericTerm {
+    mean: f64,
+    weight: f64,
+    missing: f64,
+}
 
 /// Reads and writes `pmmds.linear.v1`, the stored form of a [`LinearModel`].
 ///
@@ -55,8 +59,8 @@ const EXCERPT_CHARS: usize = 200;
 ///
 /// # Errors of `load`
 ///
-/// * [`NotSupported`](ErrorKind::NotSupported): the document is of another format or version.
-/// * [`Corrupt`](ErrorKind::Corrupt): anything else that is wrong with it, naming the feature. A
+/// * [`NotSupported`](crate::ErrorKind::NotSupported): the document is of another format or version.
+/// * [`Corrupt`](crate::ErrorKind::Corrupt): anything else that is wrong with it, naming the feature. A
 ///   document that is longer than any model of the schema could need is not even parsed.
 ///
 /// ```
@@ -119,34 +123,9 @@ impl LinearFormat {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read(document: &[u8], schema: &Arc<FeatureSchema>) -> Result<LinearModel, Error> {
-        let most = largest_document(schema);
-        if document.len() > most {
-            let found = document.len();
-            return Err(corrupt(format!(
-                "{found} bytes, a model of this schema has at most {most}"
-            )));
-        }
-        let head: Head = serde_json::from_slice(document).map_err(not_json)?;
-        if head.format != NAME {
-            let format = excerpt(&head.format);
-            return Err(error(
-                ErrorKind::NotSupported,
-                format!("document is of format {format:?}, expected {NAME:?}"),
-            ));
-        }
-        let document: Document = serde_json::from_slice(document).map_err(not_json)?;
-        if document.features.len() != schema.len() {
-            let (found, expected) = (document.features.len(), schema.len());
-            return Err(corrupt(format!("{found} features, the schema has {expected}")));
-        }
-        let mut terms = Vec::with_capacity(schema.len());
-        for (feature, value) in schema.features().iter().zip(document.features) {
-            let term = read_term(feature, value)
-                .map_err(|why| corrupt(format!("feature {:?}: {why}", feature.name())))?;
-            terms.push(term);
-        }
-        LinearModel::new(schema, document.threshold, document.intercept, terms)
-            .map_err(|e| corrupt(e.to_string()))
+        let Sum { threshold, intercept, terms } = FORM.read(document, schema)?;
+        LinearModel::new(schema, threshold, intercept, terms)
+            .map_err(|e| FORM.corrupt(e.to_string()))
     }
 }
 
@@ -165,153 +144,14 @@ impl LinearModel {
     /// ```
     #[must_use]
     pub fn to_document(&self) -> Vec<u8> {
-        let features = self.schema().features().iter().zip(self.terms()).map(write_term).collect();
-        let document = Written {
-            format: NAME,
-            threshold: self.threshold(),
-            intercept: self.intercept(),
-            features,
-        };
-        // Texts and finite numbers under fixed names: there is nothing JSON could refuse.
-        serde_json::to_vec(&document).unwrap_or_default()
+        let terms = self.terms().iter().map(|term| match term {
+            Term::Number { mean, weight, missing } => {
+                Writable::Number(NumericTerm { mean: *mean, weight: *weight, missing: *missing })
+            }
+            Term::Slots(slots) => Writable::Slots(slots),
+        });
+        FORM.write(self.schema(), self.threshold(), self.intercept(), terms)
     }
-}
-
-/// Most bytes that a model of `schema` can take.
-fn largest_document(schema: &FeatureSchema) -> usize {
-    let text = |text: &str| text.len() * ESCAPED_BYTES + WEIGHT_BYTES;
-    schema.features().iter().fold(FRAME_BYTES, |sum, feature| {
-        let levels: usize = feature.levels().iter().map(|level| text(level) + WEIGHT_BYTES).sum();
-        sum + text(feature.name()) + levels + FEATURE_BYTES
-    })
-}
-
-#[derive(Deserialize)]
-struct Head {
-    format: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    #[serde(rename = "format")]
-    _format: String,
-    threshold: f64,
-    intercept: f64,
-    // read one by one, so that an error can name the feature
-    features: Vec<serde_json::Value>,
-}
-
-#[derive(Serialize)]
-struct Written<'m> {
-    format: &'static str,
-    threshold: f64,
-    intercept: f64,
-    features: Vec<WrittenTerm<'m>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-enum WrittenTerm<'m> {
-    Numeric {
-        name: &'m str,
-        mean: f64,
-        weight: f64,
-        missing: f64,
-    },
-    Categorical {
-        name: &'m str,
-        levels: &'m [String],
-        weights: &'m [f64],
-        other: f64,
-        missing: f64,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NumericTerm {
-    mean: f64,
-    weight: f64,
-    missing: f64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CategoricalTerm {
-    levels: Vec<String>,
-    weights: Vec<f64>,
-    other: f64,
-    missing: f64,
-}
-
-fn write_term<'m>((feature, term): (&'m Feature, &'m Term)) -> WrittenTerm<'m> {
-    let name = feature.name();
-    match term {
-        Term::Number { mean, weight, missing } => {
-            WrittenTerm::Numeric { name, mean: *mean, weight: *weight, missing: *missing }
-        }
-        Term::Slots(slots) => {
-            let levels = feature.levels();
-            let (weights, others) = slots.split_at(levels.len());
-            WrittenTerm::Categorical { name, levels, weights, other: others[0], missing: others[1] }
-        }
-    }
-}
-
-/// The term in `value`, which must be that of `feature`.
-fn read_term(feature: &Feature, mut value: serde_json::Value) -> Result<Term, String> {
-    let Some(fields) = value.as_object_mut() else {
-        return Err("not an object".to_owned());
-    };
-    let mut text = |field: &str| match fields.remove(field) {
-        Some(serde_json::Value::String(text)) => Ok(text),
-        Some(_) => Err(format!("{field} is not a text")),
-        None => Err(format!("missing field `{field}`")),
-    };
-    let name = text("name")?;
-    if name != feature.name() {
-        return Err(format!("the document has {:?} in its place", excerpt(&name)));
-    }
-    let kind = text("kind")?;
-    let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
-    let expected = if numeric { "numeric" } else { "categorical" };
-    if kind != expected {
-        return Err(format!("kind {:?}, expected {expected:?}", excerpt(&kind)));
-    }
-    let explain = |e: serde_json::Error| excerpt(&e.to_string());
-    if numeric {
-        let NumericTerm { mean, weight, missing } =
-            serde_json::from_value(value).map_err(explain)?;
-        return Ok(Term::Number { mean, weight, missing });
-    }
-    let CategoricalTerm { levels, weights, other, missing } =
-        serde_json::from_value(value).map_err(explain)?;
-    if levels.len() != feature.levels().len() {
-        let (found, expected) = (levels.len(), feature.levels().len());
-        return Err(format!("{found} levels, the schema lists {expected}"));
-    }
-    let pairs = levels.iter().zip(feature.levels());
-    if let Some((found, expected)) = pairs.into_iter().find(|(found, expected)| found != expected) {
-        let found = excerpt(found);
-        return Err(format!("level {found:?} where the schema lists {expected:?}"));
-    }
-    if weights.len() != levels.len() {
-        return Err(format!("{} weights for {} levels", weights.len(), levels.len()));
-    }
-    Ok(Term::Slots(weights.into_iter().chain([other, missing]).collect()))
-}
-
-fn corrupt(why: impl AsRef<str>) -> Error {
-    error(ErrorKind::Corrupt, format!("cannot load {NAME}: {}", why.as_ref()))
-}
-
-fn not_json(e: serde_json::Error) -> Error {
-    corrupt(excerpt(&e.to_string()))
-}
-
-fn excerpt(text: &str) -> String {
-    text.chars().take(EXCERPT_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -320,8 +160,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::ErrorKind;
     use crate::record::{Row, Value as Cell};
-    use crate::schema::{LevelId, Unlisted};
+    use crate::schema::{Feature, LevelId, Unlisted};
 
     /// Written by hand when version 1 was made. Never change it: models like it are in use.
     const GOLDEN: &str = include_str!("golden/linear_v1.json");
@@ -353,7 +194,7 @@ mod tests {
     fn version_1_is_read_and_written_as_ever() {
         let model = LinearFormat::read(GOLDEN.as_bytes(), &schema()).unwrap();
         assert_eq!(String::from_utf8(model.to_document()).unwrap(), GOLDEN.trim_end());
-        assert_eq!(model.task().prediction(0.375).unwrap().label(), 1);
+        assert_eq!(model.task().prediction(0.375).unwrap().label(), Some(1));
         let mut row = Row::missing(&schema());
         let ids: Vec<_> = schema().ids().collect();
         let expect = |row: &Row, log_odds: f64| {

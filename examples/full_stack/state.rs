@@ -10,6 +10,7 @@ use pmmds::ledger::Ledger;
 use pmmds::lifecycle::{AlertRules, Monitor, Promotion, ServingModel};
 use pmmds::linfa::formats;
 use pmmds::log::InferenceLog;
+use pmmds::model::Trainer;
 use pmmds::registry::{Alias, ModelName, ModelRegistry};
 use pmmds::sqlite::SqliteStore;
 use pmmds::system::SystemEnvironment;
@@ -32,6 +33,7 @@ pub(crate) struct State {
     pub(crate) registry: Arc<dyn ModelRegistry>,
     pub(crate) model: ModelName,
     pub(crate) alias: Alias,
+    pub(crate) trainer: Arc<dyn Trainer>,
 }
 
 impl State {
@@ -45,6 +47,7 @@ impl State {
             registry: Arc::new(FileRegistry::open(folder.join("registry")).await?),
             model: settings.model_name.clone(),
             alias: settings.model_alias.clone(),
+            trainer: settings.trainer.trainer(),
         })
     }
 

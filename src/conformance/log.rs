@@ -240,7 +240,7 @@ impl<'m> Traffic<'m> {
             3 => 1.0_f64.next_down(),
             _ => 0.1 + 0.2,
         };
-        let prediction = Prediction::from_stored(score, u8::from(number.is_multiple_of(3)));
+        let prediction = Prediction::from_stored(score, Some(u8::from(number.is_multiple_of(3))));
         InferenceEvent::new(
             id(self.model, "event", number),
             id(self.model, "request", number),

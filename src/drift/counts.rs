@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::code_rows::{self, CodeRowsError};
+use super::columns;
 use super::profile::{Codes, Profile};
 use super::summary::TrafficSummary;
-use crate::record::{Batch, Row, Value};
+use super::workers::{Serial, Workers, gather};
+use crate::record::{Batch, Column, Row, Value};
 use crate::schema::{FeatureSchema, Fingerprint, LevelId};
 use crate::validate::{Rule, Violations};
 
@@ -122,24 +125,55 @@ impl Counts {
         batch: &Batch<'_>,
         scores: Option<&[f64]>,
     ) -> Result<Self, NotComparable> {
+        Self::of_with(profile, batch, scores, &Serial)
+    }
+
+    /// As [`of`](Self::of), with the columns shared out among `workers`: the same counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of).
+    ///
+    /// ```
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// use pmmds::drift::{Counts, Profile, Serial};
+    /// let profile = Profile::fit(&batch)?;
+    /// let counts = Counts::of_with(&profile, &batch, None, &Serial)?;
+    /// assert_eq!(counts, Counts::of(&profile, &batch, None)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of_with(
+        profile: &Profile,
+        batch: &Batch<'_>,
+        scores: Option<&[f64]>,
+        workers: &dyn Workers,
+    ) -> Result<Self, NotComparable> {
         if profile.schema() != batch.schema().fingerprint() {
             return Err(NotComparable::new("the rows are of another schema than the profile"));
+        }
+        if profile.features().len() != batch.columns().len() {
+            return Err(NotComparable::new("the profile does not have the columns of its schema"));
         }
         if scores.is_some_and(|scores| scores.len() != batch.rows()) {
             return Err(NotComparable::new("there is not one score per row"));
         }
-        let mut counts = Self::empty(profile);
-        for index in 0..batch.rows() {
-            let row = batch.row(index);
-            let score = scores.map_or(f64::NAN, |scores| scores[index]);
-            let codes = profile.encode(&row, score);
-            counts.observe_naming(profile, &row, &codes, |feature| batch.outside(feature, index));
-        }
-        if scores.is_none() {
-            // Without scores nothing is known of them; that is not "all missing".
-            counts.slots.truncate(profile.features().len());
-        }
-        Ok(counts)
+        let (features, rows) = (profile.features(), batch.rows() as u64);
+        // Without scores nothing is known of them; that is not "all missing".
+        let score = profile.score().zip(scores);
+        let columns = features.len() + usize::from(score.is_some());
+        let counted = gather(workers, columns, |at| match (features.get(at), score) {
+            (Some(feature), _) => columns::count(feature, batch, at),
+            (None, Some((score, scores))) => {
+                (score.binning().count(&Column::Numbers(scores.into())), TrafficSummary::default())
+            }
+            (None, None) => (Vec::new(), TrafficSummary::default()),
+        });
+        let (slots, mut summaries): (Vec<_>, Vec<_>) = counted.into_iter().unzip();
+        summaries.truncate(features.len());
+
+        Ok(Self { rows, slots, summarised: rows, summaries, ..Self::empty(profile) })
     }
 
     /// Counts one accepted row, encoded by `profile`.
@@ -170,27 +204,16 @@ impl Counts {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn observe(&mut self, profile: &Profile, row: &Row, codes: &Codes) {
-        self.observe_naming(profile, row, codes, |_| None);
-    }
-
-    /// Counts one row, where the text of a category outside the levels may be known.
-    fn observe_naming<'t>(
-        &mut self,
-        profile: &Profile,
-        row: &Row,
-        codes: &Codes,
-        text: impl Fn(usize) -> Option<&'t str>,
-    ) {
         assert_eq!(self.profile, profile.fingerprint(), "counts and row of one profile");
         self.observe_codes(codes);
         self.summarised += 1;
         let columns = self.summaries.iter_mut().zip(profile.features()).zip(row.values());
-        for (at, ((summary, feature), value)) in columns.enumerate() {
+        for ((summary, feature), value) in columns {
             let categorical = feature.binning().other_slot().is_some();
             match value {
                 Value::Number(x) => summary.observe(*x, feature.summary()),
-                Value::Level(LevelId::OTHER) => summary.observe_unseen(text(at)),
-                Value::Invalid if categorical => summary.observe_unseen(text(at)),
+                Value::Level(LevelId::OTHER) => summary.observe_unseen(None),
+                Value::Invalid if categorical => summary.observe_unseen(None),
                 _ => {}
             }
         }
@@ -207,6 +230,37 @@ impl Counts {
         for (slots, code) in self.slots.iter_mut().zip(codes.as_bytes()) {
             slots[usize::from(*code)] += 1;
         }
+    }
+
+    /// Counts many rows of which only the codes were kept: `bytes` holds them one after the other,
+    /// each with one byte per [column](Profile::columns). On an error nothing has changed.
+    ///
+    /// # Errors
+    ///
+    /// [`CodeRowsError`] when the last row is not whole, or a code is of no slot.
+    ///
+    /// ```
+    /// use pmmds::drift::{Counts, Profile};
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// let profile = Profile::fit(&batch)?;
+    /// let mut counts = Counts::empty(&profile);
+    /// counts.observe_code_rows(&[0, 1, 1])?;
+    /// assert_eq!((counts.rows(), &counts.slots(0)[..2]), (3, &[1, 2][..]));
+    ///
+    /// let error = counts.observe_code_rows(&[0, 99]).unwrap_err();
+    /// assert!(error.to_string().starts_with("row 1 has code 99 in column 0, which has "));
+    /// assert_eq!(counts.rows(), 3, "as before");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn observe_code_rows(&mut self, bytes: &[u8]) -> Result<(), CodeRowsError> {
+        let tables = code_rows::count(&self.slots, bytes)?;
+        self.rows += (bytes.len() / tables.len()) as u64;
+        for (slots, table) in self.slots.iter_mut().zip(&tables) {
+            slots.iter_mut().zip(table).for_each(|(slot, count)| *slot += count);
+        }
+        Ok(())
     }
 
     /// Counts one refused request by what was wrong with it. An invalid category counts as unseen.

@@ -6,7 +6,7 @@ use super::binning::Binning;
 use super::counts::{Counts, NotComparable};
 use super::divergence::{JensenShannon, KullbackLeibler};
 use super::metric::{BinnedPair, DriftMetric};
-use super::profile::{FeatureProfile, Profile, ProfileError};
+use super::profile::{FeatureProfile, Profile, ProfileError, ProfileOptions};
 use super::psi::{Psi, chance_psi};
 use super::report::{
     DriftReport, FeatureDrift, FeatureStatus, REPORT_VERSION, Severity, Significance, SlotShift,
@@ -17,6 +17,7 @@ use super::settings::{DriftSettings, Gate, SettingsError};
 use super::signals;
 use super::significance::{Correction, pearson, provable_psi};
 use super::summary::TrafficSummary;
+use super::workers::{Serial, Workers};
 use crate::record::Batch;
 
 /// Compares windows with profiles.
@@ -189,9 +190,34 @@ impl DriftDetector {
         reference: &Batch<'_>,
         current: &Batch<'_>,
     ) -> Result<DriftReport, ProfileError> {
-        let profile = Profile::fit(reference)?;
+        self.compare_with(reference, current, &Serial)
+    }
+
+    /// As [`compare`](Self::compare), with the columns shared out among `workers`: the same report.
+    ///
+    /// # Errors
+    ///
+    /// As [`compare`](Self::compare).
+    ///
+    /// ```
+    /// use pmmds::drift::{DriftDetector, Serial};
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::Array2::from_shape_fn((100, 1), |(row, _)| row as f64);
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// let detector = DriftDetector::default();
+    /// let report = detector.compare_with(&batch, &batch, &Serial)?;
+    /// assert_eq!(report, detector.compare(&batch, &batch)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compare_with(
+        &self,
+        reference: &Batch<'_>,
+        current: &Batch<'_>,
+        workers: &dyn Workers,
+    ) -> Result<DriftReport, ProfileError> {
+        let profile = ProfileOptions::new().fit_with(reference, workers)?;
         profile.check_schema(current.schema())?;
-        Ok(match Counts::of(&profile, current, None) {
+        Ok(match Counts::of_with(&profile, current, None, workers) {
             Ok(counts) => self.detect(&profile, &counts),
             Err(error) => {
                 self.not_comparable(&profile, &Counts::empty(&profile), error.why().to_owned())

@@ -37,13 +37,14 @@
 //! |---|---|---|
 //! | bin | [`Binning`], [`NumericBinning`], [`BinningStrategy`] | puts every value into a slot: a bin, a level, *other*, *missing* |
 //! | freeze | [`Profile`], [`ProfileOptions`], [`FeatureProfile`] | binnings, reference counts and [summaries](ReferenceSummary), one file per model version |
-//! | encode | [`Codes`] | a row as one byte per feature, and one for the score |
+//! | encode | [`Codes`], [`CodeRowsError`] | a row as one byte per feature, and one for the score |
 //! | count | [`Counts`], [`TrafficSummary`], [`Moments`], [`Rejected`] | exact `u64` per slot, that add up in any order |
 //! | count live | [`LiveCounters`], [`LiveOptions`], [`LiveSnapshot`] | the same counts of the last hours, from many threads, at any moment |
 //! | measure | [`DriftMetric`] on a [`BinnedPair`]: [`Psi`], [`KullbackLeibler`], [`JensenShannon`] | how far apart two histograms are |
 //! | smooth | [`Smoothing`] | keeps empty slots from being infinitely far away |
 //! | test | [`Significance`], [`TestMethod`], [`Correction`] | whether it is more than chance |
 //! | decide | [`DriftDetector`], [`DriftSettings`], [`Gate`] | [`FeatureStatus`] and [`Severity`] of each feature, the [`Verdict`], the [`Signal`]s |
+//! | share out | [`Workers`], [`Serial`] | who works on the columns of a data set; `rayon` uses every core |
 //! | tell | [`DriftReport`], [`FeatureDrift`], [`SlotShift`] | every number, one sentence per feature, `Display` as a table |
 //!
 //! # Bins
@@ -123,13 +124,19 @@
 //! | mean and spread | B. P. Welford, 1962, DOI 10.1080/00401706.1962.10490022 |
 
 mod binning;
+mod code_rows;
+mod columns;
+mod counter;
 mod counts;
 mod detector;
 mod display;
 mod divergence;
+mod grid;
 mod hypergeometric;
+mod kernel;
 mod live;
 mod metric;
+mod order;
 mod profile;
 mod psi;
 mod report;
@@ -139,13 +146,17 @@ mod signals;
 mod significance;
 mod smoothing;
 mod summary;
+mod workers;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twins;
 
 pub use binning::{
     Binning, BinningError, BinningStrategy, Closed, MAX_BINS, MAX_REQUESTED_BINS, NumericBinning,
 };
+pub use code_rows::CodeRowsError;
 pub use counts::{Counts, NotComparable, Rejected};
 pub use detector::DriftDetector;
 pub use divergence::{JensenShannon, KullbackLeibler};
@@ -162,4 +173,6 @@ pub use report::{
 pub use settings::{DriftSettings, Gate, SettingsError};
 pub use significance::{Correction, TestMethod};
 pub use smoothing::Smoothing;
+pub(crate) use summary::quantile;
 pub use summary::{MAX_UNSEEN, Moments, ReferenceSummary, TrafficSummary};
+pub use workers::{Serial, Workers};

@@ -291,6 +291,50 @@ proptest! {
     }
 
     #[test]
+    fn rows_of_codes_count_as_one_by_one(
+        rows in vec((0_u8..11, 0_u8..5), 0..300), bad in proptest::option::of(any::<(usize, u8)>()),
+    ) {
+        let schema = FeatureSchema::new([
+            Feature::numeric("x"),
+            Feature::categorical("k", ["a", "b", "c"]),
+        ]).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let numbers: Vec<f64> = (0..1_000).map(|_| f64::from(rng.next_u32())).collect();
+        let levels = vec![LevelId::new(0).unwrap(); numbers.len()];
+        let columns = [
+            crate::record::Column::Numbers(numbers.into()), crate::record::Column::Levels(&levels),
+        ];
+        let profile = Profile::fit(&Batch::new(&schema, columns.to_vec()).unwrap()).unwrap();
+        let mut bytes: Vec<u8> = rows.iter().flat_map(|(x, k)| [*x, *k]).collect();
+        if let Some((at, code)) = bad && !bytes.is_empty() {
+            let at = at % bytes.len();
+            bytes[at] = code;
+        }
+        let mut all = Counts::empty(&profile);
+        let all_read = all.observe_code_rows(&bytes);
+        let mut one_by_one = Counts::empty(&profile);
+        let mut wrong = None;
+        for (row, codes) in bytes.chunks_exact(2).enumerate() {
+            let codes = Codes::from_bytes(codes);
+            if profile.accepts(&codes) {
+                one_by_one.observe_codes(&codes);
+            } else {
+                wrong = Some(row);
+            }
+        }
+        match (all_read, wrong) {
+            (Ok(()), None) => prop_assert_eq!(&all, &one_by_one),
+            (Err(CodeRowsError::NoSuchSlot { row, .. }), Some(wrong)) => {
+                prop_assert_eq!(row, wrong);
+                prop_assert_eq!(&all, &Counts::empty(&profile));
+            }
+            (read, wrong) => prop_assert!(false, "{:?}, {:?}", read, wrong),
+        }
+        let ragged = all.observe_code_rows(&[0]).unwrap_err();
+        prop_assert_eq!(ragged.to_string(), "1 bytes are not whole rows of 2 codes");
+    }
+
+    #[test]
     fn every_value_has_one_slot_that_contains_it(
         values in vec(-1e3..1e3_f64, 1..100), x in -2e3..2e3_f64, bins in 2_usize..30,
     ) {

@@ -80,7 +80,7 @@ impl Layout {
                 below: words[BELOW],
                 above: words[ABOVE],
                 infinite: words[INFINITE],
-                moments: Moments::from_words([0, 1, 2].map(|i| words[MOMENTS + i])),
+                moments: moments([0, 1, 2].map(|i| words[MOMENTS + i])),
                 ..TrafficSummary::default()
             });
         }
@@ -97,6 +97,10 @@ impl Layout {
         let slots = self.columns.iter().zip(&self.last).map(slots).collect();
         (sum.counts[0], slots, sum.summaries)
     }
+}
+
+fn moments([count, mean, squares]: [u64; 3]) -> Moments {
+    Moments::of_parts(count, f64::from_bits(mean), f64::from_bits(squares))
 }
 
 /// The sum of many tables.
@@ -208,9 +212,10 @@ impl Cells {
             return;
         };
         let words = [count, mean, squares];
-        let mut moments = Moments::from_words(words.map(|word| word.load(Ordering::Relaxed)));
+        let mut moments = moments(words.map(|word| word.load(Ordering::Relaxed)));
         moments.observe(x);
-        for (word, value) in words.into_iter().zip(moments.to_words()) {
+        let (n, mean, squares) = moments.parts();
+        for (word, value) in words.into_iter().zip([n, mean.to_bits(), squares.to_bits()]) {
             word.store(value, Ordering::Relaxed);
         }
     }
