@@ -78,7 +78,7 @@
 //! | trait | question | here | of your own |
 //! |---|---|---|---|
 //! | [`FeatureValidator`](validate::FeatureValidator) | is this a row that the model was made for? | [`SchemaValidator`](validate::SchemaValidator) | [contract](validate::FeatureValidator#contract) |
-//! | [`DriftMetric`](drift::DriftMetric) | how far apart are two histograms? | [`Psi`](drift::Psi), [`KullbackLeibler`](drift::KullbackLeibler), [`JensenShannon`](drift::JensenShannon) | [10 lines](#a-metric-of-your-own) |
+//! | [`DriftMetric`](drift::DriftMetric) | how far apart are two histograms? | [`Psi`](drift::Psi), [`KullbackLeibler`](drift::KullbackLeibler), [`JensenShannon`](drift::JensenShannon), [`Hellinger`](drift::Hellinger) and [more](drift#metrics) | [10 lines](#a-metric-of-your-own) |
 //! | [`PromotionPolicy`](promote::PromotionPolicy) | shall the challenger take over? | [`OriginalPolicy`](promote::OriginalPolicy), [rules](promote), `and`, `or` | [a closure](#a-policy-of-your-own) |
 //! | [`ModelRegistry`](registry::ModelRegistry) | which version is in production, and its files? | [`MemoryRegistry`](memory::MemoryRegistry), `files` | [conformance](#a-store-of-your-own) |
 //! | [`InferenceLog`](log::InferenceLog) | what was asked, answered, and came true? | [`MemoryLog`](memory::MemoryLog), `sqlite` | [conformance](#a-store-of-your-own) |
