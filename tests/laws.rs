@@ -717,7 +717,7 @@ proptest! {
             moments
         };
         let sum = |a: &Moments, b: &Moments| {
-            let mut sum = a.clone();
+            let mut sum = *a;
             sum.merge(b);
             sum
         };
