@@ -206,8 +206,12 @@ impl Rule for PerFeatureTest {
         let flagged = columns.enumerate().map(|(at, columns)| -> Outcome<bool> {
             if let (Drawn::Numbers(reference), Drawn::Numbers(current)) = columns {
                 let (reference, current) = (Sorted::new(reference)?, Sorted::new(current)?);
-                let test =
-                    kolmogorov_smirnov(&reference, &current, Alternative::TwoSided, Method::Auto);
+                let test = kolmogorov_smirnov(
+                    &reference,
+                    &current,
+                    Alternative::TwoSided,
+                    Method::Asymptotic,
+                );
                 return Ok(test.p_value < LEVEL);
             }
             let categories = trial.categories(at);
