@@ -156,9 +156,12 @@ fn main() {
     }
 
     let rows = if measured() { 1_000_000 } else { 1_000 };
-    for known in [3_usize, 10, 50] {
+    for known in [3_u8, 10, 50] {
         let mut random = Random(3);
-        let mut level = || LevelId::new((random.bits() % known as u64) as usize);
+        let mut level = || {
+            let id = random.bits() % u64::from(known);
+            LevelId::new(usize::try_from(id).unwrap_or_default())
+        };
         let levels: Vec<LevelId> = (0..rows).filter_map(|_| level()).collect();
         let binning = Binning::levels((0..known).map(|level| level.to_string()));
         let [time] = medians(

@@ -62,12 +62,23 @@
 //! | [`lifecycle`] | the flows over all of these: serve, monitor, retrain, promote, roll back |
 //! | [`memory`] | the three stores in memory: reference implementations |
 //!
+//! # What a model may predict
+//!
+//! | [`Task`](model::Task) | a label is | an answer is | [the original's policy](promote::OriginalPolicy::of) asks for |
+//! |---|---|---|---|
+//! | [`BinaryClassification`](model::Task::BinaryClassification) | 0 or 1 | the class, and its probability | a ROC-AUC better by 0.001 |
+//! | [`Regression`](model::Task::Regression) | any finite number | the number | an RMSE smaller by 1 % |
+//!
+//! Everything else is the same for both: schema, validation, profile, codes, drift of features and
+//! of predictions, log, outcomes, retraining, reload. [`Dataset`](record::Dataset) says which kind
+//! of [label](record::Target) its rows have, and nothing mixes them.
+//!
 //! # The five traits
 //!
 //! | trait | question | here | of your own |
 //! |---|---|---|---|
 //! | [`FeatureValidator`](validate::FeatureValidator) | is this a row that the model was made for? | [`SchemaValidator`](validate::SchemaValidator) | [contract](validate::FeatureValidator#contract) |
-//! | [`DriftMetric`](drift::DriftMetric) | how far apart are two histograms? | [`Psi`](drift::Psi), [`KullbackLeibler`](drift::KullbackLeibler), [`JensenShannon`](drift::JensenShannon) | [10 lines](#a-metric-of-your-own) |
+//! | [`DriftMetric`](drift::DriftMetric) | how far apart are two histograms? | [`Psi`](drift::Psi), [`KullbackLeibler`](drift::KullbackLeibler), [`JensenShannon`](drift::JensenShannon), [`Hellinger`](drift::Hellinger) and [more](drift#metrics) | [10 lines](#a-metric-of-your-own) |
 //! | [`PromotionPolicy`](promote::PromotionPolicy) | shall the challenger take over? | [`OriginalPolicy`](promote::OriginalPolicy), [rules](promote), `and`, `or` | [a closure](#a-policy-of-your-own) |
 //! | [`ModelRegistry`](registry::ModelRegistry) | which version is in production, and its files? | [`MemoryRegistry`](memory::MemoryRegistry), `files` | [conformance](#a-store-of-your-own) |
 //! | [`InferenceLog`](log::InferenceLog) | what was asked, answered, and came true? | [`MemoryLog`](memory::MemoryLog), `sqlite` | [conformance](#a-store-of-your-own) |
@@ -295,7 +306,7 @@
 //! | [`csv`] | yes | csv | reads CSV files into a [`Table`](record::Table) |
 //! | [`sqlite`] | no | sqlx, bundled SQLite (a C compiler) | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) in one file |
 //! | [`files`] | no | tokio | [`ModelRegistry`](registry::ModelRegistry) in a folder |
-//! | [`linfa`] | no | linfa, linfa-logistic, linfa-ensemble, linfa-trees, rand_chacha 0.3 | logistic regression and boosted stumps: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
+//! | [`linfa`] | no | linfa, linfa-ensemble, linfa-linalg, linfa-logistic, linfa-trees, rand_chacha 0.3 | logistic regression, boosted stumps, and ridge regression for numbers: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
 //! | [`system`] | no | nothing new (uuid's clock and randomness) | [`Environment`](lifecycle::Environment) of this machine |
 //! | [`rayon`] | no | rayon | [`Workers`](drift::Workers) on every core, for whole data sets |

@@ -3,6 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use pmmds::drift::{
+    Binning, BinningStrategy, Counts as Traffic, DriftDetector, DriftReport, DriftSettings,
+    Moments, Profile, ProfileOptions,
+};
+use pmmds::model::{Prediction, Task};
+use pmmds::promote::{Decision, Evaluation, Reason};
 use pmmds::record::{Columns, Decoder, Row, Table, Value, decode_row};
 use pmmds::schema::{
     Feature, FeatureKind, FeatureSchema, LevelId, MAX_NAME_BYTES, SchemaError, Unlisted,
@@ -159,6 +165,73 @@ fn meaningful() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(<[u8]>::to_vec),
         proptest::collection::vec(any::<u8>(), 1..4),
     ]
+}
+
+/// A schema, rows of it, and a score for each row.
+fn traffic() -> impl Strategy<Value = (Arc<FeatureSchema>, Vec<Row>, Vec<f64>)> {
+    schema().prop_flat_map(|schema| {
+        let rows = proptest::collection::vec(row(&schema), 1..40);
+        let scores = proptest::collection::vec(0.0..=1.0_f64, 40);
+        (Just(schema), rows, scores).prop_map(|(schema, rows, mut scores)| {
+            scores.truncate(rows.len());
+            (schema, rows, scores)
+        })
+    })
+}
+
+fn columns(schema: &Arc<FeatureSchema>, rows: &[Row]) -> Columns {
+    let mut columns = Columns::new(Arc::clone(schema));
+    rows.iter().for_each(|row| columns.push(row));
+    columns
+}
+
+/// A profile of the first rows, and the counts of each of `shards` and of all rows.
+fn counted(
+    (schema, rows, scores): &(Arc<FeatureSchema>, Vec<Row>, Vec<f64>),
+    cuts: &[Index],
+) -> (Profile, Vec<Traffic>, Traffic) {
+    let reference = columns(schema, &rows[..rows.len().div_ceil(2)]);
+    let options = ProfileOptions::new().scores(&scores[..reference.rows()]);
+    let profile = options.fit(&reference.batch()).unwrap();
+    let of = |rows: &[Row], scores: &[f64]| {
+        Traffic::of(&profile, &columns(schema, rows).batch(), Some(scores)).unwrap()
+    };
+    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(rows.len() + 1)).collect();
+    ends.extend([0, rows.len()]);
+    ends.sort_unstable();
+    let shards = ends.windows(2).map(|at| of(&rows[at[0]..at[1]], &scores[at[0]..at[1]])).collect();
+    let whole = of(rows, scores);
+    (profile, shards, whole)
+}
+
+/// What of counts is exact: all but the means and spreads, which are floats.
+fn exact(counts: &Traffic) -> serde_json::Value {
+    let mut json = serde_json::to_value(counts).unwrap();
+    for summary in json["summaries"].as_array_mut().unwrap() {
+        let count = summary["moments"]["count"].clone();
+        summary["moments"] = count;
+    }
+    json
+}
+
+/// The sum of counts, in this order.
+fn sum<'a>(first: &Traffic, rest: impl IntoIterator<Item = &'a Traffic>) -> Traffic {
+    let mut total = first.clone();
+    rest.into_iter().for_each(|counts| total.merge(counts).unwrap());
+    total
+}
+
+/// Reads what it wrote, and writes the same again: every bit of every number came through.
+fn round_trip<T>(thing: &T) -> Result<(), TestCaseError>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let json = serde_json::to_string(thing).unwrap();
+    let read: T = serde_json::from_str(&json)
+        .map_err(|error| TestCaseError::fail(format!("{error}: {json}")))?;
+    prop_assert_eq!(&read, thing);
+    prop_assert_eq!(serde_json::to_string(&read).unwrap(), json);
+    Ok(())
 }
 
 /// A document that was good until it met `edits`.
@@ -542,6 +615,126 @@ proptest! {
         prop_assert!(alone.errors().all(|violation| violation.row().is_none()));
         prop_assert!(batch.errors().all(|violation| violation.row() == Some(0)));
         prop_assert!(alone.counts().eq(batch.counts()));
+    }
+
+    #[test]
+    fn counts_are_a_monoid(traffic in traffic(), cuts in proptest::collection::vec(any::<Index>(), 2)) {
+        let (profile, shards, whole) = counted(&traffic, &cuts);
+        let [a, b, c] = &shards[..] else { panic!("two cuts make three shards") };
+        let nothing = Traffic::empty(&profile);
+        // The neutral element changes no bit, from either side.
+        prop_assert_eq!(&sum(a, [&nothing]), a);
+        prop_assert_eq!(&sum(&nothing, [a]), a);
+        prop_assert_eq!(exact(&sum(a, [b])), exact(&sum(b, [a])));
+        prop_assert_eq!(exact(&sum(&sum(a, [b]), [c])), exact(&sum(a, [&sum(b, [c])])));
+        prop_assert_eq!(exact(&sum(a, [b, c])), exact(&whole));
+        prop_assert_eq!(exact(&sum(c, [a, b])), exact(&whole));
+    }
+
+    #[test]
+    fn any_number_of_shards_is_one_pass(
+        traffic in traffic(), cuts in proptest::collection::vec(any::<Index>(), 0..9),
+    ) {
+        let (profile, shards, whole) = counted(&traffic, &cuts);
+        let total = sum(&Traffic::empty(&profile), &shards);
+        prop_assert_eq!(exact(&total), exact(&whole));
+        // What is concluded from them is the same, to the last bit.
+        let detector = DriftDetector::default().all_metrics();
+        let metrics = |counts: &Traffic| -> Vec<_> {
+            detector.detect(&profile, counts).features.into_iter().map(|f| (f.name, f.metrics)).collect()
+        };
+        prop_assert_eq!(metrics(&total), metrics(&whole));
+    }
+
+    #[test]
+    fn the_order_of_rows_does_not_matter(
+        (traffic, order) in traffic().prop_flat_map(|traffic| {
+            let order: Vec<usize> = (0..traffic.1.len()).collect();
+            (Just(traffic), Just(order).prop_shuffle())
+        }),
+    ) {
+        let (schema, rows, scores) = &traffic;
+        let shuffled: Vec<Row> = order.iter().map(|at| rows[*at].clone()).collect();
+        let shuffled_scores: Vec<f64> = order.iter().map(|at| scores[*at]).collect();
+        let (profile, _, whole) = counted(&traffic, &[]);
+        let batch = columns(schema, &shuffled);
+        let again = Traffic::of(&profile, &batch.batch(), Some(&shuffled_scores)).unwrap();
+        prop_assert_eq!(exact(&again), exact(&whole));
+
+        let fit = |rows: &[Row], scores: &[f64]| -> Vec<(Binning, Vec<u64>)> {
+            let columns = columns(schema, rows);
+            let profile = ProfileOptions::new().scores(scores).fit(&columns.batch()).unwrap();
+            profile.columns().map(|c| (c.binning().clone(), c.counts().to_vec())).collect()
+        };
+        prop_assert_eq!(fit(rows, scores), fit(&shuffled, &shuffled_scores));
+    }
+
+    #[test]
+    fn what_drift_stores_survives_bit_for_bit(traffic in traffic(), bins in 2_usize..40) {
+        let (profile, _, whole) = counted(&traffic, &[]);
+        round_trip(&profile)?;
+        round_trip(&whole)?;
+        let mut settings = DriftSettings::default();
+        settings.min_rows = 1;
+        let report = DriftDetector::new(settings).unwrap().all_metrics().detect(&profile, &whole);
+        round_trip::<DriftReport>(&report)?;
+
+        let (schema, rows, scores) = &traffic;
+        let options = ProfileOptions::new().strategy(BinningStrategy::Uniform { bins }).scores(scores);
+        let uniform = options.fit(&columns(schema, rows).batch()).unwrap();
+        round_trip(&uniform)?;
+        let read: Profile = serde_json::from_str(&serde_json::to_string(&uniform).unwrap()).unwrap();
+        prop_assert_eq!(read.fingerprint(), uniform.fingerprint());
+    }
+
+    #[test]
+    fn numbers_of_every_size_survive_bit_for_bit(
+        values in proptest::collection::vec(finite(), 0..20),
+        observed in proptest::option::of(finite()), limit in finite(), passed in any::<bool>(),
+        scores in proptest::collection::vec(0.0..=1.0_f64, 1..30),
+        flips in any::<u32>(),
+    ) {
+        let mut moments = Moments::default();
+        values.iter().for_each(|x| moments.observe(*x));
+        round_trip(&moments)?;
+        let reason = Reason::new("roc_auc", passed, "because").observed(observed).limit(limit);
+        round_trip(&Decision::new(passed, vec![reason]))?;
+        let labels: Vec<f64> =
+            (0..scores.len()).map(|at| f64::from(u8::from(flips >> (at % 32) & 1 == 1))).collect();
+        round_trip(&Evaluation::of(Task::binary(), &scores, &labels).unwrap())?;
+        round_trip::<Prediction>(&Task::binary().prediction(scores[0]).unwrap())?;
+    }
+
+    #[test]
+    fn moments_are_a_monoid(
+        a in proptest::collection::vec(-1e6..1e6_f64, 0..20),
+        b in proptest::collection::vec(-1e6..1e6_f64, 0..20),
+        c in proptest::collection::vec(-1e6..1e6_f64, 0..20),
+    ) {
+        let of = |values: &[f64]| {
+            let mut moments = Moments::default();
+            values.iter().for_each(|x| moments.observe(*x));
+            moments
+        };
+        let sum = |a: &Moments, b: &Moments| {
+            let mut sum = *a;
+            sum.merge(b);
+            sum
+        };
+        let close = |a: &Moments, b: &Moments| {
+            let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * 1e6,
+                (a, b) => a == b,
+            };
+            a.count() == b.count() && close(a.mean(), b.mean()) && close(a.std(), b.std())
+        };
+        let whole = of(&[&a[..], &b, &c].concat());
+        let (a, b, c) = (of(&a), of(&b), of(&c));
+        prop_assert_eq!(&sum(&a, &Moments::default()), &a);
+        prop_assert_eq!(&sum(&Moments::default(), &a), &a);
+        prop_assert!(close(&sum(&a, &b), &sum(&b, &a)));
+        prop_assert!(close(&sum(&sum(&a, &b), &c), &sum(&a, &sum(&b, &c))));
+        prop_assert!(close(&sum(&sum(&a, &b), &c), &whole));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) struct Form<T> {
     pub(super) slots: fn(Box<[f64]>) -> T,
 }
 
-/// A document, read.
+/// The document of a classifier, read.
 pub(super) struct Sum<T> {
     pub(super) threshold: f64,
     pub(super) intercept: f64,
@@ -54,7 +54,8 @@ struct Head {
 struct Document {
     #[serde(rename = "format")]
     _format: String,
-    threshold: f64,
+    // of a classifier, and of nothing else
+    threshold: Option<f64>,
     intercept: f64,
     // read one by one, so that an error can name the feature
     features: Vec<Value>,
@@ -72,7 +73,8 @@ struct CategoricalTerm {
 #[derive(Serialize)]
 struct Written<'m, N> {
     format: &'static str,
-    threshold: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<f64>,
     intercept: f64,
     features: Vec<WrittenTerm<'m, N>>,
 }
@@ -104,6 +106,29 @@ pub(super) enum Writable<'m, N> {
 impl<T> Form<T> {
     /// The sum in `document`. Its numbers are finite, and nothing else is known about them.
     pub(super) fn read(&self, document: &[u8], schema: &FeatureSchema) -> Result<Sum<T>, Error> {
+        match self.parts(document, schema)? {
+            (Some(threshold), intercept, terms) => Ok(Sum { threshold, intercept, terms }),
+            (None, ..) => Err(self.corrupt("missing field `threshold`")),
+        }
+    }
+
+    /// Intercept and terms in the `document` of a regression, which has no threshold.
+    pub(super) fn read_regression(
+        &self,
+        document: &[u8],
+        schema: &FeatureSchema,
+    ) -> Result<(f64, Vec<T>), Error> {
+        match self.parts(document, schema)? {
+            (None, intercept, terms) => Ok((intercept, terms)),
+            (Some(_), ..) => Err(self.corrupt("unknown field `threshold`")),
+        }
+    }
+
+    fn parts(
+        &self,
+        document: &[u8],
+        schema: &FeatureSchema,
+    ) -> Result<(Option<f64>, f64, Vec<T>), Error> {
         let most = self.largest_document(schema);
         if document.len() > most {
             let found = document.len();
@@ -131,7 +156,7 @@ impl<T> Form<T> {
                 .map_err(|why| self.corrupt(format!("feature {:?}: {why}", feature.name())))
         };
         let terms = schema.features().iter().zip(features).map(term).collect::<Result<_, _>>()?;
-        Ok(Sum { threshold, intercept, terms })
+        Ok((threshold, intercept, terms))
     }
 
     /// The term in `value`, which must be that of `feature`.
@@ -177,11 +202,12 @@ impl<T> Form<T> {
         error(ErrorKind::Corrupt, format!("cannot load {}: {}", self.name, why.as_ref()))
     }
 
-    /// The document of a sum, with one of `terms` per feature of `schema`.
+    /// The document of a sum, with one of `terms` per feature of `schema`; a classifier has a
+    /// threshold.
     pub(super) fn write<'m, N: Serialize>(
         &self,
         schema: &'m Arc<FeatureSchema>,
-        threshold: f64,
+        threshold: Option<f64>,
         intercept: f64,
         terms: impl Iterator<Item = Writable<'m, N>>,
     ) -> Vec<u8> {

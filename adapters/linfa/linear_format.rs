@@ -5,13 +5,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::document::{Form, Sum, Writable};
-use super::linear::{LinearModel, Term};
+use super::linear::{LinearModel, Link, Term};
 use crate::Error;
 use crate::model::{Model, ModelFormat};
 use crate::schema::FeatureSchema;
 
-/// Name of the format, and its version.
+/// Name of the format of classifiers, and its version.
 pub(super) const NAME: &str = "pmmds.linear.v1";
+
+/// Name of the format of regressions, and its version.
+pub(super) const REGRESSION_NAME: &str = "pmmds.linear_regression.v1";
 
 /// The document of a linear model.
 const FORM: Form<Term> = Form {
@@ -24,6 +27,9 @@ const FORM: Form<Term> = Form {
     slots: Term::Slots,
 };
 
+/// The document of a linear model that predicts a number: the same without a threshold.
+const REGRESSION_FORM: Form<Term> = Form { name: REGRESSION_NAME, ..FORM };
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NumericTerm {
@@ -32,7 +38,7 @@ struct NumericTerm {
     missing: f64,
 }
 
-/// Reads and writes `pmmds.linear.v1`, the stored form of a [`LinearModel`].
+/// Reads and writes `pmmds.linear.v1`, the stored form of a [`LinearModel`] for two classes.
 ///
 /// # Format
 ///
@@ -124,13 +130,62 @@ impl LinearFormat {
     /// ```
     pub fn read(document: &[u8], schema: &Arc<FeatureSchema>) -> Result<LinearModel, Error> {
         let Sum { threshold, intercept, terms } = FORM.read(document, schema)?;
-        LinearModel::new(schema, threshold, intercept, terms)
+        LinearModel::new(schema, Link::Logistic { threshold }, intercept, terms)
             .map_err(|e| FORM.corrupt(e.to_string()))
     }
 }
 
+/// Reads and writes `pmmds.linear_regression.v1`, the stored form of a [`LinearModel`] that
+/// predicts a number.
+///
+/// # Format
+///
+/// ```text
+/// {
+///   "format": "pmmds.linear_regression.v1",
+///   "intercept": 64.8,                   in the unit of the target
+///   "features": [...]                    as in pmmds.linear.v1, in that unit
+/// }
+/// ```
+///
+/// Refused is what [`LinearFormat`] refuses, with the same errors, and a threshold. Version 1 will
+/// be readable for ever.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::linfa::LinearRegressionFormat;
+/// use pmmds::model::{Model, ModelFormat, Task};
+/// use pmmds::record::{Row, Value};
+/// use pmmds::schema::{Feature, FeatureSchema};
+///
+/// let schema = Arc::new(FeatureSchema::new([Feature::integer("lines")])?);
+/// let document = br#"{"format":"pmmds.linear_regression.v1","intercept":45.5,"features":[
+///     {"kind":"numeric","name":"lines","mean":1.0,"weight":5.25,"missing":0.0}]}"#;
+/// let model = LinearRegressionFormat.load(document, &schema)?;
+/// let mut row = Row::missing(&schema);
+/// row.set(schema.id("lines").unwrap(), Value::Number(3.0));
+/// assert_eq!((model.task(), model.score(&row)), (Task::Regression, 56.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LinearRegressionFormat;
+
+impl ModelFormat for LinearRegressionFormat {
+    fn name(&self) -> &str {
+        REGRESSION_NAME
+    }
+
+    fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, Error> {
+        let (intercept, terms) = REGRESSION_FORM.read_regression(document, schema)?;
+        let model = LinearModel::new(schema, Link::Identity, intercept, terms)
+            .map_err(|e| REGRESSION_FORM.corrupt(e.to_string()))?;
+        Ok(Arc::new(model))
+    }
+}
+
 impl LinearModel {
-    /// The model as a document that [`LinearFormat`] reads back to the same model, bit for bit.
+    /// The model as a document that [`LinearFormat`], or [`LinearRegressionFormat`], reads back to
+    /// the same model, bit for bit.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -150,7 +205,11 @@ impl LinearModel {
             }
             Term::Slots(slots) => Writable::Slots(slots),
         });
-        FORM.write(self.schema(), self.threshold(), self.intercept(), terms)
+        let (form, threshold) = match self.link() {
+            Link::Logistic { threshold } => (FORM, Some(threshold)),
+            Link::Identity => (REGRESSION_FORM, None),
+        };
+        form.write(self.schema(), threshold, self.intercept(), terms)
     }
 }
 
@@ -166,6 +225,9 @@ mod tests {
 
     /// Written by hand when version 1 was made. Never change it: models like it are in use.
     const GOLDEN: &str = include_str!("golden/linear_v1.json");
+
+    /// The same of a regression.
+    const GOLDEN_REGRESSION: &str = include_str!("golden/linear_regression_v1.json");
 
     /// Rounding of `exp`, which differs between platforms in its last bit.
     const EXP_TOLERANCE: f64 = 1e-15;
@@ -186,6 +248,11 @@ mod tests {
         LinearFormat::read(document.to_string().as_bytes(), &schema())
     }
 
+    fn regression(document: &[u8]) -> LinearModel {
+        let (intercept, terms) = REGRESSION_FORM.read_regression(document, &schema()).unwrap();
+        LinearModel::new(&schema(), Link::Identity, intercept, terms).unwrap()
+    }
+
     fn golden() -> Value {
         serde_json::from_str(GOLDEN).unwrap()
     }
@@ -198,7 +265,7 @@ mod tests {
         let mut row = Row::missing(&schema());
         let ids: Vec<_> = schema().ids().collect();
         let expect = |row: &Row, log_odds: f64| {
-            assert_eq!(model.log_odds(row).to_bits(), log_odds.to_bits());
+            assert_eq!(model.sum(row).to_bits(), log_odds.to_bits());
             let expected = 1.0 / (1.0 + (-log_odds).exp());
             assert!((model.score(row) - expected).abs() <= EXP_TOLERANCE);
         };
@@ -210,6 +277,46 @@ mod tests {
         expect(&row, -1.25 + tenure + charges - 1.5);
         row.set(ids[2], Cell::Level(LevelId::OTHER));
         expect(&row, -1.25 + tenure + charges + 0.125);
+    }
+
+    #[test]
+    fn version_1_of_a_regression_is_read_and_written_as_ever() {
+        let model = regression(GOLDEN_REGRESSION.as_bytes());
+        assert_eq!(String::from_utf8(model.to_document()).unwrap(), GOLDEN_REGRESSION.trim_end());
+        let mut row = Row::missing(&schema());
+        let ids: Vec<_> = schema().ids().collect();
+        let expect = |row: &Row, score: f64| {
+            assert_eq!(model.score(row).to_bits(), score.to_bits());
+            assert_eq!(model.task().prediction(score).unwrap().label(), None);
+        };
+        expect(&row, 64.75 + 0.5 + 0.25 + 0.0625);
+        row.set(ids[0], Cell::Number(34.5));
+        row.set(ids[1], Cell::Number(-1.0));
+        row.set(ids[2], Cell::Level(LevelId::new(2).unwrap()));
+        expect(&row, 64.75 + 2.0 * -0.03125 + (-1.0 - 2283.3) * -0.1 - 1_500.0);
+    }
+
+    #[test]
+    fn a_classifier_is_no_regression() {
+        let load = |document: &str| LinearRegressionFormat.load(document.as_bytes(), &schema());
+        let error = load(GOLDEN).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotSupported, "{error}");
+        let error = LinearFormat::read(GOLDEN_REGRESSION.as_bytes(), &schema()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotSupported, "{error}");
+        for (document, part) in [
+            (
+                GOLDEN_REGRESSION.replace("\"intercept\"", "\"threshold\":0.5,\"intercept\""),
+                "cannot load pmmds.linear_regression.v1: unknown field `threshold`",
+            ),
+            (GOLDEN_REGRESSION.replace("64.75", "1e101"), "intercept 1e101 is not between"),
+        ] {
+            let error = load(&document).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        let without = GOLDEN.replace("\"threshold\":0.375,", "");
+        let error = LinearFormat::read(without.as_bytes(), &schema()).unwrap_err();
+        assert!(error.to_string().contains("missing field `threshold`"), "{error}");
     }
 
     #[test]
@@ -313,7 +420,8 @@ mod tests {
             Term::Number { mean: -f64::MIN_POSITIVE, weight: longest, missing: longest },
             Term::Slots([longest; 255].into()),
         ];
-        let model = LinearModel::new(&schema, 0.5, longest, terms).unwrap();
+        let link = Link::Logistic { threshold: 0.5 };
+        let model = LinearModel::new(&schema, link, longest, terms).unwrap();
         assert_eq!(LinearFormat::read(&model.to_document(), &schema).unwrap(), model);
     }
 
@@ -410,11 +518,17 @@ mod tests {
                 Term::Number { mean: -mean, weight: weights[1], missing: weights[2] },
                 Term::Slots(weights[3..8].into()),
             ];
-            let model = LinearModel::new(&schema(), threshold, weights[0], terms).unwrap();
-            let document = model.to_document();
-            let again = LinearFormat::read(&document, &schema()).unwrap();
-            prop_assert_eq!(again.to_document(), document);
-            prop_assert_eq!(again, model);
+            let classifier = |document: &[u8]| LinearFormat::read(document, &schema()).unwrap();
+            type Read = fn(&[u8]) -> LinearModel;
+            let both: [(Read, Link); 2] =
+                [(classifier, Link::Logistic { threshold }), (regression, Link::Identity)];
+            for (read, link) in both {
+                let model = LinearModel::new(&schema(), link, weights[0], terms.clone()).unwrap();
+                let document = model.to_document();
+                let again = read(&document);
+                prop_assert_eq!(again.to_document(), document);
+                prop_assert_eq!(again, model);
+            }
         }
     }
 }

@@ -6,8 +6,8 @@ use ::linfa::Dataset as Targets;
 use ::linfa::traits::Fit;
 use ndarray::{Array1, Array2, Axis};
 
-use super::encoding::{Encoded, Encoding};
-use super::linear::{LinearModel, Term, logistic};
+use super::encoding::Encoding;
+use super::linear::{LinearModel, Link, logistic};
 use super::{classes, error, linear_format};
 use crate::model::{FoldsError, Progress, TrainedModel, Trainer};
 use crate::record::Dataset;
@@ -265,17 +265,9 @@ impl Trainer for LogisticRegression {
         let classes = classes(data)?;
         let encoding = Encoding::fit(data)?;
         let (solution, gradient) = self.solve(encoding.array(data), classes)?;
-        let weight = |column: Option<usize>| column.map_or(0.0, |column| solution.weights[column]);
-        let term = |encoded: &Encoded| match encoded {
-            Encoded::Number { mean, std, value, missing } => Term::Number {
-                mean: *mean,
-                weight: weight(*value) / std,
-                missing: weight(*missing),
-            },
-            Encoded::Slots(slots) => Term::Slots(slots.iter().map(|slot| weight(*slot)).collect()),
-        };
-        let terms = encoding.features().iter().map(term).collect();
-        let model = LinearModel::new(data.schema(), self.threshold, solution.intercept, terms)
+        let link = Link::Logistic { threshold: self.threshold };
+        let terms = encoding.terms(|column| solution.weights[column]);
+        let model = LinearModel::new(data.schema(), link, solution.intercept, terms)
             .map_err(|e| error(ErrorKind::Other, "the solver found no model").with_source(e))?;
         progress.step(self.name(), 1, 1);
         let document = model.to_document();

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | [`LogisticRegression`] | a [`Trainer`](crate::model::Trainer): L2-regularised logistic regression |
 //! | [`AdaBoost`] | a [`Trainer`](crate::model::Trainer): boosted stumps, calibrated |
-//! | [`LinearModel`] | the [`Model`](crate::model::Model) of the regression: a sum of table look-ups |
+//! | [`RidgeRegression`] | a [`Trainer`](crate::model::Trainer) of numbers: L2-regularised linear regression |
+//! | [`LinearModel`] | the [`Model`](crate::model::Model) of both regressions: a sum of table look-ups |
 //! | [`StepModel`] | the [`Model`](crate::model::Model) of the stumps: a step function per feature |
-//! | [`LinearFormat`], [`StepFormat`] | the [`ModelFormat`]s that rebuild such models from documents |
+//! | [`LinearFormat`], [`LinearRegressionFormat`], [`StepFormat`] | the [`ModelFormat`]s that rebuild such models from documents |
 //! | [`formats`] | every format of this module, for whoever loads models |
 //!
 //! Every trainer here reads a data set the same way, and no value is refused for being rare:
@@ -76,6 +77,7 @@ mod encoding;
 mod linear;
 mod linear_format;
 mod logistic_regression;
+mod ridge_regression;
 mod step;
 mod step_format;
 mod stump;
@@ -87,13 +89,14 @@ use std::sync::Arc;
 
 pub use adaboost::{AdaBoost, AdaBoostBuilder};
 pub use linear::LinearModel;
-pub use linear_format::LinearFormat;
+pub use linear_format::{LinearFormat, LinearRegressionFormat};
 pub use logistic_regression::{LogisticRegression, LogisticRegressionBuilder, SettingError};
+pub use ridge_regression::RidgeRegression;
 pub use step::StepModel;
 pub use step_format::StepFormat;
 
 use crate::model::ModelFormat;
-use crate::record::Dataset;
+use crate::record::{Dataset, Target};
 use crate::{Error, ErrorKind};
 
 /// Every format that this module writes or ever wrote.
@@ -101,11 +104,11 @@ use crate::{Error, ErrorKind};
 /// ```
 /// let names: Vec<String> =
 ///     pmmds::linfa::formats().iter().map(|format| format.name().to_owned()).collect();
-/// assert_eq!(names, ["pmmds.linear.v1", "pmmds.steps.v1"]);
+/// assert_eq!(names, ["pmmds.linear.v1", "pmmds.linear_regression.v1", "pmmds.steps.v1"]);
 /// ```
 #[must_use]
 pub fn formats() -> Vec<Arc<dyn ModelFormat>> {
-    vec![Arc::new(LinearFormat), Arc::new(StepFormat)]
+    vec![Arc::new(LinearFormat), Arc::new(LinearRegressionFormat), Arc::new(StepFormat)]
 }
 
 fn error(kind: ErrorKind, context: impl Into<String>) -> Error {
@@ -116,11 +119,20 @@ fn invalid(context: impl Into<String>) -> Error {
     error(ErrorKind::InvalidInput, context)
 }
 
-/// The labels as classes, if there is something to learn from them.
-fn classes(data: &Dataset) -> Result<Vec<bool>, Error> {
+/// Refuses rows that are none, or whose labels are of another kind than `expected`.
+fn check_target(data: &Dataset, expected: Target) -> Result<(), Error> {
     if data.rows() == 0 {
         return Err(invalid("cannot train on 0 rows"));
     }
+    if data.target() != expected {
+        return Err(invalid(format!("the labels are {}, expected {expected}", data.target())));
+    }
+    Ok(())
+}
+
+/// The labels as classes, if there is something to learn from them.
+fn classes(data: &Dataset) -> Result<Vec<bool>, Error> {
+    check_target(data, Target::Binary)?;
     let class = |(row, label): (usize, &f64)| {
         if *label == 0.0 {
             Ok(false)
@@ -155,6 +167,25 @@ mod tests {
             data.push(&Row::missing(&schema), *label, row.to_string());
         }
         data
+    }
+
+    #[test]
+    fn a_trainer_of_classes_learns_no_numbers_and_the_other_way_round() {
+        let classes = labelled(&[0.0, 1.0]);
+        let mut numbers = Dataset::with_target(Arc::clone(classes.schema()), Target::Number);
+        numbers.push(&classes.columns().row(0), 1.0, "0");
+        let refused = [
+            (LogisticRegression::default().fit(&numbers, &()), "a finite number, expected 0 or 1"),
+            (AdaBoost::default().fit(&numbers, &()), "a finite number, expected 0 or 1"),
+            (RidgeRegression::default().fit(&classes, &()), "0 or 1, expected a finite number"),
+        ];
+        for (result, message) in refused {
+            let error = result.unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("linfa: invalid input: the labels are {message}")
+            );
+        }
     }
 
     #[test]

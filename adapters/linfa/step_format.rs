@@ -155,7 +155,7 @@ impl StepModel {
             }),
             Term::Slots(slots) => Writable::Slots(slots),
         });
-        FORM.write(self.schema(), self.threshold(), self.intercept(), terms)
+        FORM.write(self.schema(), Some(self.threshold()), self.intercept(), terms)
     }
 }
 

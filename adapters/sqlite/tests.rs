@@ -10,6 +10,7 @@ use crate::log::InferenceLog;
 mod crash;
 mod damage;
 mod faults;
+mod migration;
 mod plans;
 mod traffic;
 

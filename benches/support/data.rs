@@ -74,11 +74,11 @@ impl Shape {
             let x = random.normal() + shift;
             match self {
                 Self::Normal => x,
-                Self::Skewed => (1.5 * x + 3.0).exp(),
+                Self::Skewed => 1.5f64.mul_add(x, 3.0).exp(),
                 Self::Cents => (30.0f64.mul_add(x, 65.0).abs() * 100.0).round() / 100.0,
                 Self::Years => x.mul_add(18.0, 40.0).round().clamp(0.0, 100.0),
                 Self::Spike => {
-                    if random.bits() % 2 == 0 {
+                    if random.bits().is_multiple_of(2) {
                         0.0
                     } else {
                         x.exp()

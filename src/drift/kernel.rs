@@ -134,7 +134,7 @@ pub(super) fn add_totals(values: &[f64], totals: &mut Totals) {
 #[inline(always)]
 #[expect(clippy::cast_precision_loss, reason = "at most BLOCK")]
 fn add_moments<const MIXED: bool>(block: &[f64], finite: u64, moments: &mut Moments) {
-    let taken = |x: f64, term: f64| if MIXED && !(x.abs() <= f64::MAX) { 0.0 } else { term };
+    let taken = |x: f64, term: f64| if !MIXED || x.abs() <= f64::MAX { term } else { 0.0 };
     let mean = lanes(block, |x| taken(x, x)) / finite as f64;
     let squares = lanes(block, |x| taken(x, (x - mean) * (x - mean)));
     if squares.is_finite() {

@@ -12,6 +12,8 @@
 //! Narrowing to where the ranks lie, by a sample: R. W. Floyd and R. L. Rivest, *Expected Time Bounds
 //! for Selection*, Communications of the ACM 18, 1975, DOI 10.1145/360680.360691.
 
+use std::cmp::Ordering;
+
 use super::grid::{CELLS, Grid, ORDERED, SPIKE};
 use super::kernel::{self, STRIP, Totals};
 
@@ -180,6 +182,11 @@ impl Cells {
     }
 }
 
+/// Whether `a` is the number `b`; NaN is none.
+fn same(a: f64, b: f64) -> bool {
+    a.partial_cmp(&b).is_some_and(Ordering::is_eq)
+}
+
 /// A number of rows as an index: columns are slices, so it is one.
 fn index(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
@@ -220,7 +227,7 @@ fn few(values: &[f64], sample: &[f64]) -> Option<Order> {
                     return None;
                 }
                 different.insert(at, x + 0.0);
-                let found = strip.iter().filter(|y| *y >= x && *y <= x).count();
+                let found = strip.iter().filter(|y| same(**y, *x)).count();
                 counts.insert(at, found as u64);
             }
         }
@@ -240,8 +247,7 @@ fn suggest(sample: &[f64]) -> (f64, Grid) {
         Some(run) if run.len() * SPIKE_SHARE >= sample.len() => run[0] + 0.0,
         _ => f64::NAN,
     };
-    let others: Vec<f64> =
-        sample.iter().copied().filter(|x| !(*x >= spike && *x <= spike)).collect();
+    let others: Vec<f64> = sample.iter().copied().filter(|x| !same(*x, spike)).collect();
     // A sample of everything has no tails to guess.
     let trimmed = if sample.len() < SAMPLE { 0 } else { others.len() / TRIMMED };
     let ends = others.get(trimmed).zip(others.get(others.len().saturating_sub(1 + trimmed)));

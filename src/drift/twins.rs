@@ -52,13 +52,12 @@ fn column() -> impl Strategy<Value = Vec<f64>> {
         for (value, times, spread) in heaps {
             values.extend((0..times).map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                #[expect(clippy::cast_possible_truncation, reason = "the top bits")]
                 let unit = f64::from((state >> 32) as u32) / f64::from(u32::MAX);
                 if spread > 0.0 { value + spread * unit } else { value }
             }));
         }
         // Turned about, so that heaps do not lie one after the other.
-        let step = 1 + seed as usize % 97;
+        let step = usize::try_from(1 + seed % 97).unwrap();
         (0..step).flat_map(|from| values.iter().skip(from).step_by(step).copied()).collect()
     })
 }
@@ -159,7 +158,7 @@ proptest! {
             id => LevelId::new(id).unwrap_or(LevelId::OTHER),
         };
         let repeated = ids.iter().flat_map(|(id, times)| std::iter::repeat_n(*id, *times));
-        let levels: Vec<LevelId> = repeated.map(|id| level(id)).collect();
+        let levels: Vec<LevelId> = repeated.map(level).collect();
         for known in [known, known % 13 + 1] {
             let binning = Binning::levels((0..known).map(|level| level.to_string()));
             let mut twin = vec![0_u64; binning.slots()];
@@ -260,9 +259,9 @@ proptest! {
         let counts = Counts::of(&profile, &batch, Some(&scores)).unwrap();
         let mut twin = Counts::empty(&profile);
         let mut unseen = TrafficSummary::default();
-        for at in 0..batch.rows() {
+        for (at, score) in scores.iter().enumerate() {
             let row = batch.row(at);
-            twin.observe(&profile, &row, &profile.encode(&row, scores[at]));
+            twin.observe(&profile, &row, &profile.encode(&row, *score));
             if matches!(row.values()[1], Value::Level(LevelId::OTHER) | Value::Invalid) {
                 let text = table.column("plan").and_then(|column| column.cells().nth(at));
                 unseen.observe_unseen(text.filter(|_| named));

@@ -13,7 +13,7 @@ pub use cross_validation::{Folds, FoldsError, MAX_FOLDS, out_of_fold_scores};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::record::{Batch, Dataset, Row};
+use crate::record::{Batch, Dataset, Row, Target};
 use crate::schema::FeatureSchema;
 
 /// How far outside `[0, 1]` a probability may lie to be taken for a rounding error and clamped.
@@ -54,6 +54,21 @@ impl Task {
     #[must_use]
     pub fn binary() -> Self {
         Self::BinaryClassification { threshold: 0.5 }
+    }
+
+    /// What an outcome is, and so the labels that such a model learns from.
+    ///
+    /// ```
+    /// use pmmds::model::Task;
+    /// use pmmds::record::Target;
+    /// assert_eq!(Task::binary().target(), Target::Binary);
+    /// ```
+    #[must_use]
+    pub fn target(self) -> Target {
+        match self {
+            Self::BinaryClassification { .. } => Target::Binary,
+            Self::Regression => Target::Number,
+        }
     }
 
     /// The prediction that `score` stands for.
@@ -117,14 +132,8 @@ impl Task {
     /// );
     /// ```
     pub fn check_outcome(self, outcome: f64) -> Result<(), InvalidOutcome> {
-        let (possible, expected) = match self {
-            Self::BinaryClassification { .. } => {
-                let is = |class: f64| class.total_cmp(&(outcome + 0.0)).is_eq();
-                (is(0.0) || is(1.0), "0 or 1")
-            }
-            Self::Regression => (outcome.is_finite(), A_NUMBER),
-        };
-        if possible { Ok(()) } else { Err(InvalidOutcome { outcome, expected }) }
+        let expected = self.target();
+        if expected.accepts(outcome) { Ok(()) } else { Err(InvalidOutcome { outcome, expected }) }
     }
 }
 
@@ -145,8 +154,7 @@ const A_NUMBER: &str = "a finite number";
 #[error("outcome {outcome} is not possible, expected {expected}")]
 pub struct InvalidOutcome {
     outcome: f64,
-    // what the task takes
-    expected: &'static str,
+    expected: Target,
 }
 
 /// What a model answered for one row.
@@ -251,7 +259,7 @@ pub struct InvalidScore {
 /// * Pure: the same row gives the same score, bit for bit, alone or in a batch.
 /// * Total for validated rows: missing values of nullable features and
 ///   [`LevelId::OTHER`](crate::schema::LevelId::OTHER) are scored, not refused. What is no
-///   probability is caught by [`Task::prediction`].
+///   prediction is caught by [`Task::prediction`].
 ///
 /// # Implementing
 ///
@@ -380,8 +388,9 @@ impl TrainedModel {
 /// # Contract
 ///
 /// * Deterministic: the same data set gives the same model, bit for bit.
-/// * Data that cannot be learned from (no rows, one class) is an
-///   [`InvalidInput`](crate::ErrorKind::InvalidInput) that says why.
+/// * Data that cannot be learned from (no rows, one class, a [target](Dataset::target) of another
+///   kind than the model's task) is an [`InvalidInput`](crate::ErrorKind::InvalidInput) that says
+///   why.
 /// * The document rebuilds the model: scores agree bit for bit.
 /// # Implementing
 ///

@@ -398,6 +398,22 @@ impl Metric {
         }
     }
 
+    /// The metric that decides first where nobody says otherwise: the first [of](Self::of) the
+    /// task, ROC-AUC or RMSE.
+    ///
+    /// ```
+    /// use pmmds::{model::Task, promote::Metric};
+    /// assert_eq!(Metric::primary(Task::binary()), Metric::RocAuc);
+    /// assert_eq!(Metric::primary(Task::Regression), Metric::Rmse);
+    /// ```
+    #[must_use]
+    pub fn primary(task: Task) -> Self {
+        match task {
+            Task::BinaryClassification { .. } => Self::RocAuc,
+            Task::Regression => Self::Rmse,
+        }
+    }
+
     /// The stable name, such as `"roc_auc"`: it is stored, and read back by [`FromStr`].
     ///
     /// ```

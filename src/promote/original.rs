@@ -1,9 +1,14 @@
 //! The policy of the system that this crate grew out of.
 
+use crate::model::Task;
+
 use super::{
     And, Candidates, Decision, IntervalAboveZero, MaxLatencyRatio, Metric, MinImprovement,
     MinRelativeImprovement, PromotionPolicy, PromotionPolicyExt, ValidationPassed,
 };
+
+/// Least improvement of a metric in the unit of the label, as a share of the champion's value.
+const LEAST_OF_A_NUMBER: f64 = 0.01;
 
 /// The default policy, and the original's: validation passed, ROC-AUC better by at least 0.001,
 /// mean latency at most 1.2 times the champion's. All three must be met.
@@ -11,8 +16,7 @@ use super::{
 /// The first model is promoted when the registry *confirmed* that there is no champion, its
 /// validation passed and its metric is known.
 ///
-/// ROC-AUC is of classifiers: a regression needs [`primary_metric`](Self::primary_metric), such as
-/// [`Metric::Rmse`], with [`min_relative_improvement`](Self::min_relative_improvement).
+/// ROC-AUC is of classifiers; [`of`](Self::of) is the same policy for any task.
 ///
 /// [`strict`](Self::strict) is the recommended form: 0.001 alone is one eleventh of the noise of
 /// the original's test set.
@@ -56,6 +60,27 @@ impl OriginalPolicy {
             primary_metric: Metric::RocAuc,
             min_improvement: Least::Absolute(0.001),
             max_latency_ratio: 1.2,
+        }
+    }
+
+    /// The original's settings, on the first [metric](Metric::of) of `task`: for a regression an
+    /// RMSE at least 1 % smaller, for the unit of the label is anybody's.
+    ///
+    /// ```
+    /// use pmmds::model::Task;
+    /// use pmmds::promote::{Metric, OriginalPolicy};
+    /// assert_eq!(OriginalPolicy::of(Task::binary()), OriginalPolicy::new());
+    /// let on_rmse =
+    ///     OriginalPolicy::new().primary_metric(Metric::Rmse).min_relative_improvement(0.01);
+    /// assert_eq!(OriginalPolicy::of(Task::Regression), on_rmse);
+    /// ```
+    #[must_use]
+    pub fn of(task: Task) -> Self {
+        match task {
+            Task::BinaryClassification { .. } => Self::new(),
+            Task::Regression => Self::new()
+                .primary_metric(Metric::primary(task))
+                .min_relative_improvement(LEAST_OF_A_NUMBER),
         }
     }
 

@@ -25,6 +25,7 @@ use utoipa::openapi::{
 use super::problem::PROBLEM_JSON;
 use super::state::State;
 use crate::lifecycle::ServingModel;
+use crate::record::Target;
 use crate::registry::ModelName;
 
 const JSON: &str = "application/json";
@@ -83,6 +84,7 @@ impl Document {
         };
         add("/api/v1/predict", HttpMethod::Post, predict(model));
         add("/api/v1/outcomes", HttpMethod::Post, admin(outcomes()));
+        add("/api/v1/drift/live", HttpMethod::Get, drift_live());
         add("/model", HttpMethod::Get, model_info());
         add("/model/reload", HttpMethod::Post, admin(reload()));
         add("/healthz", HttpMethod::Get, healthz());
@@ -103,7 +105,10 @@ impl Document {
         };
         let mut components = Components::new();
         components.schemas.insert("Features".to_owned(), features.into());
-        components.schemas.extend(shapes::all(name).map(|(name, s)| (name.to_owned(), s.into())));
+        // Of a model that is not known yet no target is; most have classes.
+        let target = model.map_or(Target::Binary, |model| model.model().task().target());
+        let shapes = shapes::all(name, target).map(|(name, shape)| (name.to_owned(), shape.into()));
+        components.schemas.extend(shapes);
         if token {
             let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
             components.add_security_scheme(TOKEN, SecurityScheme::Http(scheme));
@@ -221,6 +226,17 @@ fn model_info() -> OperationBuilder {
     operation("model", "The version in service")
         .tag("model")
         .response("200", json_of("The version", "Model"))
+        .response("503", busy("No model is loaded"))
+}
+
+fn drift_live() -> OperationBuilder {
+    operation("drift_live", "Drift of what this process has answered lately, as it is now")
+        .tag("drift")
+        .description(Some(
+            "Counted in memory since the version came into service; other replicas count for \
+             themselves. `whole` says whether the window was counted from its start.",
+        ))
+        .response("200", json_of("The report", "LiveReport"))
         .response("503", busy("No model is loaded"))
 }
 

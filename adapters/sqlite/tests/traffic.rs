@@ -31,11 +31,16 @@ impl Traffic {
 
     /// Batch `number` with `size` events, each with raw features, a millisecond apart.
     pub(super) fn batch(&self, number: u64, size: u64) -> EventBatch {
+        self.predicting(number, size, Task::binary(), 0.25)
+    }
+
+    /// The same, each with the score `score` of a model for `task`.
+    pub(super) fn predicting(&self, number: u64, size: u64, task: Task, score: f64) -> EventBatch {
         let id = BatchId(Uuid::from_u128(u128::from(number)));
         let mut batch = EventBatch::new(id, self.model.clone(), VersionId::FIRST, &self.profile);
         for event in 0..size {
             let row = row(&self.schema, event);
-            let prediction = Task::binary().prediction(0.25).unwrap();
+            let prediction = task.prediction(score).unwrap();
             let codes = self.profile.encode(&row, prediction.score());
             let id = Uuid::from_u128(u128::from(number) << 64 | u128::from(event));
             let at = Timestamp::EPOCH
