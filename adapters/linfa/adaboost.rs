@@ -44,9 +44,9 @@ const CALIBRATION_SEED: u64 = 0xada_b005;
 /// logistic regression of the labels on the margins of rows that their model has not seen, out of
 /// `calibration_folds` folds (Platt scaling). Margins that do worse than chance there get slope 0.
 ///
-/// Measured on the 7,043 customers of IBM's Telco file, out of 5 folds, with 80 stumps at a learning
-/// rate of 0.5 and 2 calibration folds: log loss 0.4130 and expected calibration error (ten bins of
-/// equal width) 0.0106, where chance alone gives about 0.0103.
+/// Measured on the 7,043 customers of IBM's Telco file, out of 5 folds, as it defaults: ROC-AUC
+/// 0.8480, log loss 0.4129, and expected calibration error (ten bins of equal width) 0.0111, where
+/// chance alone gives about 0.0103.
 ///
 /// # On record
 ///
@@ -85,7 +85,7 @@ pub struct AdaBoost {
 
 impl Default for AdaBoost {
     fn default() -> Self {
-        Self { stumps: 500, learning_rate: 0.1, seed: 0, calibration_folds: 5, threshold: 0.5 }
+        Self { stumps: 100, learning_rate: 0.5, seed: 0, calibration_folds: 3, threshold: 0.5 }
     }
 }
 
@@ -95,10 +95,10 @@ impl Default for AdaBoost {
 /// use pmmds::linfa::AdaBoost;
 ///
 /// let trainer = AdaBoost::builder()
-///     .stumps(100)
-///     .learning_rate(0.5)
+///     .stumps(200)
+///     .learning_rate(0.25)
 ///     .seed(7)
-///     .calibration_folds(3)
+///     .calibration_folds(5)
 ///     .threshold(0.3)
 ///     .build()?;
 /// assert_ne!(trainer, AdaBoost::default());
@@ -109,14 +109,14 @@ impl Default for AdaBoost {
 pub struct AdaBoostBuilder(AdaBoost);
 
 impl AdaBoostBuilder {
-    /// Most stumps, up to 4,096. Defaults to 500.
+    /// Most stumps, up to 4,096. Defaults to 100.
     pub fn stumps(mut self, stumps: usize) -> Self {
         self.0.stumps = stumps;
         self
     }
 
     /// How much of its say each stump gets, above 0 and at most 1: less takes more stumps and
-    /// fits more smoothly. Defaults to 0.1.
+    /// fits more smoothly. Defaults to 0.5.
     pub fn learning_rate(mut self, learning_rate: f64) -> Self {
         self.0.learning_rate = learning_rate;
         self
@@ -128,7 +128,7 @@ impl AdaBoostBuilder {
         self
     }
 
-    /// Folds out of which the calibration is fitted; as many further boostings. Defaults to 5.
+    /// Folds out of which the calibration is fitted; as many further boostings. Defaults to 3.
     pub fn calibration_folds(mut self, calibration_folds: usize) -> Self {
         self.0.calibration_folds = calibration_folds;
         self

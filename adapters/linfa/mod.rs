@@ -24,7 +24,8 @@
 //!
 //! # Known limits of linfa 0.8.1
 //!
-//! Each has a test that fails once linfa has got better.
+//! The first five have a test that fails once linfa has got better; the last two were read in its
+//! source.
 //!
 //! * A leaf of a linfa-trees tree keeps its most frequent class and no share, so a tree gives no
 //!   probability. [`AdaBoost`] adds up votes and calibrates their sum.
@@ -34,9 +35,9 @@
 //!   of the whole data, in this part of the tree or not. On indicators of 0 and 1 a tree of depth 2
 //!   misses combinations that it could part, so trees here are stumps.
 //! * Values closer than 1e-5 are one to a tree. Numbers are scaled to standard deviations first.
-//! * Trees count rows in single precision: exact up to 16,777,216 rows, and more are refused.
 //! * linfa-ensemble's boosting stops without a word when a stump is no better than chance.
 //!   `stumps_found` is on record.
+//! * Trees count rows in single precision: exact up to 16,777,216 rows, and more are refused.
 //! * The `serde` feature of linfa-ensemble gives its boosted learners no serialisation. Models are
 //!   rebuilt from their public parts into a document of our own.
 //!

@@ -52,6 +52,9 @@ struct Feature {
 /// A question of linfa-trees: column, edge, and by how much it lowers the impurity.
 type Split = (usize, f64, f64);
 
+/// A row of the array and how often it was drawn, by class.
+type Drawn = (usize, [u32; 2]);
+
 impl Feature {
     fn new(first: usize, columns: &Array2<f64>) -> Self {
         // A total order of the numbers, equal where they are equal: -0.0 does not occur.
@@ -73,11 +76,13 @@ impl Feature {
         Self { first, distinct, kind }
     }
 
-    /// How often each kind of row is among `rows`, by class.
-    fn count(&self, rows: &Array2<usize>, classes: &Array1<usize>) -> Vec<[u32; 2]> {
+    /// How often each kind of row was drawn, by class.
+    fn count(&self, drawn: &[Drawn]) -> Vec<[u32; 2]> {
         let mut counts = vec![[0; 2]; self.distinct.nrows()];
-        for (row, class) in rows.iter().zip(classes) {
-            counts[self.kind[*row]][usize::from(*class == 1)] += 1;
+        for (row, [negative, positive]) in drawn {
+            let count = &mut counts[self.kind[*row]];
+            count[0] += negative;
+            count[1] += positive;
         }
         counts
     }
@@ -89,12 +94,14 @@ impl Feature {
             .enumerate()
             .flat_map(|(kind, [negative, positive])| [(kind, 0, *negative), (kind, 1, *positive)]);
         let rows: Vec<(usize, usize, u32)> = rows.filter(|(_, _, count)| *count > 0).collect();
-        let kinds: Vec<usize> = rows.iter().map(|(kind, _, _)| *kind).collect();
         #[expect(clippy::cast_precision_loss, reason = "at most MOST_ROWS")]
         let weights = rows.iter().map(|(_, _, count)| *count as f32).collect();
         let classes: Array1<usize> = rows.iter().map(|(_, class, _)| *class).collect();
-        let data =
-            DatasetBase::new(self.distinct.select(Axis(0), &kinds), classes).with_weights(weights);
+        // Cell by cell: `select` makes a view of every row first, which takes longer than the tree.
+        let shape = (rows.len(), self.distinct.ncols());
+        let table =
+            Array2::from_shape_fn(shape, |(at, column)| self.distinct[(rows[at].0, column)]);
+        let data = DatasetBase::new(table, classes).with_weights(weights);
         let tree = DecisionTree::params().max_depth(Some(1)).fit(&data)?;
         Ok(tree.root_node().split())
     }
@@ -114,6 +121,16 @@ impl Stumps {
             first += columns;
         }
         Self { features }
+    }
+
+    /// The rows in `data`, each once: what was drawn is counted here and not again per feature.
+    fn drawn(&self, data: &Numbered) -> Vec<Drawn> {
+        let rows = self.features.first().map_or(0, |feature| feature.kind.len());
+        let mut counts = vec![[0; 2]; rows];
+        for (row, class) in data.records.iter().zip(&data.targets) {
+            counts[*row][usize::from(*class == 1)] += 1;
+        }
+        counts.into_iter().enumerate().filter(|(_, count)| *count != [0; 2]).collect()
     }
 
     /// The rows as linfa-ensemble shall draw them: by number.
@@ -140,9 +157,10 @@ impl<'s> Fit<Array2<usize>, Array1<usize>, ::linfa::Error> for &'s Stumps {
     /// Which classes it answers is counted here: where a leaf has as many rows of one class as of
     /// the other, linfa's tree answers either, differently from run to run.
     fn fit(&self, data: &Numbered) -> Result<Fitted<'s>, ::linfa::Error> {
+        let drawn = self.drawn(data);
         let mut best: Option<(&'s Feature, Vec<[u32; 2]>, Split)> = None;
         for feature in &self.features {
-            let counts = feature.count(&data.records, &data.targets);
+            let counts = feature.count(&drawn);
             let split = feature.split(&counts)?;
             if best.as_ref().is_none_or(|(_, _, (_, _, gain))| split.2 > *gain) {
                 best = Some((feature, counts, split));
