@@ -106,8 +106,8 @@ impl DriftMetric for Wasserstein {
 ///
 /// where `u` is the share of the known values of the reference up to an edge and `G(u)` that of the
 /// window: exact at the edges, a straight line between them. In shares of the reference, in `[0,
-/// 1/2]`: 0 for equal proportions, 1/2 where all of the window lies in the first or the last of the
-/// reference's values. A window whose values all move up by a decile measures 0.1, whatever the
+/// 1/2]`: 0 for equal proportions, 1/2 where all of the window lies beyond the reference, and `(1 - r)
+/// / 2` where all of it lies in an outer bin that holds the share `r` of the reference. A window whose values all move up by a decile measures 0.1, whatever the
 /// unit, so that features can be compared.
 ///
 /// It stays the same under any rising change of scale, such as a logarithm, and needs no place for
@@ -132,6 +132,8 @@ impl DriftMetric for Wasserstein {
 /// assert_eq!(measure(&[5, 95, 0], &[50, 950, 7])?, 0.0);
 /// // Ones fall from 95 % to 50 %.
 /// assert_eq!(measure(&[5, 95, 0], &[50, 50, 0])?, 0.225);
+/// assert!((measure(&[5, 95, 0], &[9, 0, 0])? - 0.475).abs() < 1e-15);
+/// assert_eq!(measure(&[9, 0, 0], &[0, 9, 0])?, 0.5); // beyond all of the reference
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

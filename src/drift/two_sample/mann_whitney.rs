@@ -26,10 +26,11 @@ const MOST_PAIRS: usize = 10_000;
 /// is how often each value occurs. Pairs, from 0 to `n m`; `n m / 2` where neither side is higher.
 /// `U / (n m)` is the chance that a value of the window is the higher one: the ROC-AUC of telling
 /// the sides apart. Any rising change of scale leaves it the same; infinities keep their place.
+/// A one-sided test takes `U - n m / 2` with its sign instead of `|U - n m / 2|`.
 ///
-/// The p-value is exact for up to 10,000 pairs, with [`Method::Auto`] only where the smaller side
-/// has at most 8 values and no two are equal; else it is normal, with the continuity correction of
-/// 1/2 above. Where all values are equal it is 1.
+/// The p-value is exact for up to 10,000 pairs, taking values for different, with [`Method::Auto`]
+/// only where the smaller side has at most 8 values and no two are equal; else it is normal, with the
+/// continuity correction of 1/2 above. Where all values are equal it is 1.
 ///
 /// It sees no change that leaves neither side higher, such as a wider spread.
 ///

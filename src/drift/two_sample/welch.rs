@@ -17,8 +17,8 @@ use crate::drift::{NotComparable, TestMethod, TestResult};
 /// ```
 ///
 /// where `x` is the reference (`n` values), `y` the window (`m` values), and `v` the sample variance
-/// (`n - 1`). No unit; above 0 where the window's mean is higher. The p-value is Student's, with
-/// `df` degrees of freedom.
+/// (`n - 1`). No unit and no bounds: 0 for equal means, above 0 where the window's mean is higher. The
+/// p-value is Student's, with `df` degrees of freedom, 1 for equal means.
 ///
 /// It sees the means alone, and one outlier moves both mean and spread: for skewed values of few
 /// rows [`mann_whitney`](super::mann_whitney) is the better choice.
