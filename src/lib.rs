@@ -384,6 +384,7 @@ pub mod promote;
 pub mod record;
 pub mod registry;
 pub mod schema;
+mod tails;
 pub mod time;
 pub mod validate;
 

@@ -6,8 +6,9 @@ use rand_chacha::rand_core::SeedableRng;
 use super::counts::NotComparable;
 use super::hypergeometric::hypergeometric;
 use super::metric::{BinnedPair, DriftMetric};
-use super::significance::{TestMethod, TestResult, chi_square_tail};
+use super::significance::{TestMethod, TestResult};
 use crate::schema::Hasher;
+use crate::tails::chi_square_tail;
 
 /// Expected count below which the chi-square distribution is not trusted (W. G. Cochran, 1954,
 /// DOI 10.2307/3001616).

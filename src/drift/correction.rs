@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::significance::{TestMethod, TestResult, chi_square_tail};
+use super::significance::{TestMethod, TestResult};
+use crate::tails::chi_square_tail;
 
 /// How p-values are corrected for testing many features at once.
 ///

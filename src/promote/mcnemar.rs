@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use statrs::function::beta::checked_beta_reg;
 
-use super::TestResult;
-use super::paired::two_sided;
+use crate::drift::{TestMethod, TestResult};
+use crate::tails::normal_tails;
 
 /// McNemar's test: two classifiers on the same rows, by the rows on which only one of them is
 /// right.
@@ -101,8 +101,10 @@ impl McNemar {
         let rows = before + after;
         let apart = ((before - after).abs() - correction).max(0.0);
         // With one degree of freedom, the chance beyond X2 is that of a normal beyond its root.
-        let p_value = two_sided(apart / rows.sqrt());
-        (rows > 0.0).then(|| TestResult { statistic: apart * apart / rows, p_value })
+        let p_value = normal_tails(apart / rows.sqrt());
+        let statistic = apart * apart / rows;
+        let found = TestResult::new(statistic, p_value, TestMethod::Asymptotic).freedom(1.0);
+        (rows > 0.0).then_some(found)
     }
 }
 

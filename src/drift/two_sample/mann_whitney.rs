@@ -1,10 +1,9 @@
 //! Mann-Whitney: in how many pairs the window is higher.
 
-use statrs::function::erf::erfc;
-
 use super::sample::{Sample, float, steps};
 use super::{Alternative, Method};
 use crate::drift::{TestMethod, TestResult};
+use crate::tails::normal_tail;
 
 /// Values of the smaller side up to which [`Method::Auto`] is exact.
 const AUTO: usize = 8;
@@ -135,11 +134,6 @@ impl Counted {
         let tail: f64 = law.iter().skip(least).rev().sum();
         if alternative == Alternative::TwoSided { (2.0 * tail).min(1.0) } else { tail.min(1.0) }
     }
-}
-
-/// Chance that the normal law gives `z` or more.
-pub(in crate::drift) fn normal_tail(z: f64) -> f64 {
-    0.5 * erfc(z * std::f64::consts::FRAC_1_SQRT_2)
 }
 
 /// The chance of each number of pairs in which the one side is higher, 0 to `large * small`.
