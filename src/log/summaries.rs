@@ -1,7 +1,4 @@
-//! What is kept of a batch's counts beside the codes of its rows: summaries and rejections.
-//!
-//! A document of what differs from "nothing", since most batches of a quiet service hold a row or
-//! two: about 300 bytes for 19 features where the whole counts would take 3,000.
+//! Summaries and rejections as stores keep them.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -24,24 +21,32 @@ fn fields(summary: &TrafficSummary) -> serde_json::Result<Map<String, Value>> {
     }
 }
 
-pub(super) fn write(counts: &Counts) -> serde_json::Result<String> {
-    let nothing = fields(&TrafficSummary::default())?;
-    let summaries = counts.summaries().iter().map(|summary| {
-        let mut fields = fields(summary)?;
-        fields.retain(|name, value| nothing.get(name) != Some(value));
-        Ok(fields)
-    });
-    serde_json::to_string(&Document {
-        summarised: counts.summarised(),
-        summaries: summaries.collect::<serde_json::Result<_>>()?,
-        rejected_requests: counts.rejected_requests(),
-        rejected: counts.rejected(),
-    })
-}
-
-/// Adds up documents of one profile.
-#[derive(Debug)]
-pub(super) struct Sum {
+/// What a store keeps of the counts of a batch beside the codes of its rows: summaries and
+/// rejections, as a JSON document, and the sum of such documents.
+///
+/// A document holds what differs from "nothing", since most batches of a quiet service hold a row
+/// or two: about 300 bytes for 19 features where the whole counts would take 3,000.
+///
+/// ```
+/// use pmmds::drift::{Counts, Profile};
+/// use pmmds::log::Summaries;
+/// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+/// # let data = ndarray::array![[1.0], [2.0]];
+/// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+/// # let profile = Profile::fit(&batch)?;
+/// let document = Summaries::document(&Counts::of(&profile, &batch, None)?)?;
+/// let mut sum = Summaries::new(&profile)?;
+/// sum.add(&document)?;
+/// sum.add(&document)?;
+///
+/// let mut window = Counts::empty(&profile);
+/// window.merge_summaries(sum.total())?;
+/// assert_eq!((window.rows(), window.summarised()), (0, 4));
+/// assert!(sum.add("{}").is_err());
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Summaries {
     // no rows
     total: Counts,
     // the stored form of counts without rows, up to where a document goes on
@@ -49,8 +54,13 @@ pub(super) struct Sum {
     buffer: String,
 }
 
-impl Sum {
-    pub(super) fn new(profile: &Profile) -> serde_json::Result<Self> {
+impl Summaries {
+    /// The sum of no documents of `profile`.
+    ///
+    /// # Errors
+    ///
+    /// When nothing cannot be written down; it can.
+    pub fn new(profile: &Profile) -> serde_json::Result<Self> {
         let total = Counts::empty(profile);
         let mut head = serde_json::to_value(&total)?;
         if let Value::Object(fields) = &mut head {
@@ -64,11 +74,32 @@ impl Sum {
         Ok(Self { total, head, buffer: String::new() })
     }
 
-    /// Adds `document`; on an error nothing has changed.
-    pub(super) fn add(
-        &mut self,
-        document: &str,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// The document of `counts`.
+    ///
+    /// # Errors
+    ///
+    /// When a number cannot be written.
+    pub fn document(counts: &Counts) -> serde_json::Result<String> {
+        let nothing = fields(&TrafficSummary::default())?;
+        let summaries = counts.summaries().iter().map(|summary| {
+            let mut fields = fields(summary)?;
+            fields.retain(|name, value| nothing.get(name) != Some(value));
+            Ok(fields)
+        });
+        serde_json::to_string(&Document {
+            summarised: counts.summarised(),
+            summaries: summaries.collect::<serde_json::Result<_>>()?,
+            rejected_requests: counts.rejected_requests(),
+            rejected: counts.rejected(),
+        })
+    }
+
+    /// Adds `document`. On an error nothing has changed.
+    ///
+    /// # Errors
+    ///
+    /// When it is no such document, of another profile, or the sum is beyond `u64`.
+    pub fn add(&mut self, document: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let fields = document.strip_prefix('{').ok_or("the document is no JSON object")?;
         self.buffer.clear();
         self.buffer.push_str(&self.head);
@@ -80,7 +111,9 @@ impl Sum {
         Ok(self.total.merge(&counts)?)
     }
 
-    pub(super) fn total(&self) -> &Counts {
+    /// The sum: summaries and rejections, and no rows.
+    #[must_use]
+    pub fn total(&self) -> &Counts {
         &self.total
     }
 }
@@ -107,9 +140,9 @@ mod tests {
     #[test]
     fn a_document_is_small_and_adds_up() {
         let (profile, counts) = profile_and_counts();
-        let document = write(&counts).unwrap();
+        let document = Summaries::document(&counts).unwrap();
         assert!(document.len() < 400, "{} bytes: {document}", document.len());
-        let mut sum = Sum::new(&profile).unwrap();
+        let mut sum = Summaries::new(&profile).unwrap();
         sum.add(&document).unwrap();
         assert_eq!(sum.total().summaries(), counts.summaries());
         sum.add(&document).unwrap();
@@ -119,8 +152,8 @@ mod tests {
     #[test]
     fn damage_is_refused_and_changes_nothing() {
         let (profile, counts) = profile_and_counts();
-        let document = write(&counts).unwrap();
-        let mut sum = Sum::new(&profile).unwrap();
+        let document = Summaries::document(&counts).unwrap();
+        let mut sum = Summaries::new(&profile).unwrap();
         for bad in ["", "{", "[]", "{}", "null", r#"{"rows":3,"summarised":1}"#] {
             assert!(sum.add(bad).is_err(), "{bad}");
         }
