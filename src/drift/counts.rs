@@ -100,6 +100,32 @@ impl Counts {
         }
     }
 
+    /// Counts of the same profile in which nothing has come in yet.
+    ///
+    /// ```
+    /// use pmmds::drift::{Counts, Profile};
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// let profile = Profile::fit(&batch)?;
+    /// let mut counts = Counts::empty(&profile);
+    /// counts.observe_codes(&profile.encode(&batch.row(0), 0.5));
+    /// assert_eq!(counts.cleared(), Counts::empty(&profile));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn cleared(&self) -> Self {
+        Self {
+            profile: self.profile,
+            rows: 0,
+            slots: self.slots.iter().map(|slots| vec![0; slots.len()]).collect(),
+            summarised: 0,
+            summaries: vec![TrafficSummary::default(); self.summaries.len()],
+            rejected_requests: 0,
+            rejected: Vec::new(),
+        }
+    }
+
     /// The counts of `batch`, with the model's scores if there are any.
     ///
     /// # Errors

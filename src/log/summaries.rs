@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::drift::{Counts, Profile, Rejected, TrafficSummary};
+use crate::schema::Fingerprint;
 
 #[derive(Serialize)]
 struct Document<'c> {
@@ -94,20 +95,51 @@ impl Summaries {
         })
     }
 
+    /// One document in place of several of one profile; `None` for none.
+    ///
+    /// ```
+    /// # use pmmds::drift::{Counts, Profile};
+    /// use pmmds::log::Summaries;
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// # let profile = Profile::fit(&batch)?;
+    /// let document = Summaries::document(&Counts::of(&profile, &batch, None)?)?;
+    /// let both = Summaries::join([&*document, &*document])?.expect("there are two");
+    /// let mut sum = Summaries::new(&profile)?;
+    /// sum.add(&both)?;
+    /// assert_eq!(sum.total().summarised(), 4);
+    /// assert_eq!(Summaries::join([])?, None);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn join<'d>(
+        documents: impl IntoIterator<Item = &'d str>,
+    ) -> Result<Option<String>, Box<dyn std::error::Error + Send + Sync>> {
+        // The profile is in no document: any stands for it.
+        let any = serde_json::to_string(&Fingerprint::of_bytes(b""))?;
+        let head = format!(r#"{{"profile":{any},"rows":0,"slots":[],"#);
+        let (mut sum, mut buffer) = (None::<Counts>, String::new());
+        for document in documents {
+            let counts = parse(&head, &mut buffer, document)?;
+            match &mut sum {
+                Some(sum) => sum.merge(&counts)?,
+                None => sum = Some(counts),
+            }
+        }
+        Ok(sum.as_ref().map(Self::document).transpose()?)
+    }
+
     /// Adds `document`. On an error nothing has changed.
     ///
     /// # Errors
     ///
     /// When it is no such document, of another profile, or the sum is beyond `u64`.
     pub fn add(&mut self, document: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let fields = document.strip_prefix('{').ok_or("the document is no JSON object")?;
-        self.buffer.clear();
-        self.buffer.push_str(&self.head);
-        self.buffer.push_str(fields);
-        let counts: Counts = serde_json::from_str(&self.buffer)?;
-        if counts.rows() > 0 {
-            return Err("the document holds rows".into());
-        }
+        let counts = parse(&self.head, &mut self.buffer, document)?;
         Ok(self.total.merge(&counts)?)
     }
 
@@ -116,6 +148,23 @@ impl Summaries {
     pub fn total(&self) -> &Counts {
         &self.total
     }
+}
+
+/// The counts in `document`, whose other fields are in `head`.
+fn parse(
+    head: &str,
+    buffer: &mut String,
+    document: &str,
+) -> Result<Counts, Box<dyn std::error::Error + Send + Sync>> {
+    let fields = document.strip_prefix('{').ok_or("the document is no JSON object")?;
+    buffer.clear();
+    buffer.push_str(head);
+    buffer.push_str(fields);
+    let counts: Counts = serde_json::from_str(buffer)?;
+    if counts.rows() > 0 {
+        return Err("the document holds rows".into());
+    }
+    Ok(counts)
 }
 
 #[cfg(test)]
