@@ -21,35 +21,35 @@ const BYTES_AT_ONCE: usize = if cfg!(test) { 100 } else { 1 << 16 };
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) const ROLLED_UP: &str = "
-    SELECT events, counts, summary::text FROM pmmds.feature_histograms
+    SELECT events, counts, summary::text FROM pmmds_store.feature_histograms
     WHERE model_version = $1 AND bucket >= $2 AND bucket < $3";
 
 pub(super) const BATCH_COUNTS: &str = "
-    SELECT events::bigint, counts FROM pmmds.ingest_batches
+    SELECT events::bigint, counts FROM pmmds_store.ingest_batches
     WHERE model_version = $1 AND first_at >= $2 AND first_at < $3
         AND counts IS NOT NULL AND events > 0";
 
 /// Of the batches that lie in the window, but for those that a roll-up has ($4 to $5).
 pub(super) const SUMMARIES: &str = "
-    SELECT summary::text FROM pmmds.ingest_batches
+    SELECT summary::text FROM pmmds_store.ingest_batches
     WHERE model_version = $1 AND first_at >= $2 AND first_at < $3 AND last_at < $3
         AND summary IS NOT NULL
         AND NOT (counts IS NULL AND bucket IS NOT NULL AND bucket >= $4 AND bucket < $5)
     ORDER BY first_at";
 
 pub(super) const FOREIGN_ROLLED_UP: &str = "
-    SELECT coalesce((SELECT sum(events) FROM pmmds.feature_histograms
+    SELECT coalesce((SELECT sum(events) FROM pmmds_store.feature_histograms
             WHERE model_version = ANY($1) AND bucket >= $2 AND bucket < $3), 0)::bigint
-        + coalesce((SELECT sum(events) FROM pmmds.ingest_batches
+        + coalesce((SELECT sum(events) FROM pmmds_store.ingest_batches
             WHERE model_version = ANY($1) AND first_at >= $2 AND first_at < $3
                 AND counts IS NOT NULL), 0)::bigint";
 
 pub(super) const FOREIGN: &str = "
-    SELECT count(*) FROM pmmds.prediction_logs
+    SELECT count(*) FROM pmmds_store.prediction_logs
     WHERE model_version = ANY($1) AND at >= $2 AND at < $3";
 
 pub(super) const CODES: &str = "
-    SELECT id, codes FROM pmmds.prediction_logs
+    SELECT id, codes FROM pmmds_store.prediction_logs
     WHERE model_version = $1 AND at >= $2 AND at < $3";
 
 /// What [`PostgresStore::verify`] found.
@@ -107,7 +107,7 @@ impl PostgresStore {
         &self,
         transaction: &mut Transaction<'_, Postgres>,
     ) -> Result<(i64, Moment), Error> {
-        let found: (i64, Moment) = rows("SELECT bucket_us, counted_from FROM pmmds.settings")
+        let found: (i64, Moment) = rows("SELECT bucket_us, counted_from FROM pmmds_store.settings")
             .fetch_one(&mut **transaction)
             .await
             .map_err(|e| self.failed("read the settings", e))?;
@@ -124,13 +124,14 @@ impl PostgresStore {
         version: VersionId,
         profile: &Profile,
     ) -> Result<Part, Error> {
-        let found: Vec<(i32, Vec<u8>)> =
-            rows("SELECT id, profile FROM pmmds.model_versions WHERE model = $1 AND version = $2")
-                .bind(model.as_str())
-                .bind(self.number(version)?)
-                .fetch_all(&mut **transaction)
-                .await
-                .map_err(|e| self.failed(format_args!("look up {model}"), e))?;
+        let found: Vec<(i32, Vec<u8>)> = rows(
+            "SELECT id, profile FROM pmmds_store.model_versions WHERE model = $1 AND version = $2",
+        )
+        .bind(model.as_str())
+        .bind(self.number(version)?)
+        .fetch_all(&mut **transaction)
+        .await
+        .map_err(|e| self.failed(format_args!("look up {model}"), e))?;
         let print = profile.fingerprint();
         let (ours, others): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|(_, found)| found == print.as_bytes());
@@ -246,7 +247,7 @@ impl PostgresStore {
         let failed = |cause| self.failed("count codes", cause);
         // COPY takes no parameters; these are numbers of ours.
         let statement = format!(
-            "COPY (SELECT codes FROM pmmds.prediction_logs WHERE model_version = {model_version} \
+            "COPY (SELECT codes FROM pmmds_store.prediction_logs WHERE model_version = {model_version} \
              AND at >= {} AND at < {}) TO STDOUT (FORMAT binary)",
             stretch.start.literal(),
             stretch.end.literal()
@@ -303,13 +304,13 @@ impl PostgresStore {
         // Of the roll-ups and of the rows: none may have what the other has not.
         let buckets: Vec<Moment> = scalar(
             "SELECT DISTINCT b FROM (
-                SELECT bucket AS b FROM pmmds.feature_histograms
+                SELECT bucket AS b FROM pmmds_store.feature_histograms
                 WHERE model_version = $1 AND bucket >= $2 AND bucket < $3
-                UNION ALL SELECT bucket FROM pmmds.ingest_batches
+                UNION ALL SELECT bucket FROM pmmds_store.ingest_batches
                 WHERE model_version = $1 AND first_at >= $2 AND first_at < $3
                     AND counts IS NOT NULL AND events > 0
                 UNION ALL SELECT date_bin($4 * interval '1 microsecond', at, timestamptz 'epoch')
-                FROM pmmds.prediction_logs WHERE model_version = $1 AND at >= $2 AND at < $3) b
+                FROM pmmds_store.prediction_logs WHERE model_version = $1 AND at >= $2 AND at < $3) b
             ORDER BY b",
         )
         .bind(part.ours)

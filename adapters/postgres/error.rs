@@ -57,13 +57,21 @@ pub(super) fn failed(context: String, error: sqlx::Error) -> Error {
     Error::new(kind(&error), COMPONENT, context).with_source(error)
 }
 
+/// The server's code of `error`, if it is of the server.
+fn code(error: &Error) -> Option<String> {
+    let source = std::error::Error::source(error)?.downcast_ref::<sqlx::Error>()?;
+    Some(source.as_database_error()?.code()?.into_owned())
+}
+
 /// Whether the server ended the transaction so that another could go on: a deadlock or a
 /// serialization failure. The same may be tried again at once.
 pub(super) fn is_transient(error: &Error) -> bool {
-    let source = std::error::Error::source(error);
-    let source = source.and_then(|source| source.downcast_ref::<sqlx::Error>());
-    let code = source.and_then(sqlx::Error::as_database_error).and_then(|error| error.code());
-    code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))
+    code(error).is_some_and(|code| matches!(&*code, "40001" | "40P01"))
+}
+
+/// Whether somebody else held a lock for too long.
+pub(super) fn is_locked(error: &Error) -> bool {
+    code(error).is_some_and(|code| code == "55P03")
 }
 
 /// Awaits `$attempt`, again while it fails as a deadlock does, at most [`RETRIES`] times.

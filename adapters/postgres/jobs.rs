@@ -68,7 +68,7 @@ pub struct JobRun {
 }
 
 const CLAIM: &str = "
-    INSERT INTO pmmds.job_runs AS r (job, slot, attempt, state, owner, lease_until)
+    INSERT INTO pmmds_store.job_runs AS r (job, slot, attempt, state, owner, lease_until)
     VALUES ($1, $2, 1, 'running', $3, clock_timestamp() + $4 * interval '1 microsecond')
     ON CONFLICT (job, slot) DO UPDATE
         SET attempt = r.attempt + 1, state = 'running', owner = excluded.owner,
@@ -137,7 +137,7 @@ impl PostgresStore {
         let failed = |cause| self.failed(&what, cause);
         let mut transaction = self.write(&what).await?;
         let done = query(
-            "UPDATE pmmds.job_runs SET state = $5, result = $6
+            "UPDATE pmmds_store.job_runs SET state = $5, result = $6
             WHERE job = $1 AND slot = $2 AND attempt = $3 AND owner = $4 AND state = 'running'",
         )
         .bind(job)

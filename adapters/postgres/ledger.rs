@@ -40,11 +40,11 @@ macro_rules! stored {
         impl Stored for $record {
             const WHAT: &'static str = $what;
             const ONE: &'static str =
-                concat!("SELECT record::text FROM pmmds.", $table, " WHERE id = $1");
+                concat!("SELECT record::text FROM pmmds_store.", $table, " WHERE id = $1");
             const ONE_TO_CHANGE: &'static str =
-                concat!("SELECT record::text FROM pmmds.", $table, " WHERE id = $1 FOR UPDATE");
+                concat!("SELECT record::text FROM pmmds_store.", $table, " WHERE id = $1 FOR UPDATE");
             const LIST: &'static str = concat!(
-                "SELECT record::text, ", stringify!($time), ", id FROM pmmds.", $table,
+                "SELECT record::text, ", stringify!($time), ", id FROM pmmds_store.", $table,
                 " WHERE model = $1 AND ($2::timestamptz IS NULL OR (",
                 stringify!($time), ", id) < ($2, $3))",
                 " ORDER BY ", stringify!($time), " DESC, id DESC LIMIT $4",
@@ -132,19 +132,20 @@ impl PostgresStore {
     ) -> Result<Option<Lease>, Error> {
         let failed = |cause| self.failed(format_args!("read lease {name}"), cause);
         query(
-            "INSERT INTO pmmds.leases (name, owner, token, expires_at)
+            "INSERT INTO pmmds_store.leases (name, owner, token, expires_at)
             VALUES ($1, '', 0, timestamptz 'epoch') ON CONFLICT (name) DO NOTHING",
         )
         .bind(name)
         .execute(&mut **transaction)
         .await
         .map_err(failed)?;
-        let found: Option<(String, i64, Moment)> =
-            rows("SELECT owner, token, expires_at FROM pmmds.leases WHERE name = $1 FOR UPDATE")
-                .bind(name)
-                .fetch_optional(&mut **transaction)
-                .await
-                .map_err(failed)?;
+        let found: Option<(String, i64, Moment)> = rows(
+            "SELECT owner, token, expires_at FROM pmmds_store.leases WHERE name = $1 FOR UPDATE",
+        )
+        .bind(name)
+        .fetch_optional(&mut **transaction)
+        .await
+        .map_err(failed)?;
         self.read_lease(name, found)
     }
 
@@ -168,14 +169,16 @@ impl PostgresStore {
         lease: &Lease,
     ) -> Result<(), Error> {
         let failed = |cause| self.failed(format_args!("store lease {}", lease.name), cause);
-        query("UPDATE pmmds.leases SET owner = $2, token = $3, expires_at = $4 WHERE name = $1")
-            .bind(&lease.name)
-            .bind(&lease.owner)
-            .bind(i64::try_from(lease.token).unwrap_or(i64::MAX))
-            .bind(Moment::from(lease.expires_at))
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
+        query(
+            "UPDATE pmmds_store.leases SET owner = $2, token = $3, expires_at = $4 WHERE name = $1",
+        )
+        .bind(&lease.name)
+        .bind(&lease.owner)
+        .bind(i64::try_from(lease.token).unwrap_or(i64::MAX))
+        .bind(Moment::from(lease.expires_at))
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -223,7 +226,7 @@ impl DriftStore for PostgresStore {
         let record = RULES.document("reference", reference)?;
         let mut transaction = self.write(&what).await?;
         query(
-            "INSERT INTO pmmds.reference_datasets (name, model, created_at, record)
+            "INSERT INTO pmmds_store.reference_datasets (name, model, created_at, record)
             VALUES ($1, $2, $3, $4::json)
             ON CONFLICT (name) DO UPDATE SET model = $2, created_at = $3, record = $4::json",
         )
@@ -241,7 +244,7 @@ impl DriftStore for PostgresStore {
         let what = format!("list the references of {model}");
         let mut transaction = self.read(&what).await?;
         let records: Vec<String> = scalar(
-            "SELECT record::text FROM pmmds.reference_datasets WHERE model = $1
+            "SELECT record::text FROM pmmds_store.reference_datasets WHERE model = $1
             ORDER BY created_at, name COLLATE \"C\"",
         )
         .bind(model.as_str())
@@ -259,7 +262,7 @@ impl PostgresStore {
         let version = self.number(run.version)?;
         let mut transaction = self.write(&what).await?;
         let inserted = query(
-            "INSERT INTO pmmds.drift_metrics (id, model, version, window_start, window_end,
+            "INSERT INTO pmmds_store.drift_metrics (id, model, version, window_start, window_end,
                 profile, created_at, record)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8::json) ON CONFLICT DO NOTHING",
         )
@@ -282,7 +285,7 @@ impl PostgresStore {
             return Ok(found);
         }
         let (id, record): (Uuid, String) = rows(
-            "SELECT id, record::text FROM pmmds.drift_metrics WHERE model = $1 AND version = $2
+            "SELECT id, record::text FROM pmmds_store.drift_metrics WHERE model = $1 AND version = $2
             AND window_start = $3 AND window_end = $4 AND profile = $5",
         )
         .bind(run.model.as_str())
@@ -303,13 +306,15 @@ impl PostgresStore {
         alert: &Alert,
     ) -> Result<(), Error> {
         let failed = |cause| self.failed(format_args!("store alert {}", alert.id), cause);
-        query("UPDATE pmmds.drift_alerts SET resolved_at = $2, record = $3::json WHERE id = $1")
-            .bind(alert.id)
-            .bind(alert.resolved_at.map(Moment::from))
-            .bind(RULES.document(Alert::WHAT, alert)?)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
+        query(
+            "UPDATE pmmds_store.drift_alerts SET resolved_at = $2, record = $3::json WHERE id = $1",
+        )
+        .bind(alert.id)
+        .bind(alert.resolved_at.map(Moment::from))
+        .bind(RULES.document(Alert::WHAT, alert)?)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -320,7 +325,7 @@ impl PostgresStore {
         let version = self.number(alert.version)?;
         let mut transaction = self.write(&what).await?;
         let inserted = query(
-            "INSERT INTO pmmds.drift_alerts (id, model, version, key, opened_at, resolved_at,
+            "INSERT INTO pmmds_store.drift_alerts (id, model, version, key, opened_at, resolved_at,
                 record)
             VALUES ($1, $2, $3, $4, $5, $6, $7::json) ON CONFLICT DO NOTHING",
         )
@@ -343,7 +348,7 @@ impl PostgresStore {
             return Ok(known);
         }
         let open: Option<(Uuid, String)> = rows(
-            "SELECT id, record::text FROM pmmds.drift_alerts
+            "SELECT id, record::text FROM pmmds_store.drift_alerts
             WHERE model = $1 AND version = $2 AND key = $3 AND resolved_at IS NULL",
         )
         .bind(alert.model.as_str())
@@ -403,7 +408,7 @@ impl AlertStore for PostgresStore {
         let what = format!("list the open alerts of {model}");
         let mut transaction = self.read(&what).await?;
         let found: Vec<(Uuid, String)> = rows(
-            "SELECT id, record::text FROM pmmds.drift_alerts
+            "SELECT id, record::text FROM pmmds_store.drift_alerts
             WHERE model = $1 AND resolved_at IS NULL ORDER BY opened_at DESC, id DESC",
         )
         .bind(model.as_str())
@@ -435,7 +440,7 @@ impl PostgresStore {
         let mut transaction = self.write_under(lease, &what).await?;
         // What is there is locked, and what is not is made: then it is there for all others.
         let inserted = query(
-            "INSERT INTO pmmds.promotion_decisions (id, model, state, created_at, record)
+            "INSERT INTO pmmds_store.promotion_decisions (id, model, state, created_at, record)
             VALUES ($1, $2, $3, $4, $5::json) ON CONFLICT (id) DO NOTHING",
         )
         .bind(decision.id)
@@ -453,7 +458,7 @@ impl PostgresStore {
                 return Ok(());
             }
             query(
-                "UPDATE pmmds.promotion_decisions
+                "UPDATE pmmds_store.promotion_decisions
                 SET model = $2, state = $3, created_at = $4, record = $5::json WHERE id = $1",
             )
             .bind(decision.id)
@@ -481,7 +486,7 @@ impl DecisionStore for PostgresStore {
         let record = RULES.document(RetrainingRun::WHAT, run)?;
         let mut transaction = self.write_under(lease, &what).await?;
         query(
-            "INSERT INTO pmmds.retraining_runs (id, model, state, started_at, record)
+            "INSERT INTO pmmds_store.retraining_runs (id, model, state, started_at, record)
             VALUES ($1, $2, $3, $4, $5::json)
             ON CONFLICT (id) DO UPDATE
                 SET model = $2, state = $3, started_at = $4, record = $5::json",
@@ -554,7 +559,7 @@ impl LeaseStore for PostgresStore {
     async fn lease(&self, name: &str) -> Result<Option<Lease>, Error> {
         let mut transaction = self.read(&format!("read lease {name}")).await?;
         let found: Option<(String, i64, Moment)> =
-            rows("SELECT owner, token, expires_at FROM pmmds.leases WHERE name = $1")
+            rows("SELECT owner, token, expires_at FROM pmmds_store.leases WHERE name = $1")
                 .bind(name)
                 .fetch_optional(&mut *transaction)
                 .await

@@ -36,13 +36,13 @@ const LOOK_AT_FIRST: i64 = if cfg!(test) { 3 } else { 1_000 };
 const HAS_FEATURES: i16 = 1;
 
 const INSERT_BATCH: &str = "
-    INSERT INTO pmmds.ingest_batches (batch_id, model_version, events, first_at, last_at,
+    INSERT INTO pmmds_store.ingest_batches (batch_id, model_version, events, first_at, last_at,
         written_at, bucket, counts, summary)
     VALUES ($1, $2, $3, $4, $5, coalesce($6, clock_timestamp()), $7, $8, $9::json)
     ON CONFLICT (batch_id) DO NOTHING";
 
 const INSERT_EVENTS: &str = "
-    INSERT INTO pmmds.prediction_logs (at, id, score, latency_us, request_id, model_version,
+    INSERT INTO pmmds_store.prediction_logs (at, id, score, latency_us, request_id, model_version,
         prediction, flags, codes)
     SELECT at, id, score, latency_us, request_id, $1, prediction, flags, codes
     FROM unnest($2::timestamptz[], $3::uuid[], $4::float8[], $5::bigint[], $6::uuid[],
@@ -50,22 +50,22 @@ const INSERT_EVENTS: &str = "
         AS e (at, id, score, latency_us, request_id, prediction, flags, codes)";
 
 const INSERT_FEATURES: &str = "
-    INSERT INTO pmmds.prediction_features (request_id, at, id, model_version, features)
+    INSERT INTO pmmds_store.prediction_features (request_id, at, id, model_version, features)
     SELECT request_id, at, id, $1, features
     FROM unnest($2::uuid[], $3::timestamptz[], $4::uuid[], $5::text[])
         AS f (request_id, at, id, features)";
 
 const INSERT_HISTOGRAM: &str = "
-    INSERT INTO pmmds.feature_histograms (model_version, bucket, events, counts)
+    INSERT INTO pmmds_store.feature_histograms (model_version, bucket, events, counts)
     VALUES ($1, $2, $3, $4)";
 
 pub(super) const SCAN: &str = "
     SELECT e.at, e.id, coalesce(e.request_id, e.id), e.score, e.prediction, e.latency_us, e.flags,
         e.codes, f.features, v.version, v.profile,
-        e.at < (SELECT features_from FROM pmmds.settings)
-    FROM pmmds.prediction_logs e
-    JOIN pmmds.model_versions v ON v.id = e.model_version
-    LEFT JOIN pmmds.prediction_features f ON e.flags & 1 <> 0
+        e.at < (SELECT features_from FROM pmmds_store.settings)
+    FROM pmmds_store.prediction_logs e
+    JOIN pmmds_store.model_versions v ON v.id = e.model_version
+    LEFT JOIN pmmds_store.prediction_features f ON e.flags & 1 <> 0
         AND f.request_id = coalesce(e.request_id, e.id) AND f.at = e.at AND f.id = e.id
     WHERE v.model = $1 AND e.at >= $2 AND e.at < $3 AND ($4::uuid IS NULL OR (e.at, e.id) > ($2, $4))
     ORDER BY e.at, e.id LIMIT $5";
@@ -73,15 +73,15 @@ pub(super) const SCAN: &str = "
 pub(super) const LABELLED: &str = "
     SELECT e.at, e.id, coalesce(e.request_id, e.id), e.score, e.prediction, e.latency_us, e.flags,
         e.codes, f.features, v.version, v.profile, false, o.outcome
-    FROM pmmds.prediction_logs e
-    JOIN pmmds.model_versions v ON v.id = e.model_version
-    JOIN pmmds.prediction_features f ON f.request_id = coalesce(e.request_id, e.id)
+    FROM pmmds_store.prediction_logs e
+    JOIN pmmds_store.model_versions v ON v.id = e.model_version
+    JOIN pmmds_store.prediction_features f ON f.request_id = coalesce(e.request_id, e.id)
         AND f.at = e.at AND f.id = e.id
-    JOIN pmmds.outcomes o ON o.request_id = coalesce(e.request_id, e.id)
+    JOIN pmmds_store.outcomes o ON o.request_id = coalesce(e.request_id, e.id)
     WHERE v.model = $1 AND e.at >= $2 AND e.at < $3 AND ($4::uuid IS NULL OR (e.at, e.id) > ($2, $4))
         AND e.flags & 1 <> 0
-        AND NOT EXISTS (SELECT FROM pmmds.prediction_features earlier
-            JOIN pmmds.model_versions w ON w.id = earlier.model_version
+        AND NOT EXISTS (SELECT FROM pmmds_store.prediction_features earlier
+            JOIN pmmds_store.model_versions w ON w.id = earlier.model_version
             WHERE earlier.request_id = f.request_id AND w.model = $1
                 AND (earlier.at, earlier.id) < (e.at, e.id))
     ORDER BY e.at, e.id LIMIT $5";
@@ -91,7 +91,7 @@ pub(super) const LABELLED: &str = "
 pub(super) const REACH: &str = "
     SELECT max(last_at), coalesce(sum(events), 0)::bigint >= $4 OR count(*) >= $4 FROM (
         SELECT last_at, events, sum(events) OVER (ORDER BY first_at, batch_id) - events AS before
-        FROM (SELECT batch_id, first_at, last_at, events FROM pmmds.ingest_batches
+        FROM (SELECT batch_id, first_at, last_at, events FROM pmmds_store.ingest_batches
             WHERE model_version = ANY($1) AND first_at >= $2 AND first_at < $3
             ORDER BY first_at, batch_id LIMIT $4) b) b
     WHERE before < $4";
@@ -179,9 +179,9 @@ impl PostgresStore {
         let what = format!("name version {} of {}", batch.version(), batch.model());
         let failed = |cause| self.failed(&what, cause);
         let (version, print) = (self.number(batch.version())?, batch.profile());
-        let select = "SELECT id FROM pmmds.model_versions
+        let select = "SELECT id FROM pmmds_store.model_versions
             WHERE model = $1 AND version = $2 AND profile = $3";
-        let insert = "INSERT INTO pmmds.model_versions (model, version, profile)
+        let insert = "INSERT INTO pmmds_store.model_versions (model, version, profile)
             VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
         let mut transaction = self.write(&what).await?;
         let find = || {
@@ -211,7 +211,7 @@ impl PostgresStore {
         transaction: &mut Transaction<'_, Postgres>,
         model: &ModelName,
     ) -> Result<Vec<i32>, Error> {
-        scalar("SELECT id FROM pmmds.model_versions WHERE model = $1")
+        scalar("SELECT id FROM pmmds_store.model_versions WHERE model = $1")
             .bind(model.as_str())
             .fetch_all(&mut **transaction)
             .await
@@ -319,7 +319,7 @@ impl PostgresStore {
         }
         let requests: Vec<Uuid> = first.keys().copied().collect();
         let new: Vec<Uuid> = scalar(
-            "INSERT INTO pmmds.outcomes (request_id, outcome, observed_at)
+            "INSERT INTO pmmds_store.outcomes (request_id, outcome, observed_at)
             SELECT * FROM unnest($1::uuid[], $2::float8[], $3::timestamptz[])
             ON CONFLICT (request_id) DO NOTHING RETURNING request_id",
         )
@@ -330,7 +330,7 @@ impl PostgresStore {
         .await
         .map_err(failed)?;
         let known: Vec<(Uuid, f64)> = rows(
-            "SELECT request_id, outcome FROM pmmds.outcomes
+            "SELECT request_id, outcome FROM pmmds_store.outcomes
             WHERE request_id = ANY($1) AND NOT request_id = ANY($2)
             ORDER BY request_id FOR UPDATE",
         )
@@ -355,7 +355,7 @@ impl PostgresStore {
         }
         if !corrected.is_empty() {
             query(
-                "UPDATE pmmds.outcomes o SET outcome = n.outcome, observed_at = n.observed_at
+                "UPDATE pmmds_store.outcomes o SET outcome = n.outcome, observed_at = n.observed_at
                 FROM unnest($1::uuid[], $2::float8[], $3::timestamptz[])
                     AS n (request_id, outcome, observed_at)
                 WHERE o.request_id = n.request_id",

@@ -148,12 +148,17 @@ pub(super) async fn lock(
 }
 
 async fn versions(connection: &mut PgConnection) -> sqlx::Result<Vec<(i32, Vec<u8>)>> {
-    let there = sqlx::query_scalar("SELECT to_regclass('pmmds.migrations') IS NOT NULL");
+    // By a query and not by to_regclass, which in a transaction may still not see what was made
+    // while it waited for a lock.
+    let there = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = 'pmmds_store' AND c.relname = 'migrations')",
+    );
     let there: bool = there.persistent(false).fetch_one(&mut *connection).await?;
     if !there {
         return Ok(Vec::new());
     }
-    sqlx::query_as("SELECT version, checksum FROM pmmds.migrations ORDER BY version")
+    sqlx::query_as("SELECT version, checksum FROM pmmds_store.migrations ORDER BY version")
         .persistent(false)
         .fetch_all(&mut *connection)
         .await
@@ -165,14 +170,15 @@ async fn make(
     bucket: Duration,
 ) -> sqlx::Result<()> {
     // Not IF NOT EXISTS, which asks for the right to make one also where it is there.
-    let there =
-        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'pmmds')");
+    let there = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'pmmds_store')",
+    );
     if !there.persistent(false).fetch_one(&mut **transaction).await? {
-        transaction.execute(sqlx::raw_sql("CREATE SCHEMA pmmds")).await?;
+        transaction.execute(sqlx::raw_sql("CREATE SCHEMA pmmds_store")).await?;
     }
     transaction
         .execute(sqlx::raw_sql(
-            "CREATE TABLE IF NOT EXISTS pmmds.migrations (
+            "CREATE TABLE IF NOT EXISTS pmmds_store.migrations (
                 version integer PRIMARY KEY,
                 checksum bytea NOT NULL,
                 applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -181,13 +187,13 @@ async fn make(
         .await?;
     for migration in migrations {
         transaction.execute(sqlx::raw_sql(AssertSqlSafe(migration.sql.to_owned()))).await?;
-        query("INSERT INTO pmmds.migrations (version, checksum) VALUES ($1, $2)")
+        query("INSERT INTO pmmds_store.migrations (version, checksum) VALUES ($1, $2)")
             .bind(migration.version)
             .bind(&migration.checksum().as_bytes()[..])
             .execute(&mut **transaction)
             .await?;
     }
-    query("INSERT INTO pmmds.settings (bucket_us) VALUES ($1) ON CONFLICT DO NOTHING")
+    query("INSERT INTO pmmds_store.settings (bucket_us) VALUES ($1) ON CONFLICT DO NOTHING")
         .bind(i64::try_from(bucket.as_micros()).unwrap_or(i64::MAX))
         .execute(&mut **transaction)
         .await?;

@@ -20,7 +20,7 @@
 //!
 //! # What is kept where
 //!
-//! All tables are in the schema `pmmds`. Tables of the same names in other schemas, such as those
+//! All tables are in the schema `pmmds_store`. Tables of the same names in other schemas, such as those
 //! that an earlier system left in `public`, are not touched.
 //!
 //! | table | a row is |
@@ -36,8 +36,8 @@
 //! | `model_versions` | a model, version and profile that events refer to by number |
 //! | `settings`, `migrations` | what holds for the database, and which migrations were made |
 //!
-//! The view `pmmds.predictions` is the log with names:
-//! `SELECT model, version, count(*), avg(score) FROM pmmds.predictions GROUP BY 1, 2`.
+//! The view `pmmds_store.predictions` is the log with names:
+//! `SELECT model, version, count(*), avg(score) FROM pmmds_store.predictions GROUP BY 1, 2`.
 //!
 //! # What is safe from what
 //!

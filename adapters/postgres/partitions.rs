@@ -1,10 +1,12 @@
 //! Partitions of the log, one per day: made ahead, so that no row has to look for its place.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use sqlx::postgres::Postgres;
 use sqlx::{AssertSqlSafe, Executor, Transaction};
 
+use super::error::is_locked;
 use super::migrate::{PARTITION_LOCK, lock};
 use super::moment::Moment;
 use super::{PostgresStore, scalar};
@@ -38,10 +40,30 @@ pub struct Maintenance {
     pub rows_in_default: u64,
 }
 
+/// Attempts at a lock on the whole log, each of them brief: who waits for it makes all others wait.
+const ATTEMPTS: u32 = 20;
+
+/// Awaits what `attempt` makes, again while somebody holds a lock that it needs.
+pub(super) async fn patiently<T, F>(attempt: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut left = ATTEMPTS;
+    loop {
+        match attempt().await {
+            Err(error) if left > 1 && is_locked(&error) => {
+                left -= 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// The day that begins at this moment, as `20240501` and as the bounds of a partition.
 fn name_and_bounds(day: Timestamp) -> (String, String) {
     let date = |at: Timestamp| at.to_string().chars().take(10).collect::<String>();
-    let next = day.saturating_add(std::time::Duration::from_micros(DAY.unsigned_abs()));
+    let next = day.saturating_add(Duration::from_micros(DAY.unsigned_abs()));
     let bounds = format!("FROM ('{} 00:00:00+00') TO ('{} 00:00:00+00')", date(day), date(next));
     (date(day).replace('-', ""), bounds)
 }
@@ -58,7 +80,7 @@ impl PostgresStore {
         let partitions = self.make_partitions_ahead().await?;
         let buckets = self.add_up_buckets().await?;
         let mut transaction = self.read("look at the DEFAULT partition").await?;
-        let rows: i64 = scalar("SELECT count(*) FROM pmmds.prediction_logs_default")
+        let rows: i64 = scalar("SELECT count(*) FROM pmmds_store.prediction_logs_default")
             .fetch_one(&mut *transaction)
             .await
             .map_err(|e| self.failed("look at the DEFAULT partition", e))?;
@@ -75,7 +97,7 @@ impl PostgresStore {
         let today = self.clock(&mut transaction).await?.as_micros().div_euclid(DAY) * DAY;
         let known: Vec<String> = scalar(
             "SELECT right(c.relname, 8) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-            WHERE i.inhparent = 'pmmds.prediction_logs'::regclass",
+            WHERE i.inhparent = 'pmmds_store.prediction_logs'::regclass",
         )
         .fetch_all(&mut *transaction)
         .await
@@ -84,7 +106,10 @@ impl PostgresStore {
         let mut made = 0;
         for number in -1..=AHEAD {
             let day = self.time(Moment(today + number * DAY))?;
-            if !known.contains(&name_and_bounds(day).0) && self.make_partition(day).await? {
+            if known.contains(&name_and_bounds(day).0) {
+                continue;
+            }
+            if patiently(|| self.make_partition(day)).await? {
                 made += 1;
             }
         }
@@ -98,13 +123,16 @@ impl PostgresStore {
         let (name, bounds) = name_and_bounds(day);
         let what = format!("make the partition of {name}");
         let failed = |cause| self.failed(&what, cause);
-        let mut transaction = self.write(&what).await?;
+        let mut transaction = self.write_briefly(&what).await?;
         lock(&mut transaction, PARTITION_LOCK).await.map_err(failed)?;
-        let there = scalar::<bool>("SELECT to_regclass($1) IS NOT NULL")
-            .bind(format!("pmmds.prediction_logs_{name}"))
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(failed)?;
+        let there = scalar::<bool>(
+            "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = 'pmmds_store' AND c.relname = $1)",
+        )
+        .bind(format!("prediction_logs_{name}"))
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(failed)?;
         if there {
             return Ok(false);
         }
@@ -122,7 +150,7 @@ impl PostgresStore {
     ) -> sqlx::Result<()> {
         // Names and bounds are digits of ours.
         let early: bool = scalar(
-            "SELECT EXISTS (SELECT FROM pmmds.prediction_logs_default WHERE at >= $1 AND at < $2)",
+            "SELECT EXISTS (SELECT FROM pmmds_store.prediction_logs_default WHERE at >= $1 AND at < $2)",
         )
         .bind(Moment::from(day))
         .bind(Moment(day.as_micros() + DAY))
@@ -130,19 +158,19 @@ impl PostgresStore {
         .await?;
         if early {
             // Nobody may add to them while they move.
-            let lock = "LOCK TABLE pmmds.prediction_logs_default IN ACCESS EXCLUSIVE MODE";
+            let lock = "LOCK TABLE pmmds_store.prediction_logs_default IN ACCESS EXCLUSIVE MODE";
             transaction.execute(sqlx::raw_sql(lock)).await?;
         }
         let make = format!(
-            "CREATE TABLE pmmds.prediction_logs_{name}
-                (LIKE pmmds.prediction_logs INCLUDING DEFAULTS INCLUDING STORAGE)"
+            "CREATE TABLE pmmds_store.prediction_logs_{name}
+                (LIKE pmmds_store.prediction_logs INCLUDING DEFAULTS INCLUDING STORAGE)"
         );
         transaction.execute(sqlx::raw_sql(AssertSqlSafe(make))).await?;
         if early {
             let rows = format!(
-                "WITH early AS (DELETE FROM pmmds.prediction_logs_default
+                "WITH early AS (DELETE FROM pmmds_store.prediction_logs_default
                     WHERE at >= $1 AND at < $2 RETURNING *)
-                INSERT INTO pmmds.prediction_logs_{name} SELECT * FROM early"
+                INSERT INTO pmmds_store.prediction_logs_{name} SELECT * FROM early"
             );
             super::query(AssertSqlSafe(rows))
                 .bind(Moment::from(day))
@@ -151,8 +179,8 @@ impl PostgresStore {
                 .await?;
         }
         let attach = format!(
-            "ALTER TABLE pmmds.prediction_logs
-                ATTACH PARTITION pmmds.prediction_logs_{name} FOR VALUES {bounds}"
+            "ALTER TABLE pmmds_store.prediction_logs
+                ATTACH PARTITION pmmds_store.prediction_logs_{name} FOR VALUES {bounds}"
         );
         transaction.execute(sqlx::raw_sql(AssertSqlSafe(attach))).await?;
         Ok(())

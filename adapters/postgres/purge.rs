@@ -4,6 +4,7 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use super::migrate::{PARTITION_LOCK, lock};
 use super::moment::Moment;
+use super::partitions::patiently;
 use super::{PostgresStore, query, rows, scalar};
 use crate::log::Purged;
 use crate::{Error, Timestamp};
@@ -13,38 +14,38 @@ use crate::{Error, Timestamp};
 const PURGED_AT_ONCE: i64 = if cfg!(test) { 2 } else { 5_000 };
 
 pub(super) const FORGET_SUMMARIES: &str = "
-    UPDATE pmmds.ingest_batches SET summary = NULL, counts = NULL
-    WHERE batch_id = ANY(ARRAY(SELECT batch_id FROM pmmds.ingest_batches
+    UPDATE pmmds_store.ingest_batches SET summary = NULL, counts = NULL
+    WHERE batch_id = ANY(ARRAY(SELECT batch_id FROM pmmds_store.ingest_batches
         WHERE first_at < $1 AND (summary IS NOT NULL OR counts IS NOT NULL) LIMIT $2))";
 
 pub(super) const DELETE_ROLL_UPS: &str = "
-    DELETE FROM pmmds.feature_histograms
-    WHERE ctid = ANY(ARRAY(SELECT ctid FROM pmmds.feature_histograms WHERE bucket < $1 LIMIT $2))";
+    DELETE FROM pmmds_store.feature_histograms
+    WHERE ctid = ANY(ARRAY(SELECT ctid FROM pmmds_store.feature_histograms WHERE bucket < $1 LIMIT $2))";
 
 pub(super) const DELETE_FEATURES: &str = "
-    DELETE FROM pmmds.prediction_features
-    WHERE (request_id, at, id) IN (SELECT request_id, at, id FROM pmmds.prediction_features
+    DELETE FROM pmmds_store.prediction_features
+    WHERE (request_id, at, id) IN (SELECT request_id, at, id FROM pmmds_store.prediction_features
         WHERE at < $1 LIMIT $2)";
 
 /// Of the DEFAULT partition, and of the day that is cut through.
 const DELETE_EVENTS: &str = "
-    DELETE FROM pmmds.prediction_logs e USING (
-        SELECT tableoid, ctid FROM pmmds.prediction_logs WHERE at < $1 LIMIT $2) old
+    DELETE FROM pmmds_store.prediction_logs e USING (
+        SELECT tableoid, ctid FROM pmmds_store.prediction_logs WHERE at < $1 LIMIT $2) old
     WHERE e.tableoid = old.tableoid AND e.ctid = old.ctid AND e.at < $1";
 
 pub(super) const DELETE_OUTCOMES: &str = "
-    DELETE FROM pmmds.outcomes WHERE request_id = ANY(ARRAY(
-        SELECT request_id FROM pmmds.outcomes WHERE observed_at < $1 LIMIT $2))";
+    DELETE FROM pmmds_store.outcomes WHERE request_id = ANY(ARRAY(
+        SELECT request_id FROM pmmds_store.outcomes WHERE observed_at < $1 LIMIT $2))";
 
 pub(super) const FORGET_BATCHES: &str = "
-    DELETE FROM pmmds.ingest_batches WHERE batch_id = ANY(ARRAY(
-        SELECT batch_id FROM pmmds.ingest_batches
+    DELETE FROM pmmds_store.ingest_batches WHERE batch_id = ANY(ARRAY(
+        SELECT batch_id FROM pmmds_store.ingest_batches
         WHERE first_at < $1 AND last_at < $1 AND written_at < $1 LIMIT $2))";
 
 /// Partitions of days that are over, and tables that were partitions until a purge was killed.
 const OLD_DAYS: &str = "
     SELECT right(c.relname, 8), c.relispartition FROM pg_class c
-    WHERE c.relnamespace = 'pmmds'::regnamespace AND c.relkind = 'r'
+    WHERE c.relnamespace = 'pmmds_store'::regnamespace AND c.relkind = 'r'
         AND c.relname ~ '^prediction_logs_[0-9]{8}$'
         AND to_date(right(c.relname, 8), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC'
             + interval '24 hours' <= $1
@@ -59,7 +60,7 @@ impl PostgresStore {
         // First of all: no roll-up and no summary may tell of events that are gone.
         let mut transaction = self.write(&what).await?;
         query(
-            "UPDATE pmmds.settings SET counted_from = greatest(counted_from, $1),
+            "UPDATE pmmds_store.settings SET counted_from = greatest(counted_from, $1),
                 features_from = greatest(features_from, $1)",
         )
         .bind(bound)
@@ -106,7 +107,7 @@ impl PostgresStore {
         let what = format!("purge raw features from before {before}");
         let bound = Moment::bound(before);
         let mut transaction = self.write(&what).await?;
-        query("UPDATE pmmds.settings SET features_from = greatest(features_from, $1)")
+        query("UPDATE pmmds_store.settings SET features_from = greatest(features_from, $1)")
             .bind(bound)
             .execute(&mut *transaction)
             .await
@@ -119,23 +120,29 @@ impl PostgresStore {
     async fn drop_day(&self, day: &str, is_partition: bool, what: &str) -> Result<u64, Error> {
         let failed = |cause| self.failed(what, cause);
         if is_partition {
-            // Short: the lock on the log is held for this alone.
-            let mut transaction = self.write(what).await?;
-            lock(&mut transaction, PARTITION_LOCK).await.map_err(failed)?;
-            let detach = format!(
-                "ALTER TABLE pmmds.prediction_logs DETACH PARTITION pmmds.prediction_logs_{day}"
-            );
-            transaction.execute(sqlx::raw_sql(AssertSqlSafe(detach))).await.map_err(failed)?;
-            transaction.commit().await.map_err(failed)?;
+            patiently(|| self.detach_day(day, what)).await?;
         }
         let mut transaction = self.write(what).await?;
-        let count = format!("SELECT count(*) FROM pmmds.prediction_logs_{day}");
+        let count = format!("SELECT count(*) FROM pmmds_store.prediction_logs_{day}");
         let events: i64 =
             scalar(AssertSqlSafe(count)).fetch_one(&mut *transaction).await.map_err(failed)?;
-        let drop = format!("DROP TABLE pmmds.prediction_logs_{day}");
+        let drop = format!("DROP TABLE pmmds_store.prediction_logs_{day}");
         transaction.execute(sqlx::raw_sql(AssertSqlSafe(drop))).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(events.unsigned_abs())
+    }
+
+    /// The lock on the log is held for this alone.
+    async fn detach_day(&self, day: &str, what: &str) -> Result<(), Error> {
+        let failed = |cause| self.failed(what, cause);
+        let mut transaction = self.write_briefly(what).await?;
+        lock(&mut transaction, PARTITION_LOCK).await.map_err(failed)?;
+        let detach = format!(
+            "ALTER TABLE pmmds_store.prediction_logs
+                DETACH PARTITION pmmds_store.prediction_logs_{day}"
+        );
+        transaction.execute(sqlx::raw_sql(AssertSqlSafe(detach))).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)
     }
 
     /// Repeats `statement`, each time in a transaction of its own, until it finds nothing more; the

@@ -18,10 +18,10 @@ const BUCKETS_AT_ONCE: i64 = if cfg!(test) { 2 } else { 1_000 };
 
 /// What is left to be added up: batches of buckets that are over, and buckets in several parts.
 pub(super) const TO_ADD_UP: &str = "
-    SELECT model_version, bucket FROM pmmds.ingest_batches
+    SELECT model_version, bucket FROM pmmds_store.ingest_batches
     WHERE counts IS NOT NULL AND bucket < $1
     UNION
-    SELECT model_version, bucket FROM pmmds.feature_histograms
+    SELECT model_version, bucket FROM pmmds_store.feature_histograms
     WHERE bucket < $1 GROUP BY model_version, bucket HAVING count(*) > 1
     LIMIT $2";
 
@@ -91,7 +91,7 @@ impl PostgresStore {
             .map_err(|e| damaged("its summaries cannot be read").with_source(e))?;
         let (events, slots) = sum.unwrap_or_default();
         query(
-            "INSERT INTO pmmds.feature_histograms (model_version, bucket, events, counts, summary)
+            "INSERT INTO pmmds_store.feature_histograms (model_version, bucket, events, counts, summary)
             VALUES ($1, $2, $3, $4, $5::json)",
         )
         .bind(model_version)
@@ -115,7 +115,7 @@ impl PostgresStore {
     ) -> Result<Vec<Part>, Error> {
         let failed = |cause| self.failed("add up a bucket", cause);
         let mut parts: Vec<Part> = rows(
-            "DELETE FROM pmmds.feature_histograms WHERE model_version = $1 AND bucket = $2
+            "DELETE FROM pmmds_store.feature_histograms WHERE model_version = $1 AND bucket = $2
             RETURNING events, counts, summary::text",
         )
         .bind(model_version)
@@ -124,8 +124,8 @@ impl PostgresStore {
         .await
         .map_err(failed)?;
         let batches: Vec<Part> = rows(
-            "UPDATE pmmds.ingest_batches b SET counts = NULL FROM (
-                SELECT batch_id, counts FROM pmmds.ingest_batches
+            "UPDATE pmmds_store.ingest_batches b SET counts = NULL FROM (
+                SELECT batch_id, counts FROM pmmds_store.ingest_batches
                 WHERE bucket = $2 AND model_version = $1 AND counts IS NOT NULL FOR UPDATE) old
             WHERE b.batch_id = old.batch_id
             RETURNING b.events::bigint, old.counts, b.summary::text",

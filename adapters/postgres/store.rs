@@ -24,6 +24,9 @@ use crate::{Error, ErrorKind, Timestamp};
 /// Longest pause between two attempts to reach a server that does not answer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// Longest wait for a lock on the whole log.
+const LOCK_OF_LOG: Duration = Duration::from_millis(200);
+
 /// How wide roll-ups are. It is chosen when the tables are made, and holds for the database.
 ///
 /// Whole buckets of a window are answered from roll-ups, the rows at its ends are counted one by
@@ -154,6 +157,10 @@ impl PostgresStoreBuilder {
         let pool = match &self.source {
             Source::Pool(pool) => pool.clone(),
             Source::Url(url) => {
+                if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+                    let context = "the database URL does not begin with postgres://";
+                    return Err(Error::new(ErrorKind::InvalidInput, COMPONENT, context));
+                }
                 let options = PgConnectOptions::from_str(url)
                     .map_err(|e| failed("the database URL cannot be used".to_owned(), e))?;
                 PgPoolOptions::new()
@@ -172,12 +179,15 @@ impl PostgresStoreBuilder {
             self.statement_timeout.as_millis(),
             self.lock_timeout.as_millis()
         );
+        // A lock on the whole log makes everybody wait who comes after whoever waits for it.
+        let brief = LOCK_OF_LOG.min(self.lock_timeout).as_millis();
         let store = PostgresStore {
             inner: Arc::new(Inner {
                 name,
                 begin_write: format!("BEGIN{limits}").into(),
                 begin_read: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{limits}")
                     .into(),
+                begin_brief: format!("BEGIN{limits}; SET LOCAL lock_timeout = {brief}").into(),
                 model_versions: Mutex::default(),
                 partitions_until: AtomicI64::new(i64::MIN),
                 bucket_width: AtomicI64::new(0),
@@ -221,6 +231,7 @@ pub(super) struct Inner {
     name: String,
     begin_write: Arc<str>,
     begin_read: Arc<str>,
+    begin_brief: Arc<str>,
     pool: PgPool,
     // the numbers that rows refer to; each was committed
     pub(super) model_versions: Mutex<HashMap<(ModelName, VersionId, Fingerprint), i32>>,
@@ -293,6 +304,15 @@ impl PostgresStore {
     /// A transaction that writes, with the limits on its statements.
     pub(super) async fn write(&self, what: &str) -> Result<Transaction<'static, Postgres>, Error> {
         let begin = AssertSqlSafe(Arc::clone(&self.inner.begin_write));
+        self.inner.pool.begin_with(begin).await.map_err(|e| self.failed(what, e))
+    }
+
+    /// A transaction that changes tables, and waits for their locks only briefly.
+    pub(super) async fn write_briefly(
+        &self,
+        what: &str,
+    ) -> Result<Transaction<'static, Postgres>, Error> {
+        let begin = AssertSqlSafe(Arc::clone(&self.inner.begin_brief));
         self.inner.pool.begin_with(begin).await.map_err(|e| self.failed(what, e))
     }
 

@@ -8,6 +8,12 @@ use crate::conformance::{ledger, log};
 use crate::ledger::Ledger;
 use crate::log::InferenceLog;
 
+mod faults;
+mod jobs;
+mod original;
+mod outage;
+mod roll_ups;
+mod schema;
 mod server;
 
 use server::database;
@@ -17,13 +23,18 @@ async fn the_log_keeps_the_contract() {
     let Some(database) = database().await else { return };
     let store = database.store().await;
     log::all(async || store.clone(), &log::Options::new()).await;
-    // Behind pointers, on a database that is in use, and with narrower roll-ups.
-    let make = async || Arc::new(store.clone()) as Arc<dyn InferenceLog>;
-    log::all(make, &log::Options::new().prefix("arc").seed(2)).await;
-    let Some(database) = server::database().await else { return };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_keeps_the_contract_behind_pointers_with_narrow_roll_ups() {
+    let Some(database) = database().await else { return };
     let store = database.builder().roll_up(RollUp::FiveMinutes).open().await.unwrap();
     let make = async || Box::new(store.clone()) as Box<dyn InferenceLog>;
     log::all(make, &log::Options::new().prefix("box").seed(3)).await;
+    // On a database that is in use, and whose buckets are added up.
+    assert!(store.maintain().await.unwrap().buckets > 0);
+    let make = async || Arc::new(store.clone()) as Arc<dyn InferenceLog>;
+    log::all(make, &log::Options::new().prefix("arc").seed(2).batches(20)).await;
 }
 
 /// Longer than the default: tests run side by side, and a disk may be slow.
@@ -43,4 +54,14 @@ async fn the_ledger_keeps_the_contract_behind_pointers() {
     let store = database.store().await;
     let make = async || Arc::new(store.clone()) as Arc<dyn Ledger>;
     ledger::all(make, &ledger::Options::new().lease(LEASE), tokio::time::sleep).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_keep_the_contract_behind_pgbouncer() {
+    let Some(database) = server::database_behind_pgbouncer().await else { return };
+    let store = database.store().await;
+    log::all(async || store.clone(), &log::Options::new().batches(20)).await;
+    let options = ledger::Options::new().lease(LEASE);
+    ledger::all(async || store.clone(), &options, tokio::time::sleep).await;
+    store.maintain().await.unwrap();
 }

@@ -7,7 +7,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::super::{PostgresStore, PostgresStoreBuilder};
 
-const VARIABLE: &str = "PMMDS_TEST_POSTGRES";
+const POSTGRES: &str = "PMMDS_TEST_POSTGRES";
+const PGBOUNCER: &str = "PMMDS_TEST_PGBOUNCER";
 
 /// A database of its own, gone when it is dropped.
 #[derive(Debug)]
@@ -17,32 +18,43 @@ pub(super) struct Database {
     name: String,
 }
 
-/// The server that tests use; without one they say aloud that they test nothing.
-pub(super) fn server() -> Option<String> {
-    let url = std::env::var(VARIABLE).ok();
+/// A server that tests use; without one they say aloud that they test nothing.
+fn server(variable: &str) -> Option<String> {
+    let url = std::env::var(variable).ok();
     if url.is_none() {
         // Past the capture of the test harness, which would keep it to itself.
-        let note = format!("SKIPPED: no PostgreSQL; set {VARIABLE}, see scripts/services\n");
+        let note = format!("SKIPPED: no server; set {variable}, see scripts/services\n");
         let _ = std::io::stderr().write_all(note.as_bytes());
     }
     url
 }
 
+/// The URL of another database of the server at `url`.
+pub(super) fn of(url: &str, name: &str) -> String {
+    format!("{}/{name}", url.rsplit_once('/').unwrap().0)
+}
+
 /// A database for one test, if there is a server.
 pub(super) async fn database() -> Option<Database> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let server = server()?;
+    let server = server(POSTGRES)?;
     let name = format!("pmmds_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, SeqCst));
     run(&server, &format!("CREATE DATABASE {name}")).await;
-    let (base, _) = server.rsplit_once('/').unwrap();
-    let url = format!("{base}/{name}");
-    Some(Database { server, url, name })
+    Some(Database { url: of(&server, &name), server, name })
 }
 
-/// Runs one statement outside the contract.
-pub(super) async fn run(url: &str, statement: &str) {
+/// The same, behind PgBouncer.
+pub(super) async fn database_behind_pgbouncer() -> Option<Database> {
+    let pgbouncer = server(PGBOUNCER)?;
+    let mut database = database().await?;
+    database.url = of(&pgbouncer, &database.name);
+    Some(database)
+}
+
+/// Runs statements outside the contract.
+pub(super) async fn run(url: &str, statements: &str) {
     let mut connection = PgConnection::connect(url).await.unwrap();
-    connection.execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))).await.unwrap();
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))).await.unwrap();
     connection.close().await.unwrap();
 }
 
@@ -55,8 +67,8 @@ impl Database {
         self.builder().open().await.unwrap()
     }
 
-    pub(super) async fn run(&self, statement: &str) {
-        run(&self.url, statement).await;
+    pub(super) async fn run(&self, statements: &str) {
+        run(&self.url, statements).await;
     }
 
     /// The single value of a query.
@@ -67,6 +79,21 @@ impl Database {
         let mut connection = PgConnection::connect(&self.url).await.unwrap();
         let query = sqlx::query_scalar(AssertSqlSafe(query.to_owned()));
         query.fetch_one(&mut connection).await.unwrap()
+    }
+
+    /// Makes inserts into `table` run `action` first, in PL/pgSQL.
+    pub(super) async fn on_insert(&self, table: &str, action: &str) {
+        self.run(&format!(
+            "CREATE OR REPLACE FUNCTION public.meddle() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN {action}; RETURN NEW; END $$;
+            CREATE OR REPLACE TRIGGER meddle BEFORE INSERT ON pmmds_store.{table}
+                FOR EACH ROW EXECUTE FUNCTION public.meddle()"
+        ))
+        .await;
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 }
 
