@@ -39,6 +39,9 @@
 //! The view `pmmds_store.predictions` is the log with names:
 //! `SELECT model, version, count(*), avg(score) FROM pmmds_store.predictions GROUP BY 1, 2`.
 //!
+//! A log that a team has already, in a table of its own, is counted where it is:
+//! [`count_own_table`](PostgresStore::count_own_table).
+//!
 //! # What is safe from what
 //!
 //! A batch or record is written in one transaction. What was acknowledged is as durable as the
@@ -69,6 +72,7 @@ mod ledger;
 mod log;
 mod migrate;
 mod moment;
+mod own_table;
 mod partitions;
 mod purge;
 mod roll_up;
@@ -79,6 +83,7 @@ mod tests;
 pub use counting::Verification;
 pub use jobs::{JobRun, JobState};
 pub use migrate::Migrate;
+pub use own_table::{OwnColumn, OwnTable};
 pub use partitions::Maintenance;
 pub use store::{PostgresStore, PostgresStoreBuilder, RollUp};
 

@@ -12,6 +12,7 @@ mod faults;
 mod jobs;
 mod original;
 mod outage;
+mod own_table;
 mod roll_ups;
 mod schema;
 mod server;
