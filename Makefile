@@ -20,7 +20,7 @@ STEPS := fmt-check lock clippy-core clippy-full docs adapters-as-crates wasm fea
 	core-only examples test-full doc-tests benches package-list package
 SLOW_STEPS := story-checked story-killed package-full msrv deny
 
-.PHONY: help test test-all fmt lint doc bench clean run-steps tiny \
+.PHONY: help test test-all fmt lint doc bench instructions clean run-steps tiny \
 	download-data train serve seed-traffic monitor retrain rollback story $(STEPS) $(SLOW_STEPS)
 
 help: ## List the targets
@@ -78,6 +78,16 @@ doc: ## Build the documentation and say where it is
 
 bench: ## Measure (ARGS=name runs one benchmark)
 	$(SERVICES) $(CARGO) bench --all-features -- $(ARGS)
+
+# Where the machine is too noisy for times: each function by itself, under valgrind.
+instructions: ## Count the instructions per value of the counting kernel
+	@for body in plain_sum kernel binary_search; do \
+		runner="valgrind --tool=callgrind --callgrind-out-file=/dev/null --collect-atstart=no --toggle-collect=*instructions::$$body*"; \
+		$(CARGO) bench --all-features --bench kernel_count \
+			--config "target.'cfg(unix)'.runner = '$$runner'" -- --instructions 2>&1 \
+			| awk -v body="$$body" '/ Collected : / { found = 1; printf "%-14s %6.2f instructions per value\n", body, $$NF / 65536 } \
+				END { exit !found }'; \
+	done
 
 clean: ## Remove what was built
 	$(CARGO) clean

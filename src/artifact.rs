@@ -67,7 +67,8 @@ use crate::{Error, ErrorKind};
 /// ```
 pub const ARTIFACT_VERSION: u32 = 1;
 
-/// How far a smoke prediction may be from the one on record.
+/// How far a smoke prediction may be from the one on record, as a share of it where it is more
+/// than 1.
 ///
 /// ```
 /// // Far below what matters for a probability, far above the rounding of another platform.
@@ -459,7 +460,7 @@ impl ModelArtifact {
             let row = read_row(&self.schema, &smoke.row).map_err(problem)?;
             let score = self.model.score(&row);
             self.model.task().prediction(score).map_err(|e| problem(e.to_string()))?;
-            if (score - smoke.score).abs() > SMOKE_TOLERANCE {
+            if (score - smoke.score).abs() > SMOKE_TOLERANCE * smoke.score.abs().max(1.0) {
                 return Err(problem(format!("scores {score}, on record is {}", smoke.score)));
             }
         }

@@ -62,12 +62,23 @@
 //! | [`lifecycle`] | the flows over all of these: serve, monitor, retrain, promote, roll back |
 //! | [`memory`] | the three stores in memory: reference implementations |
 //!
+//! # What a model may predict
+//!
+//! | [`Task`](model::Task) | a label is | an answer is | [the original's policy](promote::OriginalPolicy::of) asks for |
+//! |---|---|---|---|
+//! | [`BinaryClassification`](model::Task::BinaryClassification) | 0 or 1 | the class, and its probability | a ROC-AUC better by 0.001 |
+//! | [`Regression`](model::Task::Regression) | any finite number | the number | an RMSE smaller by 1 % |
+//!
+//! Everything else is the same for both: schema, validation, profile, codes, drift of features and
+//! of predictions, log, outcomes, retraining, reload. [`Dataset`](record::Dataset) says which kind
+//! of [label](record::Target) its rows have, and nothing mixes them.
+//!
 //! # The five traits
 //!
 //! | trait | question | here | of your own |
 //! |---|---|---|---|
 //! | [`FeatureValidator`](validate::FeatureValidator) | is this a row that the model was made for? | [`SchemaValidator`](validate::SchemaValidator) | [contract](validate::FeatureValidator#contract) |
-//! | [`DriftMetric`](drift::DriftMetric) | how far apart are two histograms? | [`Psi`](drift::Psi), [`KullbackLeibler`](drift::KullbackLeibler), [`JensenShannon`](drift::JensenShannon) | [10 lines](#a-metric-of-your-own) |
+//! | [`DriftMetric`](drift::DriftMetric) | how far apart are two histograms? | [`Psi`](drift::Psi), [`KullbackLeibler`](drift::KullbackLeibler), [`JensenShannon`](drift::JensenShannon), [`Hellinger`](drift::Hellinger) and [more](drift#metrics) | [10 lines](#a-metric-of-your-own) |
 //! | [`PromotionPolicy`](promote::PromotionPolicy) | shall the challenger take over? | [`OriginalPolicy`](promote::OriginalPolicy), [rules](promote), `and`, `or` | [a closure](#a-policy-of-your-own) |
 //! | [`ModelRegistry`](registry::ModelRegistry) | which version is in production, and its files? | [`MemoryRegistry`](memory::MemoryRegistry), `files` | [conformance](#a-store-of-your-own) |
 //! | [`InferenceLog`](log::InferenceLog) | what was asked, answered, and came true? | [`MemoryLog`](memory::MemoryLog), `sqlite`, `postgres` | [conformance](#a-store-of-your-own) |
@@ -296,9 +307,10 @@
 //! | [`sqlite`] | no | sqlx, bundled SQLite (a C compiler) | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) in one file |
 //! | [`postgres`] | no | sqlx, rustls with ring, tokio, tracing | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) on PostgreSQL 15 and later |
 //! | [`files`] | no | tokio | [`ModelRegistry`](registry::ModelRegistry) in a folder |
-//! | [`linfa`] | no | linfa, linfa-logistic | logistic regression: a [`Trainer`](model::Trainer) and its [`Model`](model::Model) |
+//! | [`linfa`] | no | linfa, linfa-ensemble, linfa-linalg, linfa-logistic, linfa-trees, rand_chacha 0.3 | logistic regression, boosted stumps, and ridge regression for numbers: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
 //! | [`system`] | no | nothing new (uuid's clock and randomness) | [`Environment`](lifecycle::Environment) of this machine |
+//! | [`rayon`] | no | rayon | [`Workers`](drift::Workers) on every core, for whole data sets |
 //! | [`conformance`] | no | nothing | one test suite per I/O trait |
 //! | `full` | no | all of the above | examples, and whoever wants everything |
 //!
@@ -340,6 +352,8 @@
 #![cfg_attr(not(feature = "linfa"), doc = "[`linfa`]: #crate-features")]
 #![cfg_attr(feature = "postgres", doc = "[`postgres`]: mod@crate::postgres")]
 #![cfg_attr(not(feature = "postgres"), doc = "[`postgres`]: #crate-features")]
+#![cfg_attr(feature = "rayon", doc = "[`rayon`]: mod@crate::rayon")]
+#![cfg_attr(not(feature = "rayon"), doc = "[`rayon`]: #crate-features")]
 #![cfg_attr(feature = "sqlite", doc = "[`sqlite`]: mod@crate::sqlite")]
 #![cfg_attr(not(feature = "sqlite"), doc = "[`sqlite`]: #crate-features")]
 #![cfg_attr(feature = "system", doc = "[`system`]: mod@crate::system")]
@@ -422,6 +436,10 @@ pub mod linfa;
 #[cfg(feature = "postgres")]
 #[path = "../adapters/postgres/mod.rs"]
 pub mod postgres;
+
+#[cfg(feature = "rayon")]
+#[path = "../adapters/rayon/mod.rs"]
+pub mod rayon;
 
 #[cfg(feature = "sqlite")]
 #[path = "../adapters/sqlite/mod.rs"]

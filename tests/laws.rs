@@ -3,13 +3,20 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use pmmds::record::{Columns, Row, Table, Value, decode_row};
+use pmmds::drift::{
+    Binning, BinningStrategy, Counts as Traffic, DriftDetector, DriftReport, DriftSettings,
+    Moments, Profile, ProfileOptions,
+};
+use pmmds::model::{Prediction, Task};
+use pmmds::promote::{Decision, Evaluation, Reason};
+use pmmds::record::{Columns, Decoder, Row, Table, Value, decode_row};
 use pmmds::schema::{
     Feature, FeatureKind, FeatureSchema, LevelId, MAX_NAME_BYTES, SchemaError, Unlisted,
 };
 use pmmds::validate::{FeatureValidator, Rule, SchemaValidator, Violation, Violations};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 /// Largest magnitude up to which every whole number has an `f64` of its own: 2^53.
 const EXACT_INTEGERS: u64 = 1 << 53;
@@ -160,6 +167,73 @@ fn meaningful() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// A schema, rows of it, and a score for each row.
+fn traffic() -> impl Strategy<Value = (Arc<FeatureSchema>, Vec<Row>, Vec<f64>)> {
+    schema().prop_flat_map(|schema| {
+        let rows = proptest::collection::vec(row(&schema), 1..40);
+        let scores = proptest::collection::vec(0.0..=1.0_f64, 40);
+        (Just(schema), rows, scores).prop_map(|(schema, rows, mut scores)| {
+            scores.truncate(rows.len());
+            (schema, rows, scores)
+        })
+    })
+}
+
+fn columns(schema: &Arc<FeatureSchema>, rows: &[Row]) -> Columns {
+    let mut columns = Columns::new(Arc::clone(schema));
+    rows.iter().for_each(|row| columns.push(row));
+    columns
+}
+
+/// A profile of the first rows, and the counts of each of `shards` and of all rows.
+fn counted(
+    (schema, rows, scores): &(Arc<FeatureSchema>, Vec<Row>, Vec<f64>),
+    cuts: &[Index],
+) -> (Profile, Vec<Traffic>, Traffic) {
+    let reference = columns(schema, &rows[..rows.len().div_ceil(2)]);
+    let options = ProfileOptions::new().scores(&scores[..reference.rows()]);
+    let profile = options.fit(&reference.batch()).unwrap();
+    let of = |rows: &[Row], scores: &[f64]| {
+        Traffic::of(&profile, &columns(schema, rows).batch(), Some(scores)).unwrap()
+    };
+    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(rows.len() + 1)).collect();
+    ends.extend([0, rows.len()]);
+    ends.sort_unstable();
+    let shards = ends.windows(2).map(|at| of(&rows[at[0]..at[1]], &scores[at[0]..at[1]])).collect();
+    let whole = of(rows, scores);
+    (profile, shards, whole)
+}
+
+/// What of counts is exact: all but the means and spreads, which are floats.
+fn exact(counts: &Traffic) -> serde_json::Value {
+    let mut json = serde_json::to_value(counts).unwrap();
+    for summary in json["summaries"].as_array_mut().unwrap() {
+        let count = summary["moments"]["count"].clone();
+        summary["moments"] = count;
+    }
+    json
+}
+
+/// The sum of counts, in this order.
+fn sum<'a>(first: &Traffic, rest: impl IntoIterator<Item = &'a Traffic>) -> Traffic {
+    let mut total = first.clone();
+    rest.into_iter().for_each(|counts| total.merge(counts).unwrap());
+    total
+}
+
+/// Reads what it wrote, and writes the same again: every bit of every number came through.
+fn round_trip<T>(thing: &T) -> Result<(), TestCaseError>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let json = serde_json::to_string(thing).unwrap();
+    let read: T = serde_json::from_str(&json)
+        .map_err(|error| TestCaseError::fail(format!("{error}: {json}")))?;
+    prop_assert_eq!(&read, thing);
+    prop_assert_eq!(serde_json::to_string(&read).unwrap(), json);
+    Ok(())
+}
+
 /// A document that was good until it met `edits`.
 fn edited(json: &str, edits: Vec<(Index, usize, Vec<u8>)>) -> Vec<u8> {
     let mut bytes = json.as_bytes().to_vec();
@@ -177,6 +251,9 @@ fn edited(json: &str, edits: Vec<(Index, usize, Vec<u8>)>) -> Vec<u8> {
 
 type Counts = BTreeMap<(Option<String>, Rule), u64>;
 
+/// Rule and feature of each error, in the order in which they are told.
+type Told = Vec<(Rule, String)>;
+
 enum Twin {
     /// No JSON, or none that `serde_json::Value` can hold.
     Unreadable,
@@ -184,55 +261,89 @@ enum Twin {
     NoObject,
     /// A whole number of more than 64 bits became a float on the way: what was written is lost.
     Unknowable,
-    Read(Vec<Value>, Counts),
+    Read(Vec<Value>, Counts, Told),
+}
+
+/// The members of an object, all of them, in order.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, serde_json::Value)>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(members)
+    }
+}
+
+/// What one value is to its feature; `None` where the twin cannot know.
+fn judged(feature: &Feature, value: &serde_json::Value) -> Option<Result<Value, Rule>> {
+    let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
+    Some(match value {
+        serde_json::Value::Null => Ok(Value::Missing),
+        serde_json::Value::Number(number) if numeric => {
+            let magnitude = number.as_u64().or(number.as_i64().map(i64::unsigned_abs));
+            let float = number.as_f64().unwrap();
+            match magnitude {
+                Some(magnitude) if magnitude > EXACT_INTEGERS => Err(Rule::OutOfRange),
+                None if float.abs() >= 9.2e18 => return None,
+                _ => Ok(Value::Number(float)),
+            }
+        }
+        serde_json::Value::String(text) if !numeric => {
+            match (feature.levels().iter().position(|level| level == text), feature.kind()) {
+                (Some(index), _) => Ok(Value::Level(LevelId::new(index).unwrap())),
+                (None, FeatureKind::Categorical { unlisted: Unlisted::Other, .. }) => {
+                    Ok(Value::Level(LevelId::OTHER))
+                }
+                (None, _) => Err(Rule::InvalidCategory),
+            }
+        }
+        _ => Err(if numeric { Rule::NotANumber } else { Rule::NotAString }),
+    })
 }
 
 fn twin(schema: &FeatureSchema, json: &[u8]) -> Twin {
     let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
-    let object = match serde_json::from_slice(json) {
-        Ok(serde_json::Value::Object(object)) => object,
+    match serde_json::from_slice(json) {
+        Ok(serde_json::Value::Object(_)) => {}
         Ok(_) => return Twin::NoObject,
         Err(_) => return Twin::Unreadable,
-    };
-    let mut counts = Counts::new();
-    let mut count = |feature: Option<&str>, rule| {
-        *counts.entry((feature.map(str::to_owned), rule)).or_default() += 1;
-        Value::Invalid
-    };
-    let mut values = Vec::new();
+    }
+    let mut source = serde_json::Deserializer::from_slice(json);
+    let members = source.deserialize_map(Members).unwrap();
+    let (mut values, mut told) = (Vec::new(), Told::new());
     for feature in schema.features() {
-        let name = Some(feature.name());
-        let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
-        values.push(match object.get(feature.name()) {
-            None => count(name, Rule::MissingFeature),
-            Some(serde_json::Value::Null) => Value::Missing,
-            Some(serde_json::Value::Number(number)) if numeric => {
-                let magnitude = number.as_u64().or(number.as_i64().map(i64::unsigned_abs));
-                let float = number.as_f64().unwrap();
-                match magnitude {
-                    Some(magnitude) if magnitude > EXACT_INTEGERS => count(name, Rule::OutOfRange),
-                    Some(_) => Value::Number(float),
-                    None if float.abs() >= 9.2e18 => return Twin::Unknowable,
-                    None => Value::Number(float),
-                }
-            }
-            Some(serde_json::Value::String(text)) if !numeric => {
-                match (feature.levels().iter().position(|level| level == text), feature.kind()) {
-                    (Some(index), _) => Value::Level(LevelId::new(index).unwrap()),
-                    (None, FeatureKind::Categorical { unlisted: Unlisted::Other, .. }) => {
-                        Value::Level(LevelId::OTHER)
-                    }
-                    (None, _) => count(name, Rule::InvalidCategory),
-                }
-            }
-            Some(_) if numeric => count(name, Rule::NotANumber),
-            Some(_) => count(name, Rule::NotAString),
-        });
+        let mut tell = |rule| {
+            told.push((rule, feature.name().to_owned()));
+            Value::Invalid
+        };
+        let mut sent = members.iter().filter(|(name, _)| name == feature.name());
+        let first = match sent.next().map(|(_, value)| judged(feature, value)) {
+            None => tell(Rule::MissingFeature),
+            Some(None) => return Twin::Unknowable,
+            Some(Some(judged)) => judged.unwrap_or_else(&mut tell),
+        };
+        values.push(sent.fold(first, |_, _| tell(Rule::DuplicateFeature)));
     }
-    for _ in object.keys().filter(|name| schema.id(name).is_none()) {
-        count(None, Rule::UnknownFeature);
+    let mut counts = Counts::new();
+    for (rule, name) in &told {
+        *counts.entry((Some(name.clone()), *rule)).or_default() += 1;
     }
-    Twin::Read(values, counts)
+    let mut unknown = HashSet::new();
+    let known = |name: &str| schema.features().iter().any(|feature| feature.name() == name);
+    for (name, _) in members.iter().filter(|(name, _)| !known(name)) {
+        let rule = if unknown.insert(name) { Rule::UnknownFeature } else { Rule::DuplicateFeature };
+        *counts.entry((None, rule)).or_default() += 1;
+    }
+    Twin::Read(values, counts, told)
 }
 
 fn counts(schema: &FeatureSchema, out: &Violations) -> Counts {
@@ -243,28 +354,43 @@ fn counts(schema: &FeatureSchema, out: &Violations) -> Counts {
 fn agrees_with_twin(schema: &FeatureSchema, json: &[u8]) -> Result<(), TestCaseError> {
     let mut out = Violations::new();
     let decoded = decode_row(schema, json, &mut out);
-    let duplicates = out.count(Rule::DuplicateFeature) > 0;
+
+    // The way through a larger document takes no shortcuts.
+    let (mut row, mut told) = (Row::missing(schema), Violations::new());
+    let mut decoder = Decoder::new(schema, &mut row, &mut told);
+    let plain = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
+    let mut source = serde_json::Deserializer::from_slice(plain);
+    let read = decoder.seed().deserialize(&mut source).and_then(|()| source.end());
+    let read = read.map_err(|error| decoder.explain(&error)).map(|()| bits(&row));
+    prop_assert_eq!(decoded.as_ref().map(bits).map_err(Clone::clone), read);
+    prop_assert_eq!(&out, &told);
+
     match (decoded, twin(schema, json)) {
         (Err(_), Twin::Unreadable | Twin::NoObject) | (_, Twin::Unknowable) => {}
         (Err(error), Twin::Read(..)) => prop_assert!(false, "only the twin could read it: {error}"),
         // The twin gives up on what a violation can name: 1e400, a lone surrogate, deep nesting.
         (Ok(_), Twin::Unreadable) => prop_assert!(!out.is_valid()),
         (Ok(_), Twin::NoObject) => prop_assert!(false, "this is no object"),
-        (Ok(row), Twin::Read(values, expected)) if !duplicates => {
-            prop_assert_eq!(row.values(), values);
+        (Ok(row), Twin::Read(values, expected, told)) => {
+            prop_assert_eq!(bits(&row), values.iter().map(bits_of).collect::<Vec<_>>());
             prop_assert_eq!(counts(schema, &out), expected);
+            let errors = out.errors().map(|error| (error.rule(), error.feature().to_owned()));
+            let known = |error: &(Rule, String)| schema.id(&error.1).is_some();
+            prop_assert_eq!(errors.filter(known).collect::<Told>(), told);
         }
-        (Ok(_), Twin::Read(..)) => {}
     }
     Ok(())
 }
 
-fn bits(row: &Row) -> Vec<(Value, Option<u64>)> {
-    let bits = |value: &Value| match value {
+fn bits_of(value: &Value) -> (Value, Option<u64>) {
+    match value {
         Value::Number(number) => (Value::Number(*number), Some(number.to_bits())),
         other => (*other, None),
-    };
-    row.values().iter().map(bits).collect()
+    }
+}
+
+fn bits(row: &Row) -> Vec<(Value, Option<u64>)> {
+    row.values().iter().map(bits_of).collect()
 }
 
 /// A violation without the row it stands in.
@@ -326,6 +452,46 @@ proptest! {
         edits in proptest::collection::vec((any::<Index>(), 0_usize..6, meaningful()), 0..4),
     ) {
         agrees_with_twin(&schema, &edited(&row.to_json(&schema), edits))?;
+    }
+
+    #[test]
+    fn members_in_any_order_and_number_are_read_as_by_the_twin(
+        (schema, row) in schema_and_row(),
+        order in proptest::collection::vec(any::<Index>(), 0..12),
+        spaces in select(vec!["", " ", "\n\t", "\r\n  ", "\u{b}", "\u{a0}"]),
+        number in prop_oneof![
+            "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,25})?",
+            "-?[0-9]{1,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{0,3})?",
+            finite().prop_map(|number| number.to_string()),
+            finite().prop_map(|number| format!("{number:e}")),
+        ],
+    ) {
+        let text = |value: &str| serde_json::Value::from(value).to_string();
+        let members: Vec<String> = serde_json::from_str::<serde_json::Map<_, _>>(&row.to_json(&schema))
+            .unwrap()
+            .iter()
+            .map(|(name, value)| format!("{}{spaces}:{spaces}{value}", text(name)))
+            .collect();
+        let several: Vec<&str> = order.iter().map(|index| members[index.index(members.len())].as_str()).collect();
+        agrees_with_twin(&schema, format!("{{{}}}", several.join(&format!("{spaces},"))).as_bytes())?;
+        let backwards: Vec<&str> = members.iter().rev().map(String::as_str).collect();
+        agrees_with_twin(&schema, format!("{spaces}{{{spaces}{}}}{spaces}", backwards.join(",")).as_bytes())?;
+        for feature in schema.features() {
+            let one = FeatureSchema::new([feature.clone()]).unwrap();
+            agrees_with_twin(&one, format!("{{{}:{number}}}", text(feature.name())).as_bytes())?;
+        }
+    }
+
+    #[test]
+    fn the_documented_request_is_read_as_by_the_twin_whatever_happens_to_it(
+        edits in proptest::collection::vec(
+            (any::<Index>(), 0_usize..12, prop_oneof![Just(Vec::new()), meaningful()]),
+            0..3,
+        ),
+    ) {
+        let schema = FeatureSchema::from_toml(include_str!("../examples/telco_schema.toml")).unwrap();
+        let json = include_str!("../benches/support/request.json").trim_end();
+        agrees_with_twin(&schema, &edited(json, edits))?;
     }
 
     #[test]
@@ -449,6 +615,126 @@ proptest! {
         prop_assert!(alone.errors().all(|violation| violation.row().is_none()));
         prop_assert!(batch.errors().all(|violation| violation.row() == Some(0)));
         prop_assert!(alone.counts().eq(batch.counts()));
+    }
+
+    #[test]
+    fn counts_are_a_monoid(traffic in traffic(), cuts in proptest::collection::vec(any::<Index>(), 2)) {
+        let (profile, shards, whole) = counted(&traffic, &cuts);
+        let [a, b, c] = &shards[..] else { panic!("two cuts make three shards") };
+        let nothing = Traffic::empty(&profile);
+        // The neutral element changes no bit, from either side.
+        prop_assert_eq!(&sum(a, [&nothing]), a);
+        prop_assert_eq!(&sum(&nothing, [a]), a);
+        prop_assert_eq!(exact(&sum(a, [b])), exact(&sum(b, [a])));
+        prop_assert_eq!(exact(&sum(&sum(a, [b]), [c])), exact(&sum(a, [&sum(b, [c])])));
+        prop_assert_eq!(exact(&sum(a, [b, c])), exact(&whole));
+        prop_assert_eq!(exact(&sum(c, [a, b])), exact(&whole));
+    }
+
+    #[test]
+    fn any_number_of_shards_is_one_pass(
+        traffic in traffic(), cuts in proptest::collection::vec(any::<Index>(), 0..9),
+    ) {
+        let (profile, shards, whole) = counted(&traffic, &cuts);
+        let total = sum(&Traffic::empty(&profile), &shards);
+        prop_assert_eq!(exact(&total), exact(&whole));
+        // What is concluded from them is the same, to the last bit.
+        let detector = DriftDetector::default().all_metrics();
+        let metrics = |counts: &Traffic| -> Vec<_> {
+            detector.detect(&profile, counts).features.into_iter().map(|f| (f.name, f.metrics)).collect()
+        };
+        prop_assert_eq!(metrics(&total), metrics(&whole));
+    }
+
+    #[test]
+    fn the_order_of_rows_does_not_matter(
+        (traffic, order) in traffic().prop_flat_map(|traffic| {
+            let order: Vec<usize> = (0..traffic.1.len()).collect();
+            (Just(traffic), Just(order).prop_shuffle())
+        }),
+    ) {
+        let (schema, rows, scores) = &traffic;
+        let shuffled: Vec<Row> = order.iter().map(|at| rows[*at].clone()).collect();
+        let shuffled_scores: Vec<f64> = order.iter().map(|at| scores[*at]).collect();
+        let (profile, _, whole) = counted(&traffic, &[]);
+        let batch = columns(schema, &shuffled);
+        let again = Traffic::of(&profile, &batch.batch(), Some(&shuffled_scores)).unwrap();
+        prop_assert_eq!(exact(&again), exact(&whole));
+
+        let fit = |rows: &[Row], scores: &[f64]| -> Vec<(Binning, Vec<u64>)> {
+            let columns = columns(schema, rows);
+            let profile = ProfileOptions::new().scores(scores).fit(&columns.batch()).unwrap();
+            profile.columns().map(|c| (c.binning().clone(), c.counts().to_vec())).collect()
+        };
+        prop_assert_eq!(fit(rows, scores), fit(&shuffled, &shuffled_scores));
+    }
+
+    #[test]
+    fn what_drift_stores_survives_bit_for_bit(traffic in traffic(), bins in 2_usize..40) {
+        let (profile, _, whole) = counted(&traffic, &[]);
+        round_trip(&profile)?;
+        round_trip(&whole)?;
+        let mut settings = DriftSettings::default();
+        settings.min_rows = 1;
+        let report = DriftDetector::new(settings).unwrap().all_metrics().detect(&profile, &whole);
+        round_trip::<DriftReport>(&report)?;
+
+        let (schema, rows, scores) = &traffic;
+        let options = ProfileOptions::new().strategy(BinningStrategy::Uniform { bins }).scores(scores);
+        let uniform = options.fit(&columns(schema, rows).batch()).unwrap();
+        round_trip(&uniform)?;
+        let read: Profile = serde_json::from_str(&serde_json::to_string(&uniform).unwrap()).unwrap();
+        prop_assert_eq!(read.fingerprint(), uniform.fingerprint());
+    }
+
+    #[test]
+    fn numbers_of_every_size_survive_bit_for_bit(
+        values in proptest::collection::vec(finite(), 0..20),
+        observed in proptest::option::of(finite()), limit in finite(), passed in any::<bool>(),
+        scores in proptest::collection::vec(0.0..=1.0_f64, 1..30),
+        flips in any::<u32>(),
+    ) {
+        let mut moments = Moments::default();
+        values.iter().for_each(|x| moments.observe(*x));
+        round_trip(&moments)?;
+        let reason = Reason::new("roc_auc", passed, "because").observed(observed).limit(limit);
+        round_trip(&Decision::new(passed, vec![reason]))?;
+        let labels: Vec<f64> =
+            (0..scores.len()).map(|at| f64::from(u8::from(flips >> (at % 32) & 1 == 1))).collect();
+        round_trip(&Evaluation::of(Task::binary(), &scores, &labels).unwrap())?;
+        round_trip::<Prediction>(&Task::binary().prediction(scores[0]).unwrap())?;
+    }
+
+    #[test]
+    fn moments_are_a_monoid(
+        a in proptest::collection::vec(-1e6..1e6_f64, 0..20),
+        b in proptest::collection::vec(-1e6..1e6_f64, 0..20),
+        c in proptest::collection::vec(-1e6..1e6_f64, 0..20),
+    ) {
+        let of = |values: &[f64]| {
+            let mut moments = Moments::default();
+            values.iter().for_each(|x| moments.observe(*x));
+            moments
+        };
+        let sum = |a: &Moments, b: &Moments| {
+            let mut sum = *a;
+            sum.merge(b);
+            sum
+        };
+        let close = |a: &Moments, b: &Moments| {
+            let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * 1e6,
+                (a, b) => a == b,
+            };
+            a.count() == b.count() && close(a.mean(), b.mean()) && close(a.std(), b.std())
+        };
+        let whole = of(&[&a[..], &b, &c].concat());
+        let (a, b, c) = (of(&a), of(&b), of(&c));
+        prop_assert_eq!(&sum(&a, &Moments::default()), &a);
+        prop_assert_eq!(&sum(&Moments::default(), &a), &a);
+        prop_assert!(close(&sum(&a, &b), &sum(&b, &a)));
+        prop_assert!(close(&sum(&sum(&a, &b), &c), &sum(&a, &sum(&b, &c))));
+        prop_assert!(close(&sum(&sum(&a, &b), &c), &whole));
     }
 
     #[test]

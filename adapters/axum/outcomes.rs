@@ -90,6 +90,20 @@ mod tests {
     }
 
     #[test]
+    fn the_outcome_of_a_regression_is_any_number() {
+        let body = br#"[{"request_id": "0195f3a0-0000-7000-8000-00000000002a", "outcome": -2.5}]"#;
+        let outcome = read(Task::Regression, body).unwrap()[0].outcome;
+        assert_eq!(outcome.to_bits(), (-2.5_f64).to_bits());
+        let errors = read(Task::binary(), body).unwrap_err();
+        let message = "Outcome 0: outcome -2.5 is not possible, expected 0 or 1";
+        assert_eq!(errors[0].message, message);
+        let infinite =
+            br#"[{"request_id": "0195f3a0-0000-7000-8000-00000000002a", "outcome": 1e999}]"#;
+        let errors = read(Task::Regression, infinite).unwrap_err();
+        assert_eq!(errors[0].code, "invalid_json", "{errors:?}");
+    }
+
+    #[test]
     fn a_typo_is_not_ignored() {
         let body = br#"[{"request_id": "0195f3a0-0000-7000-8000-00000000002a", "outcome": 1, "observedAt": "2026-03-01T12:00:00Z"}]"#;
         let errors = read(Task::binary(), body).unwrap_err();

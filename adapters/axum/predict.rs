@@ -34,12 +34,21 @@ pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
     request_id: Uuid,
-    prediction: u8,
-    probability: f64,
+    prediction: Predicted,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probability: Option<f64>,
     model_name: &'a ModelName,
     model_version: VersionId,
     latency_ms: f64,
     warnings: &'a [String],
+}
+
+/// What the client asked for: the class, or the number of a regression.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Predicted {
+    Class(u8),
+    Number(f64),
 }
 
 /// A prediction that is still to be answered: forgotten if its request breaks off before the event
@@ -105,10 +114,14 @@ pub(super) async fn predict(
         Problem::internal("model_output_invalid", "The model answered no valid prediction")
     })?;
 
+    let (predicted, probability) = match prediction.label() {
+        Some(class) => (Predicted::Class(class), Some(prediction.score())),
+        None => (Predicted::Number(prediction.score()), None),
+    };
     let answer = Answer {
         request_id,
-        prediction: prediction.label(),
-        probability: prediction.score(),
+        prediction: predicted,
+        probability,
         model_name: model.model.name(),
         model_version: model.model.version(),
         latency_ms: super::millis(latency),

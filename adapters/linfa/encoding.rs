@@ -3,6 +3,7 @@
 use ndarray::{Array2, ShapeBuilder};
 
 use super::invalid;
+use super::linear::Term;
 use crate::Error;
 use crate::record::{Column, Dataset};
 use crate::schema::LevelId;
@@ -80,6 +81,20 @@ impl Encoding {
         Ok(Self { features, columns })
     }
 
+    /// What each feature adds to the sum of a model with these weights, one per column.
+    pub(super) fn terms(&self, weight: impl Fn(usize) -> f64) -> Vec<Term> {
+        let weight = |column: Option<usize>| column.map_or(0.0, &weight);
+        let term = |encoded: &Encoded| match encoded {
+            Encoded::Number { mean, std, value, missing } => Term::Number {
+                mean: *mean,
+                weight: weight(*value) / std,
+                missing: weight(*missing),
+            },
+            Encoded::Slots(slots) => Term::Slots(slots.iter().map(|slot| weight(*slot)).collect()),
+        };
+        self.features.iter().map(term).collect()
+    }
+
     /// The columns of each feature, in schema order.
     pub(super) fn features(&self) -> &[Encoded] {
         &self.features
@@ -120,22 +135,28 @@ impl Encoding {
     }
 }
 
-impl Encoded {
-    fn number(
-        name: &str,
-        numbers: &[f64],
-        next: &mut impl FnMut() -> usize,
-    ) -> Result<Self, Error> {
-        if let Some(row) = numbers.iter().position(|x| x.is_infinite()) {
-            let x = numbers[row];
-            return Err(invalid(format!("feature {name:?}: {x} in row {row} is not finite")));
-        }
+/// Where the numbers of a column lie, and how far they spread.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Scale {
+    // finite
+    pub(super) mean: f64,
+    // in SPREADS; 1 where all numbers are the same
+    pub(super) std: f64,
+    pub(super) varies: bool,
+}
+
+impl Scale {
+    /// The scale of those of `numbers` that are not NaN, none of them infinite.
+    ///
+    /// # Errors
+    ///
+    /// The reason, when they cannot be scaled.
+    pub(super) fn of(numbers: &[f64]) -> Result<Self, String> {
         let present = || numbers.iter().copied().filter(|x| !x.is_nan());
-        let count = present().count();
         let lowest = present().fold(f64::INFINITY, f64::min);
         let highest = present().fold(f64::NEG_INFINITY, f64::max);
         #[expect(clippy::cast_precision_loss, reason = "rows in memory are far below 2^53")]
-        let rows = count.max(1) as f64;
+        let rows = present().count().max(1) as f64;
         let mean = present().sum::<f64>() / rows;
         let varies = lowest < highest;
         let std = if varies {
@@ -145,11 +166,36 @@ impl Encoded {
         };
         if !mean.is_finite() || !SPREADS.contains(&std) {
             let (least, most) = (SPREADS.start(), SPREADS.end());
-            return Err(invalid(format!(
-                "feature {name:?}: mean {mean:e} and standard deviation {std:e} cannot be scaled, \
-                 expected a deviation between {least:e} and {most:e}"
-            )));
+            return Err(format!(
+                "mean {mean:e} and standard deviation {std:e} cannot be scaled, expected a \
+                 deviation between {least:e} and {most:e}"
+            ));
         }
+        Ok(Self { mean, std, varies })
+    }
+}
+
+impl Encoded {
+    /// Number of columns.
+    pub(super) fn columns(&self) -> usize {
+        match self {
+            Self::Number { value, missing, .. } => [value, missing].into_iter().flatten().count(),
+            Self::Slots(columns) => columns.iter().flatten().count(),
+        }
+    }
+
+    fn number(
+        name: &str,
+        numbers: &[f64],
+        next: &mut impl FnMut() -> usize,
+    ) -> Result<Self, Error> {
+        if let Some(row) = numbers.iter().position(|x| x.is_infinite()) {
+            let x = numbers[row];
+            return Err(invalid(format!("feature {name:?}: {x} in row {row} is not finite")));
+        }
+        let count = numbers.iter().filter(|x| !x.is_nan()).count();
+        let Scale { mean, std, varies } =
+            Scale::of(numbers).map_err(|why| invalid(format!("feature {name:?}: {why}")))?;
         let value = varies.then(&mut *next);
         let missing = (count > 0 && count < numbers.len()).then(&mut *next);
         Ok(Self::Number { mean, std, value, missing })

@@ -12,7 +12,7 @@ use crate::schema::{FeatureKind, FeatureSchema, LevelId};
 /// their sum over every feature of a schema stay finite.
 pub(super) const LARGEST: f64 = 1e100;
 
-/// What one feature adds to the log-odds.
+/// What one feature adds to the sum.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Term {
     Number {
@@ -73,29 +73,44 @@ impl Term {
 }
 
 /// Rows that are summed together: their sums stay in the fastest cache.
-const BLOCK: usize = 1_024;
+pub(super) const BLOCK: usize = 1_024;
 
-/// Logistic regression, fitted: the score is a logistic function of a sum over the features.
+/// What a sum becomes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Link {
+    /// The sum is the log-odds of the positive class.
+    Logistic {
+        // in [0, 1]
+        threshold: f64,
+    },
+    /// The sum is the predicted number.
+    Identity,
+}
+
+/// Logistic regression, or linear regression, fitted: the score is a logistic function of a sum
+/// over the features, or the sum itself.
 ///
 /// # Formula
 ///
 /// ```text
-/// score    = 1 / (1 + exp(-log_odds))
-/// log_odds = intercept + t_1 + ... + t_k
-/// t_i      = weight_i (x_i - mean_i)   numeric, or missing_i where the value is missing
-/// t_i      = weight_i[slot of x_i]     categorical: the levels, other, missing
+/// score = 1 / (1 + exp(-sum))       of a classifier: sum is the log-odds
+/// score = sum                       of a regression
+/// sum   = intercept + t_1 + ... + t_k
+/// t_i   = weight_i (x_i - mean_i)   numeric, or missing_i where the value is missing
+/// t_i   = weight_i[slot of x_i]     categorical: the levels, other, missing
 /// ```
 ///
 /// where the terms are added in schema order. One row costs one look-up or product per feature and
-/// one `exp`, and allocates nothing. A batch is summed column by column; every row sees the same
+/// at most one `exp`, and allocates nothing. A batch is summed column by column; every row sees the same
 /// additions in the same order, so its score is the same bit for bit.
 ///
-/// Every row has a score in `[0, 1]`, whatever its values: NaN and a value of the wrong kind stand
+/// Every row has a score, finite, and in `[0, 1]` of a classifier, whatever its values: NaN and a value of the wrong kind stand
 /// as missing, an infinity counts as a very large number, and a level that is none of the schema's
 /// as other. The weight of what training never saw is 0.
 ///
-/// Made by [`LogisticRegression`](super::LogisticRegression) and
-/// [`LinearFormat`](super::LinearFormat).
+/// Made by [`LogisticRegression`](super::LogisticRegression),
+/// [`RidgeRegression`](super::RidgeRegression), [`LinearFormat`](super::LinearFormat) and
+/// [`LinearRegressionFormat`](super::LinearRegressionFormat).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -117,8 +132,7 @@ const BLOCK: usize = 1_024;
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearModel {
     schema: Arc<FeatureSchema>,
-    // in [0, 1]
-    threshold: f64,
+    link: Link,
     // at most LARGEST either way
     intercept: f64,
     // one per feature, of its kind and with as many slots
@@ -148,13 +162,16 @@ impl LinearModel {
     /// The model with these `terms`, one per feature of `schema`.
     pub(super) fn new(
         schema: &Arc<FeatureSchema>,
-        threshold: f64,
+        link: Link,
         intercept: f64,
         terms: Vec<Term>,
     ) -> Result<Self, NotLinear> {
         let bounded = |x: f64| x.abs() <= LARGEST;
-        if !(0.0..=1.0).contains(&threshold) {
-            return Err(NotLinear::Threshold { threshold });
+        match link {
+            Link::Logistic { threshold } if !(0.0..=1.0).contains(&threshold) => {
+                return Err(NotLinear::Threshold { threshold });
+            }
+            Link::Logistic { .. } | Link::Identity => {}
         }
         if !bounded(intercept) {
             return Err(NotLinear::Intercept { intercept });
@@ -186,10 +203,10 @@ impl LinearModel {
                 return Err(NotLinear::Weight { feature: name(), weight });
             }
         }
-        Ok(Self { schema: Arc::clone(schema), threshold, intercept, terms: terms.into() })
+        Ok(Self { schema: Arc::clone(schema), link, intercept, terms: terms.into() })
     }
 
-    /// The log-odds of a row whose every term is 0. See [`LinearFormat::read`] for an example.
+    /// The sum of a row whose every term is 0. See [`LinearFormat::read`] for an example.
     ///
     /// [`LinearFormat::read`]: super::LinearFormat::read
     #[must_use]
@@ -197,8 +214,8 @@ impl LinearModel {
         self.intercept
     }
 
-    /// What the score is a logistic function of: positive when the positive class is more likely
-    /// than not. Finite.
+    /// What the score is a function of. Finite: the log-odds of a classifier, positive when the
+    /// positive class is more likely than not; the prediction itself of a regression.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -211,12 +228,12 @@ impl LinearModel {
     /// #     {"kind":"numeric","name":"x","mean":0.0,"weight":1.0,"missing":0.5}]}"#;
     /// let model = LinearFormat::read(document, &schema)?;
     /// let row = Row::missing(&schema);
-    /// assert_eq!(model.log_odds(&row), -2.0);
+    /// assert_eq!(model.sum(&row), -2.0);
     /// assert_eq!(model.score(&row), 1.0 / (1.0 + f64::exp(2.0)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn log_odds(&self, row: &Row) -> f64 {
+    pub fn sum(&self, row: &Row) -> f64 {
         let mut sum = self.intercept;
         for (term, value) in self.terms.iter().zip(row.values()) {
             sum += term.of(*value);
@@ -224,8 +241,8 @@ impl LinearModel {
         sum
     }
 
-    pub(super) fn threshold(&self) -> f64 {
-        self.threshold
+    pub(super) fn link(&self) -> Link {
+        self.link
     }
 
     pub(super) fn terms(&self) -> &[Term] {
@@ -244,11 +261,17 @@ impl Model for LinearModel {
     }
 
     fn task(&self) -> Task {
-        Task::BinaryClassification { threshold: self.threshold }
+        match self.link {
+            Link::Logistic { threshold } => Task::BinaryClassification { threshold },
+            Link::Identity => Task::Regression,
+        }
     }
 
     fn score(&self, row: &Row) -> f64 {
-        logistic(self.log_odds(row))
+        match self.link {
+            Link::Logistic { .. } => logistic(self.sum(row)),
+            Link::Identity => self.sum(row),
+        }
     }
 
     fn score_batch(&self, batch: &Batch<'_>) -> Vec<f64> {
@@ -258,7 +281,9 @@ impl Model for LinearModel {
             for (term, column) in self.terms.iter().zip(batch.columns()) {
                 term.add(column, rows.clone(), sums);
             }
-            sums.iter_mut().for_each(|sum| *sum = logistic(*sum));
+            if let Link::Logistic { .. } = self.link {
+                sums.iter_mut().for_each(|sum| *sum = logistic(*sum));
+            }
         }
         sums
     }
@@ -291,8 +316,10 @@ mod tests {
         ]
     }
 
-    fn model() -> LinearModel {
-        LinearModel::new(&schema(), 0.5, 0.25, terms()).unwrap()
+    const LOGISTIC: Link = Link::Logistic { threshold: 0.5 };
+
+    fn model(link: Link) -> LinearModel {
+        LinearModel::new(&schema(), link, 0.25, terms()).unwrap()
     }
 
     fn row(values: [Value; 3]) -> Row {
@@ -306,7 +333,7 @@ mod tests {
     fn the_terms_add_up() {
         let level = |index| Value::Level(LevelId::new(index).unwrap());
         let absent = Value::Missing;
-        let odds = |x, c, y| model().log_odds(&row([x, c, y]));
+        let odds = |x, c, y| model(LOGISTIC).sum(&row([x, c, y]));
         assert_eq!(odds(absent, absent, absent).to_bits(), (0.25 - 0.7 - 0.8 + 0.0_f64).to_bits());
         let x = Value::Number(2.5);
         assert_eq!(odds(x, level(1), absent).to_bits(), (0.25 + 0.3 - 0.2 + 0.0_f64).to_bits());
@@ -327,7 +354,7 @@ mod tests {
         let replaced = |at: usize, term: Term| {
             let mut terms = terms();
             terms[at] = term;
-            LinearModel::new(&schema(), 0.5, 0.0, terms).unwrap_err().to_string()
+            LinearModel::new(&schema(), LOGISTIC, 0.0, terms).unwrap_err().to_string()
         };
         let number = |mean, weight, missing| Term::Number { mean, weight, missing };
         for (found, expected) in [
@@ -347,7 +374,8 @@ mod tests {
             assert_eq!(found, expected);
         }
         let new = |threshold, intercept, terms| {
-            LinearModel::new(&schema(), threshold, intercept, terms).unwrap_err().to_string()
+            let link = Link::Logistic { threshold };
+            LinearModel::new(&schema(), link, intercept, terms).unwrap_err().to_string()
         };
         assert_eq!(new(1.5, 0.0, terms()), "threshold 1.5 is not between 0 and 1");
         assert_eq!(
@@ -375,7 +403,7 @@ mod tests {
 
     #[test]
     fn blocks_of_a_batch_meet() {
-        let model = model();
+        let model = model(LOGISTIC);
         for rows in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 7] {
             let mut columns = Columns::new(schema());
             for i in 0..u16::try_from(rows).unwrap() {
@@ -396,28 +424,32 @@ mod tests {
         fn a_row_scores_the_same_alone_and_in_a_batch(
             rows in prop::collection::vec((any_number(), any_level(), any_number()), 0..40),
         ) {
-            let model = model();
             let mut columns = Columns::new(schema());
             let rows: Vec<Row> = rows.into_iter().map(|(x, c, y)| row([x, c, y])).collect();
             rows.iter().for_each(|row| columns.push(row));
-            let together = model.score_batch(&columns.batch());
-            prop_assert_eq!(together.len(), rows.len());
-            for (row, score) in rows.iter().zip(together) {
-                prop_assert_eq!(model.score(row).to_bits(), score.to_bits());
-                prop_assert!((0.0..=1.0).contains(&score));
+            for link in [LOGISTIC, Link::Identity] {
+                let model = model(link);
+                let together = model.score_batch(&columns.batch());
+                prop_assert_eq!(together.len(), rows.len());
+                for (row, score) in rows.iter().zip(together) {
+                    prop_assert_eq!(model.score(row).to_bits(), score.to_bits());
+                    prop_assert!(model.task().prediction(score).is_ok(), "{}", score);
+                }
             }
         }
 
         #[test]
-        fn the_largest_weights_still_give_a_probability(
+        fn the_largest_weights_still_give_a_prediction(
             x in any::<f64>(), y in any::<f64>(), signs in any::<[bool; 3]>(),
         ) {
             let sign = |at: usize| if signs[at] { LARGEST } else { -LARGEST };
             let number = |at| Term::Number { mean: f64::MAX, weight: sign(at), missing: sign(at) };
             let terms = vec![number(0), Term::Slots([sign(1); 4].into()), number(2)];
-            let model = LinearModel::new(&schema(), 0.5, LARGEST, terms).unwrap();
-            let score = model.score(&row([Value::Number(x), Value::Missing, Value::Number(y)]));
-            prop_assert!((0.0..=1.0).contains(&score));
+            for link in [LOGISTIC, Link::Identity] {
+                let model = LinearModel::new(&schema(), link, LARGEST, terms.clone()).unwrap();
+                let score = model.score(&row([Value::Number(x), Value::Missing, Value::Number(y)]));
+                prop_assert!(model.task().prediction(score).is_ok(), "{}", score);
+            }
         }
     }
 }

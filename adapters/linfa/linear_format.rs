@@ -4,31 +4,41 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::error;
-use super::linear::{LinearModel, Term};
+use super::document::{Form, Sum, Writable};
+use super::linear::{LinearModel, Link, Term};
+use crate::Error;
 use crate::model::{Model, ModelFormat};
-use crate::schema::{Feature, FeatureKind, FeatureSchema};
-use crate::{Error, ErrorKind};
+use crate::schema::FeatureSchema;
 
-/// Name of the format, and its version.
+/// Name of the format of classifiers, and its version.
 pub(super) const NAME: &str = "pmmds.linear.v1";
 
-/// Most bytes of a document outside its features.
-const FRAME_BYTES: usize = 4_096;
+/// Name of the format of regressions, and its version.
+pub(super) const REGRESSION_NAME: &str = "pmmds.linear_regression.v1";
 
-/// Most bytes of a feature besides its name and levels.
-const FEATURE_BYTES: usize = 1_024;
+/// The document of a linear model.
+const FORM: Form<Term> = Form {
+    name: NAME,
+    number_bytes: 0,
+    number: |fields| {
+        let NumericTerm { mean, weight, missing } = serde_json::from_value(fields)?;
+        Ok(Term::Number { mean, weight, missing })
+    },
+    slots: Term::Slots,
+};
 
-/// Most bytes of one weight with what stands around it.
-const WEIGHT_BYTES: usize = 64;
+/// The document of a linear model that predicts a number: the same without a threshold.
+const REGRESSION_FORM: Form<Term> = Form { name: REGRESSION_NAME, ..FORM };
 
-/// Most bytes that one byte of text becomes in JSON.
-const ESCAPED_BYTES: usize = 6;
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NumericTerm {
+    mean: f64,
+    weight: f64,
+    missing: f64,
+}
 
-/// Longest part of a stranger's text that an error repeats, in characters.
-const EXCERPT_CHARS: usize = 200;
-
-/// Reads and writes `pmmds.linear.v1`, the stored form of a [`LinearModel`].
+/// Reads and writes `pmmds.linear.v1`, the stored form of a [`LinearModel`] for two classes.
 ///
 /// # Format
 ///
@@ -55,8 +65,8 @@ const EXCERPT_CHARS: usize = 200;
 ///
 /// # Errors of `load`
 ///
-/// * [`NotSupported`](ErrorKind::NotSupported): the document is of another format or version.
-/// * [`Corrupt`](ErrorKind::Corrupt): anything else that is wrong with it, naming the feature. A
+/// * [`NotSupported`](crate::ErrorKind::NotSupported): the document is of another format or version.
+/// * [`Corrupt`](crate::ErrorKind::Corrupt): anything else that is wrong with it, naming the feature. A
 ///   document that is longer than any model of the schema could need is not even parsed.
 ///
 /// ```
@@ -119,39 +129,63 @@ impl LinearFormat {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read(document: &[u8], schema: &Arc<FeatureSchema>) -> Result<LinearModel, Error> {
-        let most = largest_document(schema);
-        if document.len() > most {
-            let found = document.len();
-            return Err(corrupt(format!(
-                "{found} bytes, a model of this schema has at most {most}"
-            )));
-        }
-        let head: Head = serde_json::from_slice(document).map_err(not_json)?;
-        if head.format != NAME {
-            let format = excerpt(&head.format);
-            return Err(error(
-                ErrorKind::NotSupported,
-                format!("document is of format {format:?}, expected {NAME:?}"),
-            ));
-        }
-        let document: Document = serde_json::from_slice(document).map_err(not_json)?;
-        if document.features.len() != schema.len() {
-            let (found, expected) = (document.features.len(), schema.len());
-            return Err(corrupt(format!("{found} features, the schema has {expected}")));
-        }
-        let mut terms = Vec::with_capacity(schema.len());
-        for (feature, value) in schema.features().iter().zip(document.features) {
-            let term = read_term(feature, value)
-                .map_err(|why| corrupt(format!("feature {:?}: {why}", feature.name())))?;
-            terms.push(term);
-        }
-        LinearModel::new(schema, document.threshold, document.intercept, terms)
-            .map_err(|e| corrupt(e.to_string()))
+        let Sum { threshold, intercept, terms } = FORM.read(document, schema)?;
+        LinearModel::new(schema, Link::Logistic { threshold }, intercept, terms)
+            .map_err(|e| FORM.corrupt(e.to_string()))
+    }
+}
+
+/// Reads and writes `pmmds.linear_regression.v1`, the stored form of a [`LinearModel`] that
+/// predicts a number.
+///
+/// # Format
+///
+/// ```text
+/// {
+///   "format": "pmmds.linear_regression.v1",
+///   "intercept": 64.8,                   in the unit of the target
+///   "features": [...]                    as in pmmds.linear.v1, in that unit
+/// }
+/// ```
+///
+/// Refused is what [`LinearFormat`] refuses, with the same errors, and a threshold. Version 1 will
+/// be readable for ever.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::linfa::LinearRegressionFormat;
+/// use pmmds::model::{Model, ModelFormat, Task};
+/// use pmmds::record::{Row, Value};
+/// use pmmds::schema::{Feature, FeatureSchema};
+///
+/// let schema = Arc::new(FeatureSchema::new([Feature::integer("lines")])?);
+/// let document = br#"{"format":"pmmds.linear_regression.v1","intercept":45.5,"features":[
+///     {"kind":"numeric","name":"lines","mean":1.0,"weight":5.25,"missing":0.0}]}"#;
+/// let model = LinearRegressionFormat.load(document, &schema)?;
+/// let mut row = Row::missing(&schema);
+/// row.set(schema.id("lines").unwrap(), Value::Number(3.0));
+/// assert_eq!((model.task(), model.score(&row)), (Task::Regression, 56.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LinearRegressionFormat;
+
+impl ModelFormat for LinearRegressionFormat {
+    fn name(&self) -> &str {
+        REGRESSION_NAME
+    }
+
+    fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, Error> {
+        let (intercept, terms) = REGRESSION_FORM.read_regression(document, schema)?;
+        let model = LinearModel::new(schema, Link::Identity, intercept, terms)
+            .map_err(|e| REGRESSION_FORM.corrupt(e.to_string()))?;
+        Ok(Arc::new(model))
     }
 }
 
 impl LinearModel {
-    /// The model as a document that [`LinearFormat`] reads back to the same model, bit for bit.
+    /// The model as a document that [`LinearFormat`], or [`LinearRegressionFormat`], reads back to
+    /// the same model, bit for bit.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -165,153 +199,18 @@ impl LinearModel {
     /// ```
     #[must_use]
     pub fn to_document(&self) -> Vec<u8> {
-        let features = self.schema().features().iter().zip(self.terms()).map(write_term).collect();
-        let document = Written {
-            format: NAME,
-            threshold: self.threshold(),
-            intercept: self.intercept(),
-            features,
+        let terms = self.terms().iter().map(|term| match term {
+            Term::Number { mean, weight, missing } => {
+                Writable::Number(NumericTerm { mean: *mean, weight: *weight, missing: *missing })
+            }
+            Term::Slots(slots) => Writable::Slots(slots),
+        });
+        let (form, threshold) = match self.link() {
+            Link::Logistic { threshold } => (FORM, Some(threshold)),
+            Link::Identity => (REGRESSION_FORM, None),
         };
-        // Texts and finite numbers under fixed names: there is nothing JSON could refuse.
-        serde_json::to_vec(&document).unwrap_or_default()
+        form.write(self.schema(), threshold, self.intercept(), terms)
     }
-}
-
-/// Most bytes that a model of `schema` can take.
-fn largest_document(schema: &FeatureSchema) -> usize {
-    let text = |text: &str| text.len() * ESCAPED_BYTES + WEIGHT_BYTES;
-    schema.features().iter().fold(FRAME_BYTES, |sum, feature| {
-        let levels: usize = feature.levels().iter().map(|level| text(level) + WEIGHT_BYTES).sum();
-        sum + text(feature.name()) + levels + FEATURE_BYTES
-    })
-}
-
-#[derive(Deserialize)]
-struct Head {
-    format: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    #[serde(rename = "format")]
-    _format: String,
-    threshold: f64,
-    intercept: f64,
-    // read one by one, so that an error can name the feature
-    features: Vec<serde_json::Value>,
-}
-
-#[derive(Serialize)]
-struct Written<'m> {
-    format: &'static str,
-    threshold: f64,
-    intercept: f64,
-    features: Vec<WrittenTerm<'m>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-enum WrittenTerm<'m> {
-    Numeric {
-        name: &'m str,
-        mean: f64,
-        weight: f64,
-        missing: f64,
-    },
-    Categorical {
-        name: &'m str,
-        levels: &'m [String],
-        weights: &'m [f64],
-        other: f64,
-        missing: f64,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NumericTerm {
-    mean: f64,
-    weight: f64,
-    missing: f64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CategoricalTerm {
-    levels: Vec<String>,
-    weights: Vec<f64>,
-    other: f64,
-    missing: f64,
-}
-
-fn write_term<'m>((feature, term): (&'m Feature, &'m Term)) -> WrittenTerm<'m> {
-    let name = feature.name();
-    match term {
-        Term::Number { mean, weight, missing } => {
-            WrittenTerm::Numeric { name, mean: *mean, weight: *weight, missing: *missing }
-        }
-        Term::Slots(slots) => {
-            let levels = feature.levels();
-            let (weights, others) = slots.split_at(levels.len());
-            WrittenTerm::Categorical { name, levels, weights, other: others[0], missing: others[1] }
-        }
-    }
-}
-
-/// The term in `value`, which must be that of `feature`.
-fn read_term(feature: &Feature, mut value: serde_json::Value) -> Result<Term, String> {
-    let Some(fields) = value.as_object_mut() else {
-        return Err("not an object".to_owned());
-    };
-    let mut text = |field: &str| match fields.remove(field) {
-        Some(serde_json::Value::String(text)) => Ok(text),
-        Some(_) => Err(format!("{field} is not a text")),
-        None => Err(format!("missing field `{field}`")),
-    };
-    let name = text("name")?;
-    if name != feature.name() {
-        return Err(format!("the document has {:?} in its place", excerpt(&name)));
-    }
-    let kind = text("kind")?;
-    let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
-    let expected = if numeric { "numeric" } else { "categorical" };
-    if kind != expected {
-        return Err(format!("kind {:?}, expected {expected:?}", excerpt(&kind)));
-    }
-    let explain = |e: serde_json::Error| excerpt(&e.to_string());
-    if numeric {
-        let NumericTerm { mean, weight, missing } =
-            serde_json::from_value(value).map_err(explain)?;
-        return Ok(Term::Number { mean, weight, missing });
-    }
-    let CategoricalTerm { levels, weights, other, missing } =
-        serde_json::from_value(value).map_err(explain)?;
-    if levels.len() != feature.levels().len() {
-        let (found, expected) = (levels.len(), feature.levels().len());
-        return Err(format!("{found} levels, the schema lists {expected}"));
-    }
-    let pairs = levels.iter().zip(feature.levels());
-    if let Some((found, expected)) = pairs.into_iter().find(|(found, expected)| found != expected) {
-        let found = excerpt(found);
-        return Err(format!("level {found:?} where the schema lists {expected:?}"));
-    }
-    if weights.len() != levels.len() {
-        return Err(format!("{} weights for {} levels", weights.len(), levels.len()));
-    }
-    Ok(Term::Slots(weights.into_iter().chain([other, missing]).collect()))
-}
-
-fn corrupt(why: impl AsRef<str>) -> Error {
-    error(ErrorKind::Corrupt, format!("cannot load {NAME}: {}", why.as_ref()))
-}
-
-fn not_json(e: serde_json::Error) -> Error {
-    corrupt(excerpt(&e.to_string()))
-}
-
-fn excerpt(text: &str) -> String {
-    text.chars().take(EXCERPT_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -320,11 +219,15 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::ErrorKind;
     use crate::record::{Row, Value as Cell};
-    use crate::schema::{LevelId, Unlisted};
+    use crate::schema::{Feature, LevelId, Unlisted};
 
     /// Written by hand when version 1 was made. Never change it: models like it are in use.
     const GOLDEN: &str = include_str!("golden/linear_v1.json");
+
+    /// The same of a regression.
+    const GOLDEN_REGRESSION: &str = include_str!("golden/linear_regression_v1.json");
 
     /// Rounding of `exp`, which differs between platforms in its last bit.
     const EXP_TOLERANCE: f64 = 1e-15;
@@ -345,6 +248,11 @@ mod tests {
         LinearFormat::read(document.to_string().as_bytes(), &schema())
     }
 
+    fn regression(document: &[u8]) -> LinearModel {
+        let (intercept, terms) = REGRESSION_FORM.read_regression(document, &schema()).unwrap();
+        LinearModel::new(&schema(), Link::Identity, intercept, terms).unwrap()
+    }
+
     fn golden() -> Value {
         serde_json::from_str(GOLDEN).unwrap()
     }
@@ -353,11 +261,11 @@ mod tests {
     fn version_1_is_read_and_written_as_ever() {
         let model = LinearFormat::read(GOLDEN.as_bytes(), &schema()).unwrap();
         assert_eq!(String::from_utf8(model.to_document()).unwrap(), GOLDEN.trim_end());
-        assert_eq!(model.task().prediction(0.375).unwrap().label(), 1);
+        assert_eq!(model.task().prediction(0.375).unwrap().label(), Some(1));
         let mut row = Row::missing(&schema());
         let ids: Vec<_> = schema().ids().collect();
         let expect = |row: &Row, log_odds: f64| {
-            assert_eq!(model.log_odds(row).to_bits(), log_odds.to_bits());
+            assert_eq!(model.sum(row).to_bits(), log_odds.to_bits());
             let expected = 1.0 / (1.0 + (-log_odds).exp());
             assert!((model.score(row) - expected).abs() <= EXP_TOLERANCE);
         };
@@ -369,6 +277,46 @@ mod tests {
         expect(&row, -1.25 + tenure + charges - 1.5);
         row.set(ids[2], Cell::Level(LevelId::OTHER));
         expect(&row, -1.25 + tenure + charges + 0.125);
+    }
+
+    #[test]
+    fn version_1_of_a_regression_is_read_and_written_as_ever() {
+        let model = regression(GOLDEN_REGRESSION.as_bytes());
+        assert_eq!(String::from_utf8(model.to_document()).unwrap(), GOLDEN_REGRESSION.trim_end());
+        let mut row = Row::missing(&schema());
+        let ids: Vec<_> = schema().ids().collect();
+        let expect = |row: &Row, score: f64| {
+            assert_eq!(model.score(row).to_bits(), score.to_bits());
+            assert_eq!(model.task().prediction(score).unwrap().label(), None);
+        };
+        expect(&row, 64.75 + 0.5 + 0.25 + 0.0625);
+        row.set(ids[0], Cell::Number(34.5));
+        row.set(ids[1], Cell::Number(-1.0));
+        row.set(ids[2], Cell::Level(LevelId::new(2).unwrap()));
+        expect(&row, 64.75 + 2.0 * -0.03125 + (-1.0 - 2283.3) * -0.1 - 1_500.0);
+    }
+
+    #[test]
+    fn a_classifier_is_no_regression() {
+        let load = |document: &str| LinearRegressionFormat.load(document.as_bytes(), &schema());
+        let error = load(GOLDEN).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotSupported, "{error}");
+        let error = LinearFormat::read(GOLDEN_REGRESSION.as_bytes(), &schema()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotSupported, "{error}");
+        for (document, part) in [
+            (
+                GOLDEN_REGRESSION.replace("\"intercept\"", "\"threshold\":0.5,\"intercept\""),
+                "cannot load pmmds.linear_regression.v1: unknown field `threshold`",
+            ),
+            (GOLDEN_REGRESSION.replace("64.75", "1e101"), "intercept 1e101 is not between"),
+        ] {
+            let error = load(&document).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        let without = GOLDEN.replace("\"threshold\":0.375,", "");
+        let error = LinearFormat::read(without.as_bytes(), &schema()).unwrap_err();
+        assert!(error.to_string().contains("missing field `threshold`"), "{error}");
     }
 
     #[test]
@@ -472,7 +420,8 @@ mod tests {
             Term::Number { mean: -f64::MIN_POSITIVE, weight: longest, missing: longest },
             Term::Slots([longest; 255].into()),
         ];
-        let model = LinearModel::new(&schema, 0.5, longest, terms).unwrap();
+        let link = Link::Logistic { threshold: 0.5 };
+        let model = LinearModel::new(&schema, link, longest, terms).unwrap();
         assert_eq!(LinearFormat::read(&model.to_document(), &schema).unwrap(), model);
     }
 
@@ -569,11 +518,16 @@ mod tests {
                 Term::Number { mean: -mean, weight: weights[1], missing: weights[2] },
                 Term::Slots(weights[3..8].into()),
             ];
-            let model = LinearModel::new(&schema(), threshold, weights[0], terms).unwrap();
-            let document = model.to_document();
-            let again = LinearFormat::read(&document, &schema()).unwrap();
-            prop_assert_eq!(again.to_document(), document);
-            prop_assert_eq!(again, model);
+            let classifier = |document: &[u8]| LinearFormat::read(document, &schema()).unwrap();
+            let both: [(fn(&[u8]) -> LinearModel, Link); 2] =
+                [(classifier, Link::Logistic { threshold }), (regression, Link::Identity)];
+            for (read, link) in both {
+                let model = LinearModel::new(&schema(), link, weights[0], terms.clone()).unwrap();
+                let document = model.to_document();
+                let again = read(&document);
+                prop_assert_eq!(again.to_document(), document);
+                prop_assert_eq!(again, model);
+            }
         }
     }
 }

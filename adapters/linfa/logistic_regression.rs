@@ -6,10 +6,10 @@ use ::linfa::Dataset as Targets;
 use ::linfa::traits::Fit;
 use ndarray::{Array1, Array2, Axis};
 
-use super::encoding::{Encoded, Encoding};
-use super::linear::{LinearModel, Term, logistic};
+use super::encoding::Encoding;
+use super::linear::{LinearModel, Link, logistic};
 use super::{classes, error, linear_format};
-use crate::model::{Progress, TrainedModel, Trainer};
+use crate::model::{FoldsError, Progress, TrainedModel, Trainer};
 use crate::record::Dataset;
 use crate::{Error, ErrorKind};
 
@@ -176,6 +176,21 @@ pub enum SettingError {
         /// the value given
         gradient_tolerance: f64,
     },
+    /// No stump, or more than a model may have.
+    #[error("{stumps} stumps, expected 1 to {}", super::step::MAX_STUMPS)]
+    Stumps {
+        /// the number given
+        stumps: usize,
+    },
+    /// Not above 0, or above 1.
+    #[error("learning_rate {learning_rate} is not above 0 and at most 1")]
+    LearningRate {
+        /// the value given
+        learning_rate: f64,
+    },
+    /// No such number of folds.
+    #[error("calibration: {0}")]
+    CalibrationFolds(FoldsError),
     /// Not a probability.
     #[error("threshold {threshold} is not between 0 and 1")]
     Threshold {
@@ -185,9 +200,9 @@ pub enum SettingError {
 }
 
 /// What the solver found, in terms of the array's columns.
-struct Solution {
-    intercept: f64,
-    weights: Array1<f64>,
+pub(super) struct Solution {
+    pub(super) intercept: f64,
+    pub(super) weights: Array1<f64>,
 }
 
 impl LogisticRegression {
@@ -202,7 +217,12 @@ impl LogisticRegression {
         LogisticRegressionBuilder::default()
     }
 
-    fn solve(&self, array: Array2<f64>, classes: Vec<bool>) -> Result<(Solution, f64), Error> {
+    /// Fits the columns of `array`, and says how long the gradient per row still is.
+    pub(super) fn solve(
+        &self,
+        array: Array2<f64>,
+        classes: Vec<bool>,
+    ) -> Result<(Solution, f64), Error> {
         #[expect(clippy::cast_precision_loss, reason = "rows in memory are far below 2^53")]
         let rows = classes.len() as f64;
         // Around their means the columns are nearly independent of the intercept. That changes
@@ -245,17 +265,9 @@ impl Trainer for LogisticRegression {
         let classes = classes(data)?;
         let encoding = Encoding::fit(data)?;
         let (solution, gradient) = self.solve(encoding.array(data), classes)?;
-        let weight = |column: Option<usize>| column.map_or(0.0, |column| solution.weights[column]);
-        let term = |encoded: &Encoded| match encoded {
-            Encoded::Number { mean, std, value, missing } => Term::Number {
-                mean: *mean,
-                weight: weight(*value) / std,
-                missing: weight(*missing),
-            },
-            Encoded::Slots(slots) => Term::Slots(slots.iter().map(|slot| weight(*slot)).collect()),
-        };
-        let terms = encoding.features().iter().map(term).collect();
-        let model = LinearModel::new(data.schema(), self.threshold, solution.intercept, terms)
+        let link = Link::Logistic { threshold: self.threshold };
+        let terms = encoding.terms(|column| solution.weights[column]);
+        let model = LinearModel::new(data.schema(), link, solution.intercept, terms)
             .map_err(|e| error(ErrorKind::Other, "the solver found no model").with_source(e))?;
         progress.step(self.name(), 1, 1);
         let document = model.to_document();

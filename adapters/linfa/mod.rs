@@ -3,8 +3,11 @@
 //! | item | what it is |
 //! |---|---|
 //! | [`LogisticRegression`] | a [`Trainer`](crate::model::Trainer): L2-regularised logistic regression |
-//! | [`LinearModel`] | the [`Model`](crate::model::Model) that it makes: a sum of table look-ups |
-//! | [`LinearFormat`] | the [`ModelFormat`] that rebuilds such a model from its document |
+//! | [`AdaBoost`] | a [`Trainer`](crate::model::Trainer): boosted stumps, calibrated |
+//! | [`RidgeRegression`] | a [`Trainer`](crate::model::Trainer) of numbers: L2-regularised linear regression |
+//! | [`LinearModel`] | the [`Model`](crate::model::Model) of both regressions: a sum of table look-ups |
+//! | [`StepModel`] | the [`Model`](crate::model::Model) of the stumps: a step function per feature |
+//! | [`LinearFormat`], [`LinearRegressionFormat`], [`StepFormat`] | the [`ModelFormat`]s that rebuild such models from documents |
 //! | [`formats`] | every format of this module, for whoever loads models |
 //!
 //! Every trainer here reads a data set the same way, and no value is refused for being rare:
@@ -18,6 +21,24 @@
 //!   feature were not there. A feature with a single level in training is left out.
 //!
 //! linfa wants the columns as one dense array: 8 bytes for every row and column.
+//!
+//! # Known limits of linfa 0.8.1
+//!
+//! Each has a test that fails once linfa has got better.
+//!
+//! * A leaf of a linfa-trees tree keeps its most frequent class and no share, so a tree gives no
+//!   probability. [`AdaBoost`] adds up votes and calibrates their sum.
+//! * Where both classes are equally frequent in a leaf, the tree answers either, differently from
+//!   run to run. The classes of a stump are counted here, and a tie is class 0.
+//! * Below its root a tree skips valid splits: it compares a row's value with that of the next row
+//!   of the whole data, in this part of the tree or not. On indicators of 0 and 1 a tree of depth 2
+//!   misses combinations that it could part, so trees here are stumps.
+//! * Values closer than 1e-5 are one to a tree. Numbers are scaled to standard deviations first.
+//! * Trees count rows in single precision: exact up to 16,777,216 rows, and more are refused.
+//! * linfa-ensemble's boosting stops without a word when a stump is no better than chance.
+//!   `stumps_found` is on record.
+//! * The `serde` feature of linfa-ensemble gives its boosted learners no serialisation. Models are
+//!   rebuilt from their public parts into a document of our own.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -48,22 +69,33 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod adaboost;
+mod boosted;
+mod document;
 mod encoding;
 mod linear;
 mod linear_format;
 mod logistic_regression;
+mod ridge_regression;
+mod step;
+mod step_format;
+mod stump;
 
 #[cfg(all(test, feature = "csv"))]
 mod telco;
 
 use std::sync::Arc;
 
+pub use adaboost::{AdaBoost, AdaBoostBuilder};
 pub use linear::LinearModel;
-pub use linear_format::LinearFormat;
+pub use linear_format::{LinearFormat, LinearRegressionFormat};
 pub use logistic_regression::{LogisticRegression, LogisticRegressionBuilder, SettingError};
+pub use ridge_regression::RidgeRegression;
+pub use step::StepModel;
+pub use step_format::StepFormat;
 
 use crate::model::ModelFormat;
-use crate::record::Dataset;
+use crate::record::{Dataset, Target};
 use crate::{Error, ErrorKind};
 
 /// Every format that this module writes or ever wrote.
@@ -71,11 +103,11 @@ use crate::{Error, ErrorKind};
 /// ```
 /// let names: Vec<String> =
 ///     pmmds::linfa::formats().iter().map(|format| format.name().to_owned()).collect();
-/// assert_eq!(names, ["pmmds.linear.v1"]);
+/// assert_eq!(names, ["pmmds.linear.v1", "pmmds.linear_regression.v1", "pmmds.steps.v1"]);
 /// ```
 #[must_use]
 pub fn formats() -> Vec<Arc<dyn ModelFormat>> {
-    vec![Arc::new(LinearFormat)]
+    vec![Arc::new(LinearFormat), Arc::new(LinearRegressionFormat), Arc::new(StepFormat)]
 }
 
 fn error(kind: ErrorKind, context: impl Into<String>) -> Error {
@@ -86,11 +118,20 @@ fn invalid(context: impl Into<String>) -> Error {
     error(ErrorKind::InvalidInput, context)
 }
 
-/// The labels as classes, if there is something to learn from them.
-fn classes(data: &Dataset) -> Result<Vec<bool>, Error> {
+/// Refuses rows that are none, or whose labels are of another kind than `expected`.
+fn check_target(data: &Dataset, expected: Target) -> Result<(), Error> {
     if data.rows() == 0 {
         return Err(invalid("cannot train on 0 rows"));
     }
+    if data.target() != expected {
+        return Err(invalid(format!("the labels are {}, expected {expected}", data.target())));
+    }
+    Ok(())
+}
+
+/// The labels as classes, if there is something to learn from them.
+fn classes(data: &Dataset) -> Result<Vec<bool>, Error> {
+    check_target(data, Target::Binary)?;
     let class = |(row, label): (usize, &f64)| {
         if *label == 0.0 {
             Ok(false)
@@ -125,6 +166,25 @@ mod tests {
             data.push(&Row::missing(&schema), *label, row.to_string());
         }
         data
+    }
+
+    #[test]
+    fn a_trainer_of_classes_learns_no_numbers_and_the_other_way_round() {
+        let classes = labelled(&[0.0, 1.0]);
+        let mut numbers = Dataset::with_target(Arc::clone(classes.schema()), Target::Number);
+        numbers.push(&classes.columns().row(0), 1.0, "0");
+        let refused = [
+            (LogisticRegression::default().fit(&numbers, &()), "a finite number, expected 0 or 1"),
+            (AdaBoost::default().fit(&numbers, &()), "a finite number, expected 0 or 1"),
+            (RidgeRegression::default().fit(&classes, &()), "0 or 1, expected a finite number"),
+        ];
+        for (result, message) in refused {
+            let error = result.unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("linfa: invalid input: the labels are {message}")
+            );
+        }
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::LogisticRegression;
+use super::boosted::Margin;
 use super::linear::logistic;
-use crate::model::{Folds, ModelFormat as _, Trainer as _, out_of_fold_scores};
+use super::{AdaBoost, LogisticRegression};
+use crate::model::{Folds, ModelFormat as _, Task, Trainer as _, out_of_fold_scores};
+use crate::promote::{Metric, PairedRows};
 use crate::record::{Dataset, Table, TableBuilder};
 use crate::schema::{Feature, FeatureSchema};
 use crate::validate::Violations;
@@ -229,5 +231,92 @@ fn what_platt_scaling_would_change() {
             let ece = calibration_error(scores, data.labels());
             eprintln!("seed {seed}, {name}: log loss {loss:.5}, ECE {ece:.5}");
         }
+    }
+}
+
+/// Few enough stumps for a build without optimisation.
+fn quick() -> AdaBoost {
+    AdaBoost::builder().stumps(80).learning_rate(0.5).calibration_folds(2).build().unwrap()
+}
+
+/// Prints what `trainer` reaches out of 5 folds beside a logistic regression on the same folds, and
+/// holds it to the reference.
+fn boosted_beside_a_logistic_regression(trainer: &AdaBoost, folds: Folds) {
+    let Some(data) = telco() else { return };
+    let boosted = out_of_fold_scores(trainer, &data, folds, &()).unwrap();
+    let plain = out_of_fold_scores(&LogisticRegression::default(), &data, folds, &()).unwrap();
+    let auc = roc_auc(&boosted, data.labels());
+    let loss = log_loss(&boosted, data.labels());
+    let ece = calibration_error(&boosted, data.labels());
+    let chance = calibration_error_by_chance(&boosted);
+    let rows = PairedRows::new(Task::binary(), &plain, &boosted, data.labels()).unwrap();
+    let [gain, sharper] =
+        [Metric::RocAuc, Metric::LogLoss].map(|metric| rows.difference(metric, 0.95).unwrap());
+    eprintln!(
+        "telco, 5 folds, boosted: ROC-AUC {auc:.4}, log loss {loss:.4}, ECE {ece:.4} (chance \
+         {chance:.4}); to the logistic regression: ROC-AUC {:+.4} ({:+.4} to {:+.4}), log loss \
+         {:+.4} ({:+.4} to {:+.4})",
+        gain.difference(),
+        gain.lower(),
+        gain.upper(),
+        sharper.difference(),
+        sharper.lower(),
+        sharper.upper(),
+    );
+    assert!(auc >= REFERENCE_AUC - AUC_TOLERANCE, "ROC-AUC {auc}");
+    assert!(gain.upper() > 0.0, "worse than a logistic regression");
+    assert!(loss <= LARGEST_LOG_LOSS, "log loss {loss}");
+    assert!(ece <= 2.0 * chance, "calibration error {ece}, {chance} by chance");
+}
+
+#[test]
+fn boosting_cross_validated_on_real_customers() {
+    boosted_beside_a_logistic_regression(&quick(), Folds::new(5).unwrap());
+}
+
+/// The figures that `AdaBoost` quotes.
+#[test]
+#[ignore = "a measurement, a minute in release; run with --ignored --nocapture"]
+fn boosting_as_it_defaults() {
+    for seed in 0..3 {
+        let folds = Folds::new(5).unwrap().seed(seed);
+        boosted_beside_a_logistic_regression(&AdaBoost::default(), folds);
+    }
+}
+
+#[test]
+fn boosted_stumps_score_real_customers_alike_alone_in_a_batch_and_loaded() {
+    let Some(data) = telco() else { return };
+    let some = data.select(&(0..1_000).collect::<Vec<_>>());
+    let trained = quick().fit(&some, &()).unwrap();
+    let loaded = super::StepFormat.load(&trained.document, data.schema()).unwrap();
+    let together = trained.model.score_batch(&data.columns().batch());
+    for (row, score) in together.into_iter().enumerate() {
+        let row = data.columns().row(row);
+        assert_eq!(trained.model.score(&row).to_bits(), score.to_bits());
+        assert_eq!(loaded.score(&row).to_bits(), score.to_bits());
+    }
+}
+
+/// What the defaults of `AdaBoost` were chosen by.
+#[test]
+#[ignore = "a measurement, half a minute in release; run with --ignored --nocapture"]
+fn which_settings_boost_best() {
+    let Some(data) = telco() else { return };
+    let folds = Folds::new(5).unwrap();
+    let assigned = folds.assign(&data).unwrap();
+    for (most, rate) in [(200, 1.0), (200, 0.5), (400, 0.25), (500, 0.1), (800, 0.1)] {
+        let mut margins = vec![0.0; data.rows()];
+        let mut stumps = 0;
+        for fold in 0..folds.count() {
+            let (held, rest): (Vec<usize>, Vec<usize>) =
+                (0..data.rows()).partition(|row| assigned[*row] == fold);
+            let margin = Margin::fit(&data.select(&rest), most, rate, 0).unwrap();
+            stumps += margin.stumps;
+            let of_held = margin.of(&data.select(&held));
+            held.iter().zip(of_held).for_each(|(row, margin)| margins[*row] = margin);
+        }
+        let auc = roc_auc(&margins, data.labels());
+        eprintln!("{most} stumps at {rate}: ROC-AUC {auc:.4}, {stumps} stumps in 5 folds");
     }
 }

@@ -140,7 +140,7 @@ impl<'b> Columns<'b> {
             scores: events.iter().map(|event| event.prediction.score()).collect(),
             latencies: events.iter().map(|event| micros(event.latency)).collect(),
             requests: events.iter().map(request).collect(),
-            predictions: events.iter().map(|e| Some(i16::from(e.prediction.label()))).collect(),
+            predictions: events.iter().map(|e| e.prediction.label().map(i16::from)).collect(),
             flags: events.iter().map(flags).collect(),
             codes: events.iter().map(|event| event.codes.as_bytes()).collect(),
             features,
@@ -439,15 +439,14 @@ impl PostgresStore {
         let impossible = |what: &str| self.corrupt(format_args!("event {id} has no {what}"));
         let score = row.try_get(3).map_err(column)?;
         let label: Option<i16> = row.try_get(4).map_err(column)?;
-        let label = label.and_then(|label| u8::try_from(label).ok());
-        let prediction = label.and_then(|label| Prediction::from_stored(score, label));
+        let label = label.map(u8::try_from).transpose().map_err(|_| impossible("label"))?;
         let latency = row.try_get::<i64, _>(5).map_err(column)?;
         let latency = u64::try_from(latency).map_err(|_| impossible("latency"))?;
         let event = InferenceEvent::new(
             id,
             row.try_get(2).map_err(column)?,
             self.time(row.try_get(0).map_err(column)?)?,
-            prediction.ok_or_else(|| impossible("prediction"))?,
+            Prediction::from_stored(score, label).ok_or_else(|| impossible("prediction"))?,
             Duration::from_micros(latency),
             Codes::from_bytes(row.try_get::<&[u8], _>(7).map_err(column)?),
         );

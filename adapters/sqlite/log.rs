@@ -36,8 +36,8 @@ impl SqliteStore {
         let id = self.id(row.try_get::<&[u8], _>("id").map_err(column)?)?;
         let impossible = |what: &str| self.corrupt(format_args!("event {id} has no {what}"));
         let score = row.try_get("score").map_err(column)?;
-        let label = row.try_get::<i64, _>("label").map_err(column)?;
-        let label = u8::try_from(label).map_err(|_| impossible("label"))?;
+        let label = row.try_get::<Option<i64>, _>("label").map_err(column)?;
+        let label = label.map(u8::try_from).transpose().map_err(|_| impossible("label"))?;
         let latency = row.try_get::<i64, _>("latency_us").map_err(column)?;
         let latency = u64::try_from(latency).map_err(|_| impossible("latency"))?;
         let version = row.try_get::<i64, _>("version").map_err(column)?;
@@ -212,7 +212,7 @@ impl InferenceLog for SqliteStore {
                         .bind(version)
                         .bind(profile)
                         .bind(event.prediction.score())
-                        .bind(i64::from(event.prediction.label()))
+                        .bind(event.prediction.label().map(i64::from))
                         .bind(micros(event.latency))
                         .bind(i64::from(event.features.is_some()))
                         .bind(event.codes.as_bytes());

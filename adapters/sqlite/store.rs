@@ -30,11 +30,10 @@ fn migrator() -> Migrator {
         let sql = sql.into_sql_str();
         Migration::new(version, name.into(), MigrationType::Simple, sql, false)
     };
-    let mut migrator = Migrator::with_migrations(vec![migration(
-        1,
-        "tables",
-        include_str!("migrations/0001_tables.sql"),
-    )]);
+    let mut migrator = Migrator::with_migrations(vec![
+        migration(1, "tables", include_str!("migrations/0001_tables.sql")),
+        migration(2, "label", include_str!("migrations/0002_label.sql")),
+    ]);
     migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
     migrator
 }
@@ -116,7 +115,9 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// Opens the file, creates it if it is not there, and brings its tables up to date.
+    /// Opens the file, creates it if it is not there, and brings its tables up to date. A file of
+    /// schema 1 has its table of predictions copied, once: it takes the room of that table for as
+    /// long, and writers of other processes wait.
     ///
     /// # Errors
     ///

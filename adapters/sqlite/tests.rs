@@ -11,6 +11,7 @@ use crate::log::InferenceLog;
 mod crash;
 mod damage;
 mod faults;
+mod migration;
 mod plans;
 
 #[tokio::test]

@@ -6,6 +6,8 @@
 
 #![allow(dead_code, reason = "no bench uses all of it")]
 
+pub(crate) mod data;
+
 use std::time::Instant;
 
 #[cfg(feature = "postgres")]

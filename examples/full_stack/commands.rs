@@ -12,7 +12,7 @@ use pmmds::axum::{RawFeatures, Service, ServiceBuilder};
 use pmmds::drift::Verdict;
 use pmmds::ledger::{RunState, Trigger};
 use pmmds::lifecycle::{Holdout, RetrainRequest, RetrainSettings, Retrained, Retraining};
-use pmmds::linfa::{LogisticRegression, formats};
+use pmmds::linfa::formats;
 use pmmds::model::Progress;
 use pmmds::promote::OriginalPolicy;
 use tokio::net::TcpListener;
@@ -72,8 +72,7 @@ impl Progress for Steps {
 /// interval of the improvement lie above 0.
 pub(crate) fn retraining(state: &State, holdout: Holdout) -> Retraining {
     let settings = RetrainSettings::default().holdout(holdout);
-    let trainer = Arc::new(LogisticRegression::default());
-    Retraining::new(state.promotion(), trainer, formats())
+    Retraining::new(state.promotion(), Arc::clone(&state.trainer), formats())
         .policy(Arc::new(OriginalPolicy::new().strict()))
         .settings(settings)
 }

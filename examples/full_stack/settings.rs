@@ -3,9 +3,12 @@
 use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use pmmds::drift::DriftSettings;
+use pmmds::linfa::{AdaBoost, LogisticRegression};
+use pmmds::model::Trainer;
 use pmmds::registry::{Alias, ModelName};
 
 use crate::Outcome;
@@ -55,6 +58,10 @@ pub(crate) struct Settings {
     /// Alias of the version in production
     #[arg(long, env = "PMMDS_MODEL_ALIAS", default_value = "production", global = true)]
     pub(crate) model_alias: Alias,
+
+    /// What learns the models
+    #[arg(long, value_enum, default_value = "logistic", global = true)]
+    pub(crate) trainer: Learner,
 
     /// PSI from which a feature counts as drifted
     #[arg(long, env = "PMMDS_DRIFT_PSI_THRESHOLD", default_value_t = 0.2, global = true)]
@@ -106,6 +113,24 @@ pub(crate) struct Settings {
     #[arg(long, env = "PMMDS_LOG_JSON", default_value_t = false,
           action = clap::ArgAction::Set, global = true)]
     pub(crate) log_json: bool,
+}
+
+/// The trainer of what is trained; models of either are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Learner {
+    /// Logistic regression
+    Logistic,
+    /// Boosted stumps
+    Adaboost,
+}
+
+impl Learner {
+    pub(crate) fn trainer(self) -> Arc<dyn Trainer> {
+        match self {
+            Self::Logistic => Arc::new(LogisticRegression::default()),
+            Self::Adaboost => Arc::new(AdaBoost::default()),
+        }
+    }
 }
 
 /// Least severity of what is logged.

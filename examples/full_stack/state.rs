@@ -10,6 +10,7 @@ use pmmds::ledger::Ledger;
 use pmmds::lifecycle::{AlertRules, Monitor, Promotion, ServingModel};
 use pmmds::linfa::formats;
 use pmmds::log::InferenceLog;
+use pmmds::model::Trainer;
 use pmmds::postgres::{Migrate, PostgresStore};
 use pmmds::registry::{Alias, ModelName, ModelRegistry};
 use pmmds::sqlite::SqliteStore;
@@ -34,6 +35,7 @@ pub(crate) struct State {
     pub(crate) registry: Arc<dyn ModelRegistry>,
     pub(crate) model: ModelName,
     pub(crate) alias: Alias,
+    pub(crate) trainer: Arc<dyn Trainer>,
 }
 
 impl State {
@@ -59,6 +61,7 @@ impl State {
             registry: Arc::new(FileRegistry::open(folder.join("registry")).await?),
             model: settings.model_name.clone(),
             alias: settings.model_alias.clone(),
+            trainer: settings.trainer.trainer(),
         })
     }
 

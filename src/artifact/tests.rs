@@ -353,3 +353,66 @@ fn rows_that_nobody_could_send_are_no_smoke_predictions() {
     assert_eq!(packed.smoke.len(), 1);
     assert!(ModelArtifact::open(&packed.to_files().unwrap(), &formats()).is_ok());
 }
+
+/// Predicts its one number.
+#[derive(Debug)]
+struct Amount(Arc<FeatureSchema>, f64);
+
+impl Model for Amount {
+    fn schema(&self) -> &Arc<FeatureSchema> {
+        &self.0
+    }
+
+    fn task(&self) -> Task {
+        Task::Regression
+    }
+
+    fn score(&self, _: &Row) -> f64 {
+        self.1
+    }
+}
+
+#[derive(Debug)]
+struct AmountFormat;
+
+impl ModelFormat for AmountFormat {
+    fn name(&self) -> &str {
+        "amount.v1"
+    }
+
+    fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, Error> {
+        let amount = serde_json::from_slice(document)
+            .map_err(|e| corrupt("model.json holds no number".to_owned()).with_source(e))?;
+        Ok(Arc::new(Amount(Arc::clone(schema), amount)))
+    }
+}
+
+#[test]
+fn a_predicted_number_may_differ_by_a_share_of_itself() {
+    let (schema, formats) = (schema(), [Arc::new(AmountFormat) as Arc<dyn ModelFormat>]);
+    let rows = rows(&schema);
+    for (packed, loaded, accepted) in [
+        (1e9, 1e9 + 0.5, true),
+        (1e9, 1e9 + 2.0, false),
+        (-1e9, -1e9 - 0.5, true),
+        (0.25, 0.25 + 5e-10, true),
+        (0.25, 0.25 + 2e-9, false),
+        (f64::MAX, -f64::MAX, false),
+    ] {
+        let model = Arc::new(Amount(Arc::clone(&schema), packed));
+        let document = packed.to_string().into_bytes();
+        let trained = TrainedModel::new(model, "amount.v1", document);
+        let profile = Profile::fit(&rows.batch()).unwrap();
+        let files = ModelArtifact::pack(&trained, profile, &rows.batch()).unwrap();
+        let files = files.to_files().unwrap();
+        let opened = ModelArtifact::open(&files, &formats).unwrap();
+        assert_eq!(opened.model().task(), Task::Regression);
+        let document = loaded.to_string().into_bytes();
+        let other = changed(&files, &[("model.json", Some(document))], true);
+        let found = ModelArtifact::open(&other, &formats);
+        assert_eq!(found.is_ok(), accepted, "{loaded} for {packed}: {found:?}");
+        let task = serde_json::json!({"kind": "binary_classification", "threshold": 0.5});
+        let error = ModelArtifact::open(&forged(&files, "task", task), &formats).unwrap_err();
+        assert!(error.to_string().contains("model.json is a model for Regression"), "{error}");
+    }
+}

@@ -33,7 +33,7 @@ use crate::log::{
     Appended, BatchId, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent,
     LoggedEvent, Outcome, OutcomeReceipt, Page,
 };
-use crate::model::Prediction;
+use crate::model::{Prediction, Task};
 use crate::record::{Columns, Row, Value, decode_row};
 use crate::registry::{ModelName, VersionId};
 use crate::schema::{Feature, FeatureSchema, Fingerprint, LevelId};
@@ -139,6 +139,7 @@ where
         rejections_alone,
         round_trip,
         extreme_numbers,
+        regressions,
         large_batch,
         pages,
         outcomes,
@@ -198,20 +199,8 @@ impl<'m> Traffic<'m> {
             Feature::categorical("plan", ["basic", "pro \"é\""]).nullable(),
         ];
         let schema = Arc::new(FeatureSchema::new(features).expect("three features"));
-        let fit = |shift: f64| {
-            let mut columns = Columns::new(Arc::clone(&schema));
-            let mut scores = Vec::new();
-            for i in 0..100_u8 {
-                let mut row = Row::missing(&schema);
-                set(&schema, &mut row, 0, Value::Number(f64::from(i) / 7.0 + shift));
-                set(&schema, &mut row, 1, Value::Number(f64::from(i % 24)));
-                set(&schema, &mut row, 2, level(usize::from(i % 2)));
-                columns.push(&row);
-                scores.push(f64::from(i) / 100.0);
-            }
-            ProfileOptions::new().scores(&scores).fit(&columns.batch()).expect("a profile")
-        };
-        let (profile, other) = (fit(0.0), fit(3.0));
+        let percent = |row: u8| f64::from(row) / 100.0;
+        let (profile, other) = (fit(&schema, 0.0, percent), fit(&schema, 3.0, percent));
         Self { model, schema, profile, other }
     }
 
@@ -240,7 +229,7 @@ impl<'m> Traffic<'m> {
             3 => 1.0_f64.next_down(),
             _ => 0.1 + 0.2,
         };
-        let prediction = Prediction::from_stored(score, u8::from(number.is_multiple_of(3)));
+        let prediction = Prediction::from_stored(score, Some(u8::from(number.is_multiple_of(3))));
         InferenceEvent::new(
             id(self.model, "event", number),
             id(self.model, "request", number),
@@ -290,6 +279,21 @@ impl<'m> Traffic<'m> {
         assert!(!violations.is_valid(), "an unlisted plan and no months");
         batch.push_rejected(&self.schema, &violations);
     }
+}
+
+/// The profile of 100 rows, of which row `i` has the score `score(i)`.
+fn fit(schema: &Arc<FeatureSchema>, shift: f64, score: impl Fn(u8) -> f64) -> Profile {
+    let mut columns = Columns::new(Arc::clone(schema));
+    let mut scores = Vec::new();
+    for i in 0..100_u8 {
+        let mut row = Row::missing(schema);
+        set(schema, &mut row, 0, Value::Number(f64::from(i) / 7.0 + shift));
+        set(schema, &mut row, 1, Value::Number(f64::from(i % 24)));
+        set(schema, &mut row, 2, level(usize::from(i % 2)));
+        columns.push(&row);
+        scores.push(score(i));
+    }
+    ProfileOptions::new().scores(&scores).fit(&columns.batch()).expect("a profile")
 }
 
 fn set(schema: &FeatureSchema, row: &mut Row, feature: usize, value: Value) {
@@ -730,6 +734,69 @@ pub async fn extreme_numbers(log: &dyn InferenceLog, model: &ModelName) {
     write(log, &batch).await;
     let found = log.counts(model, VersionId::FIRST, ever(), &traffic.profile).await.unwrap();
     assert_eq!(&found.counts, batch.counts());
+}
+
+/// Predictions without a label come back without one, whatever number they are, and so do their
+/// outcomes; beside them, predictions with a label keep theirs.
+///
+/// # Panics
+///
+/// When the clause is broken.
+pub async fn regressions(log: &dyn InferenceLog, model: &ModelName) {
+    let traffic = Traffic::new(model);
+    // The profile of a model that predicts amounts: its scores are no probabilities.
+    let profile = fit(&traffic.schema, 0.0, |row| 120.0 * (f64::from(row) - 20.0));
+    let numbers = [
+        -2_400.0,
+        9_380.0,
+        0.0,
+        1.0,
+        0.1 + 0.2,
+        -5e-324,
+        f64::MAX,
+        f64::MIN,
+        9_007_199_254_740_992.0,
+        -1e-7,
+    ];
+    let mut batch =
+        EventBatch::new(BatchId(id(model, "batch", 1)), model.clone(), VersionId::FIRST, &profile);
+    let mut outcomes = Vec::new();
+    for (number, score) in (0..).zip(numbers) {
+        let row = traffic.row(number);
+        let prediction = Task::Regression.prediction(score).expect("a finite number");
+        let event = InferenceEvent { prediction, ..traffic.event(&profile, &row, number, at(10)) };
+        let event = InferenceEvent { codes: profile.encode(&row, score), ..event };
+        batch.push(&profile, &row, event.with_features(row.to_json(&traffic.schema)));
+        outcomes.push(outcome(model, number, -score));
+    }
+    write(log, &batch).await;
+    write(log, &traffic.batch(2, [(20, 20), (21, 21)])).await;
+    log.record_outcomes(&outcomes).await.expect("any finite number");
+
+    let found = scan(log, model, window(0, 15), 4).await;
+    let mut expected: Vec<&InferenceEvent> = batch.events().iter().collect();
+    expected.sort_unstable_by_key(|event| place(event));
+    assert_eq!(found.len(), expected.len());
+    for (logged, expected) in found.iter().zip(expected) {
+        assert_eq!(&logged.event, expected);
+        let bits = |event: &InferenceEvent| event.prediction.score().to_bits();
+        assert_eq!(bits(&logged.event), bits(expected));
+    }
+    let labels: Vec<bool> = scan(log, model, window(15, 30), 4)
+        .await
+        .iter()
+        .map(|logged| logged.event.prediction.label().is_some())
+        .collect();
+    assert_eq!(labels, [true, true]);
+    for labelled in scan_labelled(log, model, ever(), 3).await {
+        let expected = -labelled.event.prediction.score() + 0.0;
+        let found = labelled.outcome + 0.0;
+        assert_eq!(found.to_bits(), expected.to_bits(), "outcome {found}, not {expected}");
+    }
+    assert_eq!(scan_labelled(log, model, ever(), 100).await.len(), numbers.len());
+    let counts = log.counts(model, VersionId::FIRST, ever(), &profile).await.unwrap();
+    assert_eq!(counts.foreign_rows, 2);
+    assert_eq!(&counts.counts, batch.counts());
 }
 
 /// Thousands of events in one batch are one batch.

@@ -75,11 +75,40 @@ impl Traffic {
     /// The same batch, from `start`.
     #[must_use]
     pub fn batch_from(&self, number: u64, size: u64, start: Timestamp) -> EventBatch {
+        self.events_of(number, size, start, Task::binary(), 0.25)
+    }
+
+    /// The same batch, each event with the score `score` of a model for `task`.
+    ///
+    /// ```
+    /// # use pmmds::conformance::traffic::Traffic;
+    /// use pmmds::model::Task;
+    /// let batch = Traffic::new().predicting(1, 3, Task::Regression, -12.5);
+    /// assert_eq!(batch.events()[2].prediction.label(), None);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When a model for `task` cannot have that score.
+    #[must_use]
+    pub fn predicting(&self, number: u64, size: u64, task: Task, score: f64) -> EventBatch {
+        let start = Timestamp::EPOCH.saturating_add(Duration::from_secs(number));
+        self.events_of(number, size, start, task, score)
+    }
+
+    fn events_of(
+        &self,
+        number: u64,
+        size: u64,
+        start: Timestamp,
+        task: Task,
+        score: f64,
+    ) -> EventBatch {
         let id = BatchId(Uuid::from_u128(u128::from(number)));
         let mut batch = EventBatch::new(id, self.model.clone(), VersionId::FIRST, &self.profile);
         for event in 0..size {
             let row = row(&self.schema, event);
-            let prediction = Task::binary().prediction(0.25).expect("a probability");
+            let prediction = task.prediction(score).expect("a score of the task");
             let codes = self.profile.encode(&row, prediction.score());
             let id = Uuid::from_u128(u128::from(number) << 64 | u128::from(event));
             let at = start.saturating_add(Duration::from_millis(event));

@@ -8,9 +8,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::summary::quantile;
-use crate::record::Value;
-use crate::schema::{Feature, FeatureKind, Fingerprint, Hasher, LevelId};
+use super::counter::{BinCounter, between};
+use super::kernel::{self, STRIP};
+use super::order::Order;
+use super::summary::{Position, quantile};
+use crate::record::{Column, Value};
+use crate::schema::{Fingerprint, Hasher, LevelId};
 
 /// Most bins of a numeric feature. With the slot for *missing* every code fits in one byte.
 ///
@@ -33,9 +36,6 @@ pub const MAX_BINS: usize = 254;
 /// assert_eq!(error.to_string(), "81 bins asked for, expected 2 to 80");
 /// ```
 pub const MAX_REQUESTED_BINS: usize = 80;
-
-/// Most distinct values of an integer feature that get a bin each.
-const MAX_INTEGER_VALUES: usize = 20;
 
 /// Which end of a bin belongs to it.
 ///
@@ -102,6 +102,37 @@ impl Default for BinningStrategy {
     /// Ten quantile bins with atoms.
     fn default() -> Self {
         Self::Quantile { bins: 10, atoms: true }
+    }
+}
+
+impl BinningStrategy {
+    /// Checks the number of bins.
+    pub(super) fn check(&self) -> Result<(), BinningError> {
+        match self {
+            Self::Quantile { bins, .. } | Self::Uniform { bins }
+                if !(2..=MAX_REQUESTED_BINS).contains(bins) =>
+            {
+                Err(BinningError::BinCount { bins: *bins })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The ranks among `count` finite numbers that the edges follow from.
+    pub(super) fn ranks(&self, count: usize) -> Vec<usize> {
+        match self {
+            Self::Quantile { bins, atoms } => {
+                let mut ranks = Vec::new();
+                let positions = shares(*bins).filter_map(|share| Position::of(count, share));
+                positions.for_each(|position| ranks.extend(position.ranks()));
+                if *atoms {
+                    ranks.extend(spike_ranks(count, *bins));
+                }
+                ranks
+            }
+            Self::Uniform { .. } => vec![0, count.saturating_sub(1)],
+            Self::Edges(_) => Vec::new(),
+        }
     }
 }
 
@@ -189,21 +220,25 @@ impl NumericBinning {
         strategy: &BinningStrategy,
         integer: bool,
     ) -> Result<Self, BinningError> {
-        if let BinningStrategy::Quantile { bins, .. } | BinningStrategy::Uniform { bins } = strategy
-            && !(2..=MAX_REQUESTED_BINS).contains(bins)
-        {
-            return Err(BinningError::BinCount { bins: *bins });
-        }
-        let finite: Vec<f64> = reference.iter().copied().filter(|x| x.is_finite()).collect();
+        strategy.check()?;
+        let order = Order::of(reference, |count| strategy.ranks(count));
+        Self::of_order(&order, strategy, integer)
+    }
+
+    /// As [`fit`](Self::fit), for a reference whose [ranks](BinningStrategy::ranks) are known.
+    pub(super) fn of_order(
+        order: &Order,
+        strategy: &BinningStrategy,
+        integer: bool,
+    ) -> Result<Self, BinningError> {
         match strategy {
             BinningStrategy::Edges(edges) => Self::new(edges.clone()),
             BinningStrategy::Quantile { bins, atoms } => {
-                Self::new(quantile_edges(finite, *bins, *atoms, integer))
+                Self::new(quantile_edges(order, *bins, *atoms, integer))
             }
             BinningStrategy::Uniform { bins } => {
-                let range = finite.iter().fold(None, |range: Option<(f64, f64)>, x| {
-                    Some(range.map_or((*x, *x), |(min, max)| (min.min(*x), max.max(*x))))
-                });
+                let last = order.count().checked_sub(1);
+                let range = order.at(0).zip(last.and_then(|last| order.at(last)));
                 Self::new(range.map_or_else(Vec::new, |(min, max)| uniform_edges(min, max, *bins)))
             }
         }
@@ -250,6 +285,11 @@ impl NumericBinning {
         self.edges.len() + 1
     }
 
+    /// Which end of a bin belongs to it.
+    pub(super) fn end(&self) -> Closed {
+        self.closed
+    }
+
     /// The bin of `x`; `None` for NaN.
     #[must_use]
     pub fn bin(&self, x: f64) -> Option<usize> {
@@ -260,6 +300,41 @@ impl NumericBinning {
             Closed::Right => self.edges.partition_point(|edge| *edge < x),
             Closed::Left => self.edges.partition_point(|edge| *edge <= x),
         })
+    }
+
+    /// How many of `values` fall in each [bin](Self::bin), and last how many are NaN: as one by one,
+    /// and several times faster.
+    ///
+    /// ```
+    /// use pmmds::drift::NumericBinning;
+    /// let binning = NumericBinning::new([0.0, 10.0])?;
+    /// assert_eq!(binning.count(&[0.0, 3.0, 10.0, f64::INFINITY, f64::NAN]), [1, 2, 1, 1]);
+    /// # Ok::<(), pmmds::drift::BinningError>(())
+    /// ```
+    #[must_use]
+    pub fn count(&self, values: &[f64]) -> Vec<u64> {
+        let mut counter = BinCounter::new(self, values.len());
+        let mut nan = 0;
+        for strip in values.chunks(STRIP) {
+            counter.add(strip);
+            nan += kernel::nan(strip);
+        }
+        counter.finish(values.len() as u64, nan)
+    }
+
+    /// The counts of the column whose order is `order`, as [`count`](Self::count) gives them; `None`
+    /// where the order does not tell.
+    pub(super) fn count_ordered(&self, order: &Order, rows: u64) -> Option<Vec<u64>> {
+        if self.closed != Closed::Right {
+            return None;
+        }
+        let totals = order.totals();
+        let mut beyond = Vec::with_capacity(self.edges.len());
+        for edge in &self.edges {
+            let below = order.at_most(*edge)? + totals.lowest;
+            beyond.push(rows - totals.nan - below);
+        }
+        Some(between(&beyond, rows, totals.nan))
     }
 
     /// Lower and upper end of a bin, infinite for the outer ones.
@@ -322,23 +397,37 @@ fn uniform_edges(min: f64, max: f64, bins: usize) -> Vec<f64> {
     strictly_increasing(edges)
 }
 
-fn quantile_edges(mut values: Vec<f64>, bins: usize, atoms: bool, integer: bool) -> Vec<f64> {
-    values.sort_unstable_by(f64::total_cmp);
+/// The shares at which the edges of `bins` quantile bins lie.
+#[expect(clippy::cast_precision_loss, reason = "at most MAX_REQUESTED_BINS")]
+fn shares(bins: usize) -> impl Iterator<Item = f64> {
+    (1..bins).map(move |k| k as f64 / bins as f64)
+}
+
+/// Ranks of which every value that holds at least `1/bins` of `count` numbers has one: a run of
+/// ranks that is no shorter than their distance cannot lie between two of them.
+fn spike_ranks(count: usize, bins: usize) -> impl Iterator<Item = usize> {
+    // Below 2^53 numbers and 80 bins this does not overflow.
+    (0..bins).map(move |k| k.saturating_mul(count) / bins)
+}
+
+fn quantile_edges(order: &Order, bins: usize, atoms: bool, integer: bool) -> Vec<f64> {
     let mut edges = Vec::new();
     if atoms {
-        let runs: Vec<&[f64]> = values.chunk_by(|a, b| a >= b).collect();
-        if integer && (1..=MAX_INTEGER_VALUES).contains(&runs.len()) {
+        if integer && let Some(values) = order.few() {
             // A bin ends at each value but the last, which keeps everything above.
-            edges.extend(runs[..runs.len() - 1].iter().map(|run| run[0]));
+            edges.extend(values);
+            edges.pop();
             return strictly_increasing(edges);
         }
-        for run in runs.iter().filter(|run| run.len() * bins >= values.len()) {
-            edges.extend([run[0].next_down(), run[0]]);
-        }
+        let mut spikes: Vec<f64> =
+            spike_ranks(order.count(), bins).filter_map(|rank| order.at(rank)).collect();
+        spikes.dedup();
+        let least = (order.count() as u64).div_ceil(bins as u64);
+        spikes.retain(|value| order.equal(*value).is_some_and(|count| count >= least));
+        edges.extend(spikes.iter().flat_map(|value| [value.next_down(), *value]));
     }
-    #[expect(clippy::cast_precision_loss, reason = "at most MAX_REQUESTED_BINS")]
-    let shares = (1..bins).map(|k| k as f64 / bins as f64);
-    edges.extend(shares.filter_map(|share| quantile(&values, share)));
+    let at = |rank| order.at(rank);
+    edges.extend(shares(bins).filter_map(|share| quantile(order.count(), share, at)));
     edges.retain(|edge| edge.is_finite());
     strictly_increasing(edges)
 }
@@ -399,20 +488,6 @@ impl Binning {
     /// The binning of a categorical feature with these levels.
     pub fn levels<L: Into<String>>(levels: impl IntoIterator<Item = L>) -> Self {
         Self::Levels(levels.into_iter().map(Into::into).collect())
-    }
-
-    /// The binning of `feature`, with the bins of a numeric one found in `numbers`.
-    pub(super) fn fit(
-        feature: &Feature,
-        numbers: &[f64],
-        strategy: &BinningStrategy,
-    ) -> Result<Self, BinningError> {
-        match feature.kind() {
-            FeatureKind::Numeric { integer, .. } => {
-                NumericBinning::fit(numbers, strategy, *integer).map(Self::Numeric)
-            }
-            FeatureKind::Categorical { levels, .. } => Ok(Self::levels(levels)),
-        }
     }
 
     /// Number of slots, *other* and *missing* included.
@@ -476,6 +551,47 @@ impl Binning {
         };
         // Never cut: MAX_BINS and MAX_LEVELS leave room for other and missing in one byte.
         u8::try_from(slot.unwrap_or_else(|| self.missing_slot())).unwrap_or(u8::MAX)
+    }
+
+    /// How many rows of `column` fall in each slot: as [`code`](Self::code) would have it row by row,
+    /// and many times faster.
+    ///
+    /// ```
+    /// use pmmds::drift::{Binning, NumericBinning};
+    /// use pmmds::record::Column;
+    /// use pmmds::schema::LevelId;
+    /// let binning = Binning::levels(["a", "b"]);
+    /// let [a, b] = [0, 1].map(|at| LevelId::new(at).unwrap());
+    /// let column = [b, a, b, LevelId::OTHER, LevelId::MISSING];
+    /// assert_eq!(binning.count(&Column::Levels(&column)), [1, 2, 1, 1]);
+    ///
+    /// let numbers = Column::Numbers(vec![1.0, 2.0, f64::NAN].into());
+    /// assert_eq!(Binning::Numeric(NumericBinning::new([1.5])?).count(&numbers), [1, 1, 1]);
+    /// assert_eq!(binning.count(&numbers), [0, 0, 0, 3]); // of the wrong kind: missing
+    /// # Ok::<(), pmmds::drift::BinningError>(())
+    /// ```
+    #[must_use]
+    pub fn count(&self, column: &Column<'_>) -> Vec<u64> {
+        match (self, column) {
+            (Self::Numeric(numeric), Column::Numbers(numbers)) => numeric.count(numbers),
+            (Self::Levels(known), Column::Levels(levels)) => {
+                let bytes = kernel::levels(levels, known.len());
+                let mut counts = vec![0; self.slots()];
+                for (byte, count) in bytes.into_iter().enumerate() {
+                    let slot = match u8::try_from(byte) {
+                        Ok(byte) if byte == LevelId::MISSING.byte() => known.len() + 1,
+                        _ => byte.min(known.len()),
+                    };
+                    counts[slot] += count;
+                }
+                counts
+            }
+            _ => {
+                let mut counts = vec![0; self.slots()];
+                counts[self.missing_slot()] = column.len() as u64;
+                counts
+            }
+        }
     }
 
     /// What a person calls the slot: `(1, 2.5]`, `"Yearly"`, `other` or `missing`.

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::code_rows::{self, CodeRowsError};
+use super::columns;
 use super::profile::{Codes, Profile};
 use super::summary::TrafficSummary;
-use crate::record::{Batch, Row, Value};
+use super::workers::{Serial, Workers, gather};
+use crate::record::{Batch, Column, Row, Value};
 use crate::schema::{FeatureSchema, Fingerprint, LevelId};
 use crate::validate::{Rule, Violations};
 
@@ -137,24 +139,55 @@ impl Counts {
         batch: &Batch<'_>,
         scores: Option<&[f64]>,
     ) -> Result<Self, NotComparable> {
+        Self::of_with(profile, batch, scores, &Serial)
+    }
+
+    /// As [`of`](Self::of), with the columns shared out among `workers`: the same counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of).
+    ///
+    /// ```
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// use pmmds::drift::{Counts, Profile, Serial};
+    /// let profile = Profile::fit(&batch)?;
+    /// let counts = Counts::of_with(&profile, &batch, None, &Serial)?;
+    /// assert_eq!(counts, Counts::of(&profile, &batch, None)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of_with(
+        profile: &Profile,
+        batch: &Batch<'_>,
+        scores: Option<&[f64]>,
+        workers: &dyn Workers,
+    ) -> Result<Self, NotComparable> {
         if profile.schema() != batch.schema().fingerprint() {
             return Err(NotComparable::new("the rows are of another schema than the profile"));
+        }
+        if profile.features().len() != batch.columns().len() {
+            return Err(NotComparable::new("the profile does not have the columns of its schema"));
         }
         if scores.is_some_and(|scores| scores.len() != batch.rows()) {
             return Err(NotComparable::new("there is not one score per row"));
         }
-        let mut counts = Self::empty(profile);
-        for index in 0..batch.rows() {
-            let row = batch.row(index);
-            let score = scores.map_or(f64::NAN, |scores| scores[index]);
-            let codes = profile.encode(&row, score);
-            counts.observe_naming(profile, &row, &codes, |feature| batch.outside(feature, index));
-        }
-        if scores.is_none() {
-            // Without scores nothing is known of them; that is not "all missing".
-            counts.slots.truncate(profile.features().len());
-        }
-        Ok(counts)
+        let (features, rows) = (profile.features(), batch.rows() as u64);
+        // Without scores nothing is known of them; that is not "all missing".
+        let score = profile.score().zip(scores);
+        let columns = features.len() + usize::from(score.is_some());
+        let counted = gather(workers, columns, |at| match (features.get(at), score) {
+            (Some(feature), _) => columns::count(feature, batch, at),
+            (None, Some((score, scores))) => {
+                (score.binning().count(&Column::Numbers(scores.into())), TrafficSummary::default())
+            }
+            (None, None) => (Vec::new(), TrafficSummary::default()),
+        });
+        let (slots, mut summaries): (Vec<_>, Vec<_>) = counted.into_iter().unzip();
+        summaries.truncate(features.len());
+
+        Ok(Self { rows, slots, summarised: rows, summaries, ..Self::empty(profile) })
     }
 
     /// Counts one accepted row, encoded by `profile`.
@@ -185,27 +218,16 @@ impl Counts {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn observe(&mut self, profile: &Profile, row: &Row, codes: &Codes) {
-        self.observe_naming(profile, row, codes, |_| None);
-    }
-
-    /// Counts one row, where the text of a category outside the levels may be known.
-    fn observe_naming<'t>(
-        &mut self,
-        profile: &Profile,
-        row: &Row,
-        codes: &Codes,
-        text: impl Fn(usize) -> Option<&'t str>,
-    ) {
         assert_eq!(self.profile, profile.fingerprint(), "counts and row of one profile");
         self.observe_codes(codes);
         self.summarised += 1;
         let columns = self.summaries.iter_mut().zip(profile.features()).zip(row.values());
-        for (at, ((summary, feature), value)) in columns.enumerate() {
+        for ((summary, feature), value) in columns {
             let categorical = feature.binning().other_slot().is_some();
             match value {
                 Value::Number(x) => summary.observe(*x, feature.summary()),
-                Value::Level(LevelId::OTHER) => summary.observe_unseen(text(at)),
-                Value::Invalid if categorical => summary.observe_unseen(text(at)),
+                Value::Level(LevelId::OTHER) => summary.observe_unseen(None),
+                Value::Invalid if categorical => summary.observe_unseen(None),
                 _ => {}
             }
         }

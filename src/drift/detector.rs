@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::binning::Binning;
+use super::chi_square::{ChiSquare, CramersV, GTest, pearson};
 use super::counts::{Counts, NotComparable};
+use super::distance::{Hellinger, TotalVariation};
 use super::divergence::{JensenShannon, KullbackLeibler};
+use super::kolmogorov_smirnov::KolmogorovSmirnov;
 use super::metric::{BinnedPair, DriftMetric};
-use super::profile::{FeatureProfile, Profile, ProfileError};
+use super::profile::{FeatureProfile, Profile, ProfileError, ProfileOptions};
 use super::psi::{Psi, chance_psi};
 use super::report::{
     DriftReport, FeatureDrift, FeatureStatus, REPORT_VERSION, Severity, Significance, SlotShift,
@@ -15,8 +18,10 @@ use super::report::{
 use super::sentence::sentence;
 use super::settings::{DriftSettings, Gate, SettingsError};
 use super::signals;
-use super::significance::{Correction, pearson, provable_psi};
+use super::significance::provable_psi;
 use super::summary::TrafficSummary;
+use super::wasserstein::{Wasserstein, WassersteinRanks};
+use super::workers::{Serial, Workers};
 use crate::record::Batch;
 
 /// Compares windows with profiles.
@@ -109,6 +114,35 @@ impl DriftDetector {
         self
     }
 
+    /// The same detector with every metric of this crate in its reports: beside PSI, KL and JS also
+    /// [`Hellinger`], [`TotalVariation`], [`ChiSquare`], [`GTest`], [`CramersV`],
+    /// [`KolmogorovSmirnov`], [`Wasserstein`] and [`WassersteinRanks`].
+    ///
+    /// The verdict stays the one of PSI and its test; what needs an order is `None` for categories.
+    ///
+    /// ```
+    /// use pmmds::drift::DriftDetector;
+    /// # use pmmds::schema::{Feature, FeatureSchema};
+    /// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// # let data = ndarray::Array2::from_shape_fn((100, 1), |(row, _)| row as f64);
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// let report = DriftDetector::default().all_metrics().compare(&batch, &batch)?;
+    /// let metrics = &report.features[0].metrics;
+    /// assert_eq!((metrics.len(), metrics["hellinger"], metrics["wasserstein"]), (11, Some(0.0), Some(0.0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn all_metrics(self) -> Self {
+        self.metric(Hellinger)
+            .metric(TotalVariation)
+            .metric(ChiSquare)
+            .metric(GTest)
+            .metric(CramersV)
+            .metric(KolmogorovSmirnov)
+            .metric(Wasserstein)
+            .metric(WassersteinRanks)
+    }
+
     /// The settings.
     #[must_use]
     pub fn settings(&self) -> &DriftSettings {
@@ -189,9 +223,34 @@ impl DriftDetector {
         reference: &Batch<'_>,
         current: &Batch<'_>,
     ) -> Result<DriftReport, ProfileError> {
-        let profile = Profile::fit(reference)?;
+        self.compare_with(reference, current, &Serial)
+    }
+
+    /// As [`compare`](Self::compare), with the columns shared out among `workers`: the same report.
+    ///
+    /// # Errors
+    ///
+    /// As [`compare`](Self::compare).
+    ///
+    /// ```
+    /// use pmmds::drift::{DriftDetector, Serial};
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::Array2::from_shape_fn((100, 1), |(row, _)| row as f64);
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// let detector = DriftDetector::default();
+    /// let report = detector.compare_with(&batch, &batch, &Serial)?;
+    /// assert_eq!(report, detector.compare(&batch, &batch)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compare_with(
+        &self,
+        reference: &Batch<'_>,
+        current: &Batch<'_>,
+        workers: &dyn Workers,
+    ) -> Result<DriftReport, ProfileError> {
+        let profile = ProfileOptions::new().fit_with(reference, workers)?;
         profile.check_schema(current.schema())?;
-        Ok(match Counts::of(&profile, current, None) {
+        Ok(match Counts::of_with(&profile, current, None, workers) {
             Ok(counts) => self.detect(&profile, &counts),
             Err(error) => {
                 self.not_comparable(&profile, &Counts::empty(&profile), error.why().to_owned())
@@ -300,19 +359,17 @@ impl DriftDetector {
     ) -> Vec<FeatureDrift> {
         let (alpha, correction) = self.settings.gate.test();
         let family = pairs.iter().filter(|(_, pair, _)| pair.used().count() > 1).count();
-        let tests: Vec<_> =
-            pairs.iter().map(|(_, pair, _)| pearson(*pair, family, alpha)).collect();
+        let level = correction.first_level(alpha, family);
+        let tests: Vec<_> = pairs.iter().map(|(_, pair, _)| pearson(*pair, level)).collect();
         let p_values: Vec<f64> = tests.iter().flatten().map(|test| test.p_value).collect();
         let mut adjusted = correction.adjust(&p_values).into_iter();
-        // Both procedures test the smallest p-value at `alpha` over the size of the family.
-        let first_step = if correction == Correction::None { 1 } else { family };
         let psi = Psi::new(self.settings.smoothing);
         let mut features = Vec::with_capacity(pairs.len());
         for ((profile, pair, summary), test) in pairs.iter().zip(tests) {
             let significance = test.and_then(|test| {
                 Some(Significance {
                     statistic: test.statistic,
-                    degrees_of_freedom: test.degrees_of_freedom,
+                    degrees_of_freedom: (pair.used().count() as u64).saturating_sub(1),
                     method: test.method,
                     p_value: test.p_value,
                     adjusted_p_value: adjusted.next()?,
@@ -344,7 +401,7 @@ impl DriftDetector {
                     (true, true) => FeatureStatus::Drifted,
                 },
                 chance_psi: chance_psi(pair.used().count() as u64, n, m),
-                provable_psi: provable_psi(*pair, first_step, alpha),
+                provable_psi: provable_psi(*pair, level),
                 significance,
                 metrics,
                 sentence: sentence(profile, &slots, *summary),

@@ -2,6 +2,7 @@
 
 use super::counts::NotComparable;
 use super::metric::{BinnedPair, DriftMetric};
+use super::psi::finite;
 use super::smoothing::Smoothing;
 
 /// Kullback-Leibler divergence of the window from the reference.
@@ -50,7 +51,7 @@ impl DriftMetric for KullbackLeibler {
     }
 
     fn measure(&self, pair: BinnedPair<'_>) -> Result<f64, NotComparable> {
-        Ok(self.smoothing.shares(pair).map(|(r, c)| r * (r / c).ln()).sum())
+        finite(self.smoothing.shares(pair).map(|(r, c)| part(r, r / c)).sum(), self.name())
     }
 }
 
@@ -98,9 +99,14 @@ impl DriftMetric for JensenShannon {
     fn measure(&self, pair: BinnedPair<'_>) -> Result<f64, NotComparable> {
         let term = |(r, c): (f64, f64)| {
             let middle = f64::midpoint(r, c);
-            0.5 * r.mul_add((r / middle).ln(), c * (c / middle).ln())
+            0.5 * (part(r, r / middle) + part(c, c / middle))
         };
         // Rounding alone can bring a sum of nothing below 0.
         Ok(self.smoothing.shares(pair).map(term).sum::<f64>().max(0.0))
     }
+}
+
+/// `share * ln(ratio)`, which is 0 for a share of 0.
+fn part(share: f64, ratio: f64) -> f64 {
+    if share > 0.0 { share * ratio.ln() } else { 0.0 }
 }

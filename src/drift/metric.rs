@@ -89,6 +89,24 @@ impl<'a> BinnedPair<'a> {
     pub fn used(&self) -> impl Iterator<Item = (u64, u64)> + Clone + use<'a> {
         self.reference.iter().copied().zip(self.current.iter().copied()).filter(|(r, c)| r | c != 0)
     }
+
+    /// Raw shares of the slots that are not empty on both sides, as (reference, current), in slot
+    /// order. One of the two can be 0: [`Smoothing`](super::Smoothing) is for metrics that cannot
+    /// live with that.
+    ///
+    /// ```
+    /// use pmmds::drift::{BinnedPair, Binning};
+    /// let binning = Binning::levels(["a", "b"]);
+    /// let pair = BinnedPair::new(&binning, &[3, 1, 0, 0], &[2, 0, 0, 2])?;
+    /// let shares: Vec<_> = pair.shares().collect();
+    /// assert_eq!(shares, [(0.75, 0.5), (0.25, 0.0), (0.0, 0.5)]);
+    /// # Ok::<(), pmmds::drift::NotComparable>(())
+    /// ```
+    #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+    pub fn shares(&self) -> impl Iterator<Item = (f64, f64)> + Clone + use<'a> {
+        let (n, m) = (self.reference_rows() as f64, self.current_rows() as f64);
+        self.used().map(move |(r, c)| (r as f64 / n, c as f64 / m))
+    }
 }
 
 /// A number that says how far a window is from its reference.

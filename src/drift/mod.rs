@@ -39,10 +39,11 @@
 //! | freeze | [`Profile`], [`ProfileOptions`], [`FeatureProfile`] | binnings, reference counts and [summaries](ReferenceSummary), one file per model version |
 //! | encode | [`Codes`], [`CodeRowsError`] | a row as one byte per feature, and one for the score |
 //! | count | [`Counts`], [`TrafficSummary`], [`Moments`], [`Rejected`] | exact `u64` per slot, that add up in any order |
-//! | measure | [`DriftMetric`] on a [`BinnedPair`]: [`Psi`], [`KullbackLeibler`], [`JensenShannon`] | how far apart two histograms are |
+//! | measure | [`DriftMetric`] on a [`BinnedPair`]: [`Psi`], [`KullbackLeibler`], [`JensenShannon`] and [more](#metrics) | how far apart two histograms are |
 //! | smooth | [`Smoothing`] | keeps empty slots from being infinitely far away |
-//! | test | [`Significance`], [`TestMethod`], [`Correction`] | whether it is more than chance |
+//! | test | [`Significance`], [`TestResult`], [`TestMethod`], [`Correction`], [`fisher_combined`] | whether it is more than chance |
 //! | decide | [`DriftDetector`], [`DriftSettings`], [`Gate`] | [`FeatureStatus`] and [`Severity`] of each feature, the [`Verdict`], the [`Signal`]s |
+//! | share out | [`Workers`], [`Serial`] | who works on the columns of a data set; `rayon` uses every core |
 //! | tell | [`DriftReport`], [`FeatureDrift`], [`SlotShift`] | every number, one sentence per feature, `Display` as a table |
 //!
 //! # Bins
@@ -56,6 +57,30 @@
 //! otherwise a flag that falls from 95 % ones to 50 % would score 0, since all its quantiles are 1.
 //! -0.0 is 0.0, infinities fall in the outer bins and are counted apart, NaN is *missing*. Levels
 //! are those of the schema: one that the reference never had keeps its slot with count 0.
+//!
+//! # Metrics
+//!
+//! A report has PSI, KL and JS; [`DriftDetector::metric`] adds one more, of this crate or of your
+//! own, and [`DriftDetector::all_metrics`] all of these:
+//!
+//! | metric | range | empty slots | order | with no drift, about |
+//! |---|---|---|---|---|
+//! | [`Psi`] | from 0, nats | smoothed | no | `(K - 1)(1/n + 1/m)` |
+//! | [`KullbackLeibler`] | from 0, nats | smoothed | no | half of that |
+//! | [`JensenShannon`] | 0 to ln 2, nats | smoothed | no | an eighth of that |
+//! | [`Hellinger`] | 0 to 1 | taken as they are | no | root of an eighth of that |
+//! | [`TotalVariation`] | 0 to 1, a proportion | taken as they are | no | `sqrt((K - 1)(1/n + 1/m) / 2 pi)` |
+//! | [`ChiSquare`], [`GTest`] | from 0, grow with the rows; both have a p-value | taken as they are | no | `K - 1` |
+//! | [`CramersV`] | 0 to 1 | taken as they are | no | `sqrt((K - 1) / (n + m))` |
+//! | [`KolmogorovSmirnov`] | 0 to 1, a proportion; has a p-value | taken as they are | yes | `0.87 sqrt(1/n + 1/m)` |
+//! | [`Wasserstein`] | from 0, unit of the feature | taken as they are | yes | |
+//! | [`WassersteinRanks`] | 0 to 1/2, shares of the reference | taken as they are | yes | `0.3 sqrt(1/n + 1/m)` |
+//!
+//! A metric is one number, 0 for equal proportions. So a p-value is none: it is what `test` of a
+//! metric answers, as a [`TestResult`]. Those that know an order leave missing values out and say
+//! how much the bins hide from them ([`KolmogorovSmirnov::bounds`], [`Wasserstein::resolution`]);
+//! for categories they are `None` in a report. Where the raw numbers of both sides are at hand,
+//! [`two_sample`] has the tests that need no bins.
 //!
 //! # PSI, and a test beside it
 //!
@@ -107,6 +132,7 @@
 //! logarithm has no value, so shares are [smoothed](Smoothing): by default both sides are shrunk to
 //! their pooled shares, which leaves equal proportions at exactly 0. `Additive(0.5)`, `Floor(1e-4)`
 //! (usual in credit risk) and `Floor(1e-6)` (the system that this crate grew out of) are options.
+//! [`Smoothing::None`] is for comparing single metrics with a textbook; a detector refuses it.
 //!
 //! # Where the numbers come from
 //!
@@ -115,20 +141,42 @@
 //! | PSI | H. Jeffreys, 1946, DOI 10.1098/rspa.1946.0056; its chance level: B. Yurdakul, *Statistical Properties of Population Stability Index*, 2018 |
 //! | KL | S. Kullback and R. A. Leibler, 1951, DOI 10.1214/aoms/1177729694 |
 //! | JS | J. Lin, 1991, DOI 10.1109/18.61115 |
+//! | Hellinger | E. Hellinger, 1909, DOI 10.1515/crll.1909.136.210 |
+//! | total variation | A. L. Gibbs and F. E. Su, 2002, DOI 10.1111/j.1751-5823.2002.tb00178.x |
+//! | G | S. S. Wilks, 1938, DOI 10.1214/aoms/1177732360 |
+//! | Cramér's V | H. Cramér, 1946, DOI 10.1515/9781400883868 |
+//! | Kolmogorov-Smirnov | N. Smirnov, 1948, DOI 10.1214/aoms/1177730256; its laws: R. Simard and P. L'Ecuyer, 2011, DOI 10.18637/jss.v039.i11, J. L. Hodges, 1958, DOI 10.1007/BF02589501; on bins: W. J. Conover, 1972, DOI 10.1080/01621459.1972.10481254 |
+//! | Wasserstein | S. S. Vallender, 1974, DOI 10.1137/1118101; on ranks: A. Ramdas, N. García Trillos and M. Cuturi, 2017, DOI 10.3390/e19020047 |
+//! | energy | G. J. Székely and M. L. Rizzo, 2013, DOI 10.1016/j.jspi.2013.03.018 |
+//! | Cramér-von Mises | T. W. Anderson, 1962, DOI 10.1214/aoms/1177704477; exact: Y. Xiao, A. Gordon and A. Yakovlev, 2006, DOI 10.18637/jss.v017.i08 |
+//! | Anderson-Darling | F. W. Scholz and M. A. Stephens, 1987, DOI 10.2307/2288805 |
+//! | Mann-Whitney | H. B. Mann and D. R. Whitney, 1947, DOI 10.1214/aoms/1177730491 |
+//! | Welch | B. L. Welch, 1947, DOI 10.1093/biomet/34.1-2.28 |
 //! | chi-square test | K. Pearson, 1900, DOI 10.1080/14786440009463897; expected counts of 5: W. G. Cochran, 1954, DOI 10.2307/3001666 |
 //! | simulated p-values | J. Besag and P. Clifford, 1991, DOI 10.1093/biomet/78.2.301 |
-//! | correction | S. Holm, 1979, DOI 10.2307/4615733; Y. Benjamini and Y. Hochberg, 1995, DOI 10.1111/j.2517-6161.1995.tb02031.x |
+//! | correction | S. Holm, 1979, DOI 10.2307/4615733; O. J. Dunn, 1961, DOI 10.1080/01621459.1961.10482090; Z. Šidák, 1967, DOI 10.1080/01621459.1967.10482935; Y. Benjamini and Y. Hochberg, 1995, DOI 10.1111/j.2517-6161.1995.tb02031.x; Y. Benjamini and D. Yekutieli, 2001, DOI 10.1214/aos/1013699998 |
+//! | combined p-values | F. Mosteller and R. A. Fisher, 1948, DOI 10.2307/2681650 |
 //! | quantiles | R. J. Hyndman and Y. Fan, 1996, DOI 10.1080/00031305.1996.10473566, definition 7 |
 //! | mean and spread | B. P. Welford, 1962, DOI 10.1080/00401706.1962.10490022 |
 
 mod binning;
+mod chi_square;
 mod code_rows;
+mod columns;
+mod correction;
+mod counter;
 mod counts;
 mod detector;
 mod display;
+mod distance;
 mod divergence;
+mod grid;
 mod hypergeometric;
+mod kernel;
+mod kolmogorov_smirnov;
 mod metric;
+mod order;
+mod ordered;
 mod profile;
 mod psi;
 mod report;
@@ -138,17 +186,28 @@ mod signals;
 mod significance;
 mod smoothing;
 mod summary;
+pub mod two_sample;
+mod wasserstein;
+mod workers;
 
 #[cfg(test)]
+mod oracles;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twins;
 
 pub use binning::{
     Binning, BinningError, BinningStrategy, Closed, MAX_BINS, MAX_REQUESTED_BINS, NumericBinning,
 };
+pub use chi_square::{ChiSquare, CramersV, GTest};
 pub use code_rows::CodeRowsError;
+pub use correction::{Correction, fisher_combined};
 pub use counts::{Counts, NotComparable, Rejected};
 pub use detector::DriftDetector;
+pub use distance::{Hellinger, TotalVariation};
 pub use divergence::{JensenShannon, KullbackLeibler};
+pub use kolmogorov_smirnov::KolmogorovSmirnov;
 pub use metric::{BinnedPair, DriftMetric};
 pub use profile::{
     Codes, FeatureProfile, PROFILE_VERSION, Profile, ProfileError, ProfileOptions, SCORE_NAME,
@@ -159,6 +218,9 @@ pub use report::{
     SlotShift, Verdict,
 };
 pub use settings::{DriftSettings, Gate, SettingsError};
-pub use significance::{Correction, TestMethod};
+pub use significance::{TestMethod, TestResult};
 pub use smoothing::Smoothing;
+pub(crate) use summary::quantile;
 pub use summary::{MAX_UNSEEN, Moments, ReferenceSummary, TrafficSummary};
+pub use wasserstein::{Wasserstein, WassersteinRanks};
+pub use workers::{Serial, Workers};

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::binning::{Binning, BinningError, BinningStrategy, NumericBinning};
+use super::order::Order;
 use super::summary::ReferenceSummary;
+use super::workers::{Serial, Workers, gather};
 use crate::record::{Batch, Column, Row, Value};
-use crate::schema::{FeatureKind, FeatureSchema, Fingerprint, Hasher};
+use crate::schema::{Feature, FeatureKind, FeatureSchema, Fingerprint, Hasher};
 
 /// Version of the file form of a profile, its field `profile_version`.
 ///
@@ -154,59 +156,102 @@ impl<'s> ProfileOptions<'s> {
     /// When there are no rows, the scores are not one finite number per row, or the strategy is
     /// impossible.
     pub fn fit(self, batch: &Batch<'_>) -> Result<Profile, ProfileError> {
+        self.fit_with(batch, &Serial)
+    }
+
+    /// As [`fit`](Self::fit), with the columns shared out among `workers`: the same profile.
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit).
+    ///
+    /// ```
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0], [3.0], [4.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// use pmmds::drift::{Profile, ProfileOptions, Serial};
+    /// let profile = ProfileOptions::new().fit_with(&batch, &Serial)?;
+    /// assert_eq!(profile, Profile::fit(&batch)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fit_with(
+        self,
+        batch: &Batch<'_>,
+        workers: &dyn Workers,
+    ) -> Result<Profile, ProfileError> {
         if batch.rows() == 0 {
             return Err(ProfileError::NoRows);
         }
-        let mut features = Vec::with_capacity(batch.columns().len());
-        for (feature, column) in batch.schema().features().iter().zip(batch.columns()) {
-            let numbers: &[f64] = match column {
-                Column::Numbers(numbers) => numbers,
-                Column::Levels(_) => &[],
-            };
-            let binning = Binning::fit(feature, numbers, &self.strategy).map_err(|source| {
-                ProfileError::Binning { feature: feature.name().to_owned(), source }
-            })?;
-            features.push(FeatureProfile {
-                name: feature.name().to_owned(),
-                counts: count(&binning, column),
-                summary: ReferenceSummary::of(numbers),
-                binning,
-            });
+        if let Some(scores) = self.scores {
+            check_scores(scores, batch.rows())?;
         }
-        let score = self.scores.map(|scores| fit_score(scores, batch.rows())).transpose()?;
+        let features = batch.schema().features();
+        // The scores come last, as one column more.
+        let columns = features.len() + usize::from(self.scores.is_some());
+        let fitted = gather(workers, columns, |at| match (features.get(at), self.scores) {
+            (Some(feature), _) => fit_feature(feature, &batch.columns()[at], &self.strategy),
+            (None, scores) => {
+                let scores = scores.unwrap_or_default();
+                fit_numbers(SCORE_NAME, scores, &BinningStrategy::default(), false)
+            }
+        });
+        let mut features = fitted.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let score = if self.scores.is_some() { features.pop() } else { None };
         Ok(Profile::new(batch.schema().fingerprint(), batch.rows() as u64, features, score))
     }
 }
 
-fn fit_score(scores: &[f64], rows: usize) -> Result<FeatureProfile, ProfileError> {
+fn check_scores(scores: &[f64], rows: usize) -> Result<(), ProfileError> {
     if scores.len() != rows {
         return Err(ProfileError::ScoreCount { expected: rows, found: scores.len() });
     }
-    if let Some(row) = scores.iter().position(|score| !score.is_finite()) {
-        return Err(ProfileError::Score { row, score: scores[row] });
+    match scores.iter().position(|score| !score.is_finite()) {
+        Some(row) => Err(ProfileError::Score { row, score: scores[row] }),
+        None => Ok(()),
     }
-    let numeric = NumericBinning::fit(scores, &BinningStrategy::default(), false)
-        .map_err(|source| ProfileError::Binning { feature: SCORE_NAME.to_owned(), source })?;
-    let binning = Binning::Numeric(numeric);
-    Ok(FeatureProfile {
-        name: SCORE_NAME.to_owned(),
-        counts: count(&binning, &Column::Numbers(scores.into())),
-        summary: ReferenceSummary::of(scores),
-        binning,
-    })
 }
 
-fn count(binning: &Binning, column: &Column<'_>) -> Vec<u64> {
-    let mut counts = vec![0; binning.slots()];
-    match column {
-        Column::Numbers(numbers) => {
-            numbers.iter().for_each(|x| counts[usize::from(binning.code(Value::Number(*x)))] += 1);
+fn fit_feature(
+    feature: &Feature,
+    column: &Column<'_>,
+    strategy: &BinningStrategy,
+) -> Result<FeatureProfile, ProfileError> {
+    match (feature.kind(), column) {
+        (FeatureKind::Numeric { integer, .. }, Column::Numbers(numbers)) => {
+            fit_numbers(feature.name(), numbers, strategy, *integer)
         }
-        Column::Levels(levels) => {
-            levels.iter().for_each(|id| counts[usize::from(binning.code(Value::Level(*id)))] += 1);
+        _ => {
+            let binning = Binning::levels(feature.levels());
+            Ok(FeatureProfile {
+                name: feature.name().to_owned(),
+                counts: binning.count(column),
+                summary: ReferenceSummary::of(&Order::of(&[], |_| Vec::new())),
+                binning,
+            })
         }
     }
-    counts
+}
+
+/// One order serves the edges, the summary and the counts.
+fn fit_numbers(
+    name: &str,
+    numbers: &[f64],
+    strategy: &BinningStrategy,
+    integer: bool,
+) -> Result<FeatureProfile, ProfileError> {
+    let failed = |source| ProfileError::Binning { feature: name.to_owned(), source };
+    strategy.check().map_err(failed)?;
+    let order = Order::of(numbers, |count| {
+        strategy.ranks(count).into_iter().chain(ReferenceSummary::ranks(count)).collect()
+    });
+    let numeric = NumericBinning::of_order(&order, strategy, integer).map_err(failed)?;
+    let counts = numeric.count_ordered(&order, numbers.len() as u64);
+    Ok(FeatureProfile {
+        name: name.to_owned(),
+        counts: counts.unwrap_or_else(|| numeric.count(numbers)),
+        summary: ReferenceSummary::of(&order),
+        binning: Binning::Numeric(numeric),
+    })
 }
 
 /// Frozen binnings, reference counts and summaries of every feature, and of the model's own score.

@@ -27,13 +27,18 @@ use super::smoothing::Smoothing;
 /// Western Michigan University, 2018.
 ///
 /// ```
-/// use pmmds::drift::{Binning, BinnedPair, DriftMetric, Psi};
+/// use pmmds::drift::{BinnedPair, Binning, DriftMetric, Psi, Smoothing};
 ///
 /// let binning = Binning::levels(["a", "b"]);
 /// let same = BinnedPair::new(&binning, &[300, 100, 0, 0], &[30, 10, 0, 0])?;
 /// assert!(Psi::default().measure(same)?.abs() < 1e-15);
 /// let turned = BinnedPair::new(&binning, &[300, 100, 0, 0], &[10, 30, 0, 0])?;
 /// assert!(Psi::default().measure(turned)? > 0.25);
+///
+/// // Without smoothing an empty slot is infinitely far away.
+/// let gone = BinnedPair::new(&binning, &[300, 100, 0, 0], &[40, 0, 0, 0])?;
+/// let error = Psi::new(Smoothing::None).measure(gone).unwrap_err();
+/// assert_eq!(error.why(), "a slot is empty on one side, where psi without smoothing is infinite");
 /// # Ok::<(), pmmds::drift::NotComparable>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -49,7 +54,7 @@ impl Psi {
     }
 
     /// The term of every slot, in slot order; 0 for slots that are empty on both sides. They add
-    /// up to the PSI.
+    /// up to the PSI; with [`Smoothing::None`] the term of a slot that is empty on one side is infinite.
     ///
     /// ```
     /// use pmmds::drift::{BinnedPair, Binning, DriftMetric, Psi};
@@ -74,7 +79,18 @@ impl DriftMetric for Psi {
     }
 
     fn measure(&self, pair: BinnedPair<'_>) -> Result<f64, NotComparable> {
-        Ok(self.contributions(pair).iter().sum())
+        finite(self.contributions(pair).iter().sum(), self.name())
+    }
+}
+
+/// `sum`, unless an empty slot made it infinite: there was no [`Smoothing`].
+pub(super) fn finite(sum: f64, name: &str) -> Result<f64, NotComparable> {
+    if sum.is_finite() {
+        Ok(sum)
+    } else {
+        let why =
+            format!("a slot is empty on one side, where {name} without smoothing is infinite");
+        Err(NotComparable::new(why))
     }
 }
 

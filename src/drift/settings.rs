@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::significance::Correction;
+use super::correction::Correction;
 use super::smoothing::Smoothing;
 
 /// What it takes, beside a large PSI, for a feature to have drifted.
@@ -138,11 +138,11 @@ impl DriftSettings {
         {
             return refuse("alpha", alpha, "a level between 0 and 1");
         }
-        if !self.smoothing.is_valid() {
+        if self.smoothing == Smoothing::None || !self.smoothing.is_valid() {
             return Err(SettingsError {
                 setting: "smoothing",
                 value: format!("{:?}", self.smoothing),
-                expected: "a finite constant above 0, a floor below 1",
+                expected: "one that keeps PSI finite: a finite constant above 0, a floor below 1",
             });
         }
         if self.min_drift_features == 0 || self.min_rows == 0 {

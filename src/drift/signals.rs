@@ -1,13 +1,14 @@
 //! What has to be looked at beside the drift of features, each with a threshold of its own.
 
 use super::binning::Binning;
+use super::chi_square::pearson;
+use super::correction::Correction;
 use super::counts::Counts;
 use super::metric::BinnedPair;
 use super::profile::Profile;
 use super::report::{FeatureDrift, FeatureStatus, Signal};
 use super::sentence::most_frequent;
 use super::settings::DriftSettings;
-use super::significance::pearson;
 
 /// Level of the test that guards against calling chance a signal.
 const ALPHA: f64 = 0.01;
@@ -114,9 +115,9 @@ fn more_than_chance(before: [u64; 2], now: [u64; 2], tests: usize) -> bool {
     let table = Binning::levels(["yes", "no"]);
     let slots = |[yes, no]: [u64; 2]| [yes, no, 0, 0];
     let (before, now) = (slots(before), slots(now));
-    let test = BinnedPair::new(&table, &before, &now).ok().and_then(|p| pearson(p, tests, ALPHA));
-    #[expect(clippy::cast_precision_loss, reason = "a number of features")]
-    test.is_some_and(|test| test.p_value * (tests as f64) < ALPHA)
+    let level = Correction::Bonferroni.first_level(ALPHA, tests);
+    let test = BinnedPair::new(&table, &before, &now).ok().and_then(|pair| pearson(pair, level));
+    test.is_some_and(|test| test.p_value < level)
 }
 
 /// The signal of refused requests, which needs no accepted row: when everything is refused, this

@@ -1,84 +1,10 @@
-//! Is a shift more than chance? The two-sample chi-square test, and corrections for many tests.
+//! What a test answers, and how its p-value was found.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 use statrs::function::gamma::checked_gamma_ur;
 
-use super::hypergeometric::hypergeometric;
 use super::metric::BinnedPair;
-use crate::schema::Hasher;
-
-/// Expected count below which the chi-square distribution is not trusted (W. G. Cochran, 1954,
-/// DOI 10.2307/3001666).
-const SMALLEST_EXPECTED: f64 = 5.0;
-
-/// Simulated tables that are at least as extreme as the observed one, at which a simulation stops:
-/// its p-value is then known to a quarter of itself, and far from small.
-const ENOUGH_EXTREMES: u64 = 20;
-
-/// Simulated tables, at least and at most.
-const SIMULATIONS: (u64, u64) = (9_999, 199_999);
-
-/// How p-values are corrected for testing many features at once.
-///
-/// ```
-/// use pmmds::drift::Correction;
-/// let p_values = [0.01, 0.02, 0.03];
-/// assert_eq!(Correction::Holm.adjust(&p_values), [0.03, 0.04, 0.04]);
-/// assert_eq!(Correction::BenjaminiHochberg.adjust(&p_values), [0.03, 0.03, 0.03]);
-/// assert_eq!(Correction::None.adjust(&p_values), p_values);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Correction {
-    /// Bounds the chance of *any* false alarm among the features (S. Holm, *A Simple Sequentially
-    /// Rejective Multiple Test Procedure*, 1979, DOI 10.2307/4615733).
-    #[default]
-    Holm,
-    /// Bounds the share of false alarms *among the alarms* (Y. Benjamini and Y. Hochberg, 1995, DOI
-    /// 10.1111/j.2517-6161.1995.tb02031.x). Finds more, and errs more often.
-    BenjaminiHochberg,
-    /// Every feature by itself.
-    None,
-}
-
-impl Correction {
-    /// The corrected p-values, in the order of `p_values`, each in `[0, 1]`.
-    ///
-    /// ```
-    /// use pmmds::drift::Correction;
-    /// assert_eq!(Correction::Holm.adjust(&[0.03, 0.01]), [0.03, 0.02]);
-    /// ```
-    #[must_use]
-    pub fn adjust(self, p_values: &[f64]) -> Vec<f64> {
-        let mut order: Vec<usize> = (0..p_values.len()).collect();
-        order.sort_by(|a, b| p_values[*a].total_cmp(&p_values[*b]));
-        let mut adjusted = p_values.to_vec();
-        #[expect(clippy::cast_precision_loss, reason = "a number of features")]
-        let float = |count: usize| count as f64;
-        match self {
-            Self::None => {}
-            Self::Holm => {
-                let mut largest = 0.0_f64;
-                for (rank, at) in order.iter().enumerate() {
-                    largest = largest.max(p_values[*at] * float(order.len() - rank));
-                    adjusted[*at] = largest.min(1.0);
-                }
-            }
-            Self::BenjaminiHochberg => {
-                let mut smallest = 1.0_f64;
-                for (rank, at) in order.iter().enumerate().rev() {
-                    smallest = smallest.min(p_values[*at] * (float(order.len()) / float(rank + 1)));
-                    adjusted[*at] = smallest;
-                }
-            }
-        }
-        adjusted
-    }
-}
 
 /// How a p-value was found.
 ///
@@ -98,162 +24,76 @@ impl Correction {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TestMethod {
-    /// From the chi-square distribution.
+    /// From the law that the statistic comes close to with many rows.
     Asymptotic,
     /// By simulation of tables with the same margins, where an expected count is below 5.
     MonteCarlo,
+    /// From the law of the statistic at these numbers of rows, by counting all orders of the pooled
+    /// values.
+    Exact,
+    /// From a published table, between its ends: the first stands for "at most", the last for "at
+    /// least".
+    Interpolated,
 }
 
-/// The outcome of one test, before correction.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct PearsonTest {
-    pub(super) statistic: f64,
-    pub(super) degrees_of_freedom: u64,
-    pub(super) method: TestMethod,
-    pub(super) p_value: f64,
-}
-
-/// Pearson's two-sample chi-square test on the raw counts of a pair: both samples count, so that a
-/// small reference is not taken for the truth. `None` where a single slot is used.
+/// The outcome of one test, before any [correction](super::Correction).
 ///
-/// ```text
-/// X2 = sum_i sum_side (observed - expected)^2 / expected,  expected_i = (r_i + c_i) n / (n + m)
 /// ```
-///
-/// Where an expected count is below 5 the p-value comes from simulated tables with the same
-/// margins (multivariate hypergeometric), seeded by the counts: the same pair gives the same
-/// answer every time. The simulation is sequential: it stops once 20 tables were at least as
-/// extreme (J. Besag and P. Clifford, *Sequential Monte Carlo p-values*, 1991, DOI
-/// 10.1093/biomet/78.2.301).
-///
-/// `tests` is how many tests the p-value will be corrected for, `alpha` the level: together they
-/// say how small a p-value must be able to get.
-///
-/// # Reference
-///
-/// K. Pearson, 1900, DOI 10.1080/14786440009463897.
-pub(super) fn pearson(pair: BinnedPair<'_>, tests: usize, alpha: f64) -> Option<PearsonTest> {
-    let slots: Vec<(u64, u64)> = pair.used().collect();
-    let degrees_of_freedom = (slots.len() as u64).checked_sub(1).filter(|free| *free > 0)?;
-    let table = Table::new(&slots);
-    let statistic = table.statistic(slots.iter().map(|(_, c)| *c));
-    #[expect(clippy::cast_precision_loss, reason = "at most 255 slots")]
-    let shape = degrees_of_freedom as f64 / 2.0;
-    let (method, p_value) = if table.smallest_expected() < SMALLEST_EXPECTED {
-        (TestMethod::MonteCarlo, table.simulate(statistic, simulations(tests, alpha)))
-    } else {
-        let p_value = if statistic > 0.0 {
-            // An argument that it refuses is one that overflowed: nothing is left of the tail.
-            checked_gamma_ur(shape, statistic / 2.0).unwrap_or(0.0).clamp(0.0, 1.0)
-        } else {
-            1.0
-        };
-        (TestMethod::Asymptotic, p_value)
-    };
-    Some(PearsonTest { statistic, degrees_of_freedom, method, p_value })
+/// use pmmds::drift::{BinnedPair, Binning, ChiSquare, TestMethod};
+/// let binning = Binning::levels(["a", "b"]);
+/// let pair = BinnedPair::new(&binning, &[300, 100, 0, 0], &[60, 40, 0, 0])?;
+/// let test = ChiSquare.test(pair)?;
+/// assert!((test.statistic - 8.929).abs() < 1e-3 && (test.p_value - 0.00281).abs() < 1e-5);
+/// assert_eq!((test.degrees_of_freedom, test.method), (Some(1.0), TestMethod::Asymptotic));
+/// # Ok::<(), pmmds::drift::NotComparable>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct TestResult {
+    /// the statistic of the test, in the unit that the test states
+    pub statistic: f64,
+    /// of the law that the p-value is from, where it has them
+    pub degrees_of_freedom: Option<f64>,
+    /// chance of such a statistic, or a more extreme one, if nothing had changed; in `[0, 1]`
+    pub p_value: f64,
+    /// how the p-value was found
+    pub method: TestMethod,
 }
 
-/// The smallest PSI that the test can call significant, to first order: PSI is about
-/// `X2 (1/n + 1/m)`, and the first step of Holm's procedure tests at `alpha / tests`.
-pub(super) fn provable_psi(pair: BinnedPair<'_>, tests: usize, alpha: f64) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "a number of slots or features")]
-    let [slots, tests] = [pair.used().count(), tests.max(1)].map(|count| count as f64);
-    let distribution = ChiSquared::new(slots - 1.0).ok().filter(|_| slots > 1.0)?;
-    let bound = distribution.inverse_cdf(1.0 - alpha / tests);
+impl TestResult {
+    pub(super) fn new(statistic: f64, p_value: f64, method: TestMethod) -> Self {
+        let p_value = p_value.clamp(0.0, 1.0);
+        Self { statistic, degrees_of_freedom: None, p_value, method }
+    }
+
+    pub(super) fn freedom(self, degrees: f64) -> Self {
+        Self { degrees_of_freedom: Some(degrees), ..self }
+    }
+}
+
+/// Chance that the chi-square law with `freedom` degrees of freedom gives `statistic` or more.
+pub(super) fn chi_square_tail(statistic: f64, freedom: f64) -> f64 {
+    if statistic > 0.0 {
+        // An argument that it refuses is one that overflowed: nothing is left of the tail.
+        checked_gamma_ur(freedom / 2.0, statistic / 2.0).unwrap_or(0.0).clamp(0.0, 1.0)
+    } else {
+        1.0
+    }
+}
+
+/// The statistic that the chi-square law reaches with chance `level`; `None` without degrees of
+/// freedom.
+pub(super) fn chi_square_bound(level: f64, freedom: f64) -> Option<f64> {
+    Some(ChiSquared::new(freedom).ok()?.inverse_cdf(1.0 - level))
+}
+
+/// The smallest PSI that the chi-square test can call significant at `level`, to first order: PSI
+/// is about `X2 (1/n + 1/m)`. `None` where a single slot is used.
+pub(super) fn provable_psi(pair: BinnedPair<'_>, level: f64) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "at most 255 slots")]
+    let slots = pair.used().count() as f64;
+    let bound = chi_square_bound(level, slots - 1.0)?;
     #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
     let [n, m] = [pair.reference_rows(), pair.current_rows()].map(|rows| rows as f64);
     Some(bound * (1.0 / n + 1.0 / m))
-}
-
-/// Enough tables for the smallest p-value that correction can ask for, with ten to spare.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rounded up and clamped to SIMULATIONS"
-)]
-fn simulations(tests: usize, alpha: f64) -> u64 {
-    let wanted = (10.0 * tests as f64 / alpha).ceil();
-    (wanted as u64).clamp(SIMULATIONS.0, SIMULATIONS.1)
-}
-
-/// A table of two rows with fixed margins.
-struct Table {
-    // rows of each slot, both sides together, each at least 1
-    totals: Vec<u64>,
-    reference_rows: u64,
-    current_rows: u64,
-    seed: [u8; 32],
-}
-
-impl Table {
-    fn new(slots: &[(u64, u64)]) -> Self {
-        let mut hasher = Hasher::new("pmmds chi-square seed 1");
-        slots.iter().for_each(|(r, c)| {
-            hasher.number(*r).number(*c);
-        });
-        Self {
-            totals: slots.iter().map(|(r, c)| r.saturating_add(*c)).collect(),
-            reference_rows: slots.iter().map(|(r, _)| r).sum(),
-            current_rows: slots.iter().map(|(_, c)| c).sum(),
-            seed: *hasher.finish().as_bytes(),
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
-    fn sides(&self) -> (f64, f64) {
-        (self.reference_rows as f64, self.current_rows as f64)
-    }
-
-    /// X2 of a table, given by its counts of the window.
-    ///
-    /// The two terms of a slot have the same numerator, so that they are one fraction.
-    #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
-    fn statistic(&self, current: impl Iterator<Item = u64>) -> f64 {
-        let (n, m) = self.sides();
-        let share = m / (n + m);
-        let terms = self.totals.iter().zip(current).map(|(total, c)| {
-            let total = *total as f64;
-            let deviation = share.mul_add(-total, c as f64);
-            deviation * deviation / total
-        });
-        terms.sum::<f64>() * ((n + m) / n) * ((n + m) / m)
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
-    fn smallest_expected(&self) -> f64 {
-        let (n, m) = self.sides();
-        let smallest = self.totals.iter().copied().min().unwrap_or(0) as f64;
-        smallest * n.min(m) / (n + m)
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "at most SIMULATIONS.1")]
-    fn simulate(&self, observed: f64, simulations: u64) -> f64 {
-        let mut rng = ChaCha8Rng::from_seed(self.seed);
-        // Tables with the statistic of the observed one must not be lost to rounding.
-        let bar = observed * (1.0 - 1e-9);
-        let mut drawn = vec![0; self.totals.len()];
-        let mut extremes = 0;
-        for made in 1..=simulations {
-            self.draw(&mut rng, &mut drawn);
-            if self.statistic(drawn.iter().copied()) >= bar {
-                extremes += 1;
-                if extremes == ENOUGH_EXTREMES {
-                    return extremes as f64 / made as f64;
-                }
-            }
-        }
-        (extremes + 1) as f64 / (simulations + 1) as f64
-    }
-
-    /// Deals the rows of the window onto the slots, as chance would.
-    fn draw(&self, rng: &mut ChaCha8Rng, drawn: &mut [u64]) {
-        let mut rows = self.reference_rows + self.current_rows;
-        let mut left = self.current_rows;
-        for (slot, total) in drawn.iter_mut().zip(&self.totals) {
-            *slot = hypergeometric(rng, rows, *total, left);
-            rows -= total;
-            left -= *slot;
-        }
-    }
 }

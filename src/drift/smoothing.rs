@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metric::BinnedPair;
 
-/// How counts become shares that are never 0.
+/// How counts become shares, by default such that are never 0.
 ///
 /// Slots that are empty on both sides are left out everywhere; `K` counts the others, `n` and `m`
 /// are the rows of reference and window.
@@ -49,6 +49,10 @@ pub enum Smoothing {
     /// risk, 1e-6 is what the original system did. One value in a new slot then weighs as much as
     /// `ln(share / floor)` makes it.
     Floor(f64),
+    /// The raw shares, as a textbook has them. JS takes them as they are; PSI and KL are
+    /// [`NotComparable`](super::NotComparable) where an empty slot makes them infinite, so that a
+    /// [`DriftDetector`](super::DriftDetector) refuses this.
+    None,
 }
 
 impl Default for Smoothing {
@@ -59,7 +63,7 @@ impl Default for Smoothing {
 }
 
 impl Smoothing {
-    /// Whether the constant is one that gives shares: finite and above 0, a floor below 1.
+    /// Whether the constant, if there is one, gives shares: finite and above 0, a floor below 1.
     ///
     /// ```
     /// use pmmds::drift::Smoothing;
@@ -72,6 +76,7 @@ impl Smoothing {
         match self {
             Self::Pooled(c) | Self::Additive(c) => c.is_finite() && c > 0.0,
             Self::Floor(floor) => floor > 0.0 && floor < 1.0,
+            Self::None => true,
         }
     }
 
@@ -92,6 +97,7 @@ impl Smoothing {
                     ((r + count) / (n + prior), (c + count) / (m + prior))
                 }
                 Self::Floor(floor) => ((r / n).max(floor), (c / m).max(floor)),
+                Self::None => (r / n, c / m),
             }
         })
     }

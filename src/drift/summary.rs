@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::order::Order;
+
 /// Most unseen levels that are remembered by name; the rest is counted together.
 ///
 /// ```
@@ -47,6 +49,11 @@ pub struct Moments {
 }
 
 impl Moments {
+    /// Those of `count` numbers with this mean and sum of squares about it; all of it finite.
+    pub(super) fn of_parts(count: u64, mean: f64, squares: f64) -> Self {
+        Self { count, mean, squares }
+    }
+
     /// Adds one finite number.
     ///
     /// Mean and spread stay finite, so that they can be stored: what would overflow is held at the
@@ -134,44 +141,69 @@ pub struct ReferenceSummary {
     pub quantiles: Option<[f64; 5]>,
 }
 
+/// The quantiles of a [`ReferenceSummary`].
+const SHARES: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
+
 impl ReferenceSummary {
-    /// The summary of `numbers`; NaN and infinities are left out.
-    #[must_use]
-    pub(super) fn of(numbers: &[f64]) -> Self {
-        let mut finite: Vec<f64> = numbers.iter().copied().filter(|x| x.is_finite()).collect();
-        finite.sort_unstable_by(f64::total_cmp);
-        let mut moments = Moments::default();
-        finite.iter().for_each(|x| moments.observe(*x));
-        let quantiles = [0.05, 0.25, 0.5, 0.75, 0.95].map(|share| quantile(&finite, share));
+    /// The ranks that [`of`](Self::of) asks for, of `count` numbers.
+    pub(super) fn ranks(count: usize) -> impl Iterator<Item = usize> {
+        let ends = [0, count.saturating_sub(1)];
+        let inner = SHARES.into_iter().filter_map(move |share| Position::of(count, share));
+        ends.into_iter().chain(inner.flat_map(|position| position.ranks()))
+    }
+
+    /// The summary of the finite numbers in `order`, where [`ranks`](Self::ranks) are known.
+    pub(super) fn of(order: &Order) -> Self {
+        let quantiles = SHARES.map(|share| quantile(order.count(), share, |rank| order.at(rank)));
         Self {
-            moments,
-            min: finite.first().map(|x| x + 0.0),
-            max: finite.last().map(|x| x + 0.0),
-            quantiles: (!finite.is_empty()).then(|| quantiles.map(Option::unwrap_or_default)),
+            moments: order.totals().moments,
+            min: order.at(0),
+            max: order.count().checked_sub(1).and_then(|last| order.at(last)),
+            quantiles: (order.count() > 0).then(|| quantiles.map(Option::unwrap_or_default)),
         }
     }
 }
 
-/// The quantile `share` of `sorted`, linearly interpolated as numpy does by default; `None`
-/// without numbers.
+/// Where a quantile lies among sorted numbers: between two neighbours.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    lower: usize,
+    upper: usize,
+    // of the way from `lower` to `upper`, in 0..=1
+    part: f64,
+}
+
+impl Position {
+    /// The position of the quantile `share` of `count` numbers; `None` without numbers.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positions lie between 0 and the number of rows, which is below 2^53"
+    )]
+    pub(super) fn of(count: usize, share: f64) -> Option<Self> {
+        let last = count.checked_sub(1)?;
+        let position = share * last as f64;
+        let lower = (position.floor() as usize).min(last);
+        Some(Self { lower, upper: (lower + 1).min(last), part: position - lower as f64 })
+    }
+
+    /// The ranks of the two neighbours.
+    pub(super) fn ranks(self) -> [usize; 2] {
+        [self.lower, self.upper]
+    }
+}
+
+/// The quantile `share` of `count` numbers, of which `at` gives the one with a rank, linearly
+/// interpolated as numpy does by default; `None` without numbers.
 ///
 /// # Reference
 ///
 /// R. J. Hyndman and Y. Fan, *Sample Quantiles in Statistical Packages*, The American Statistician
 /// 50, 1996, DOI 10.1080/00031305.1996.10473566, definition 7.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "positions lie between 0 and the number of rows, which is below 2^53"
-)]
-pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    let position = share * last as f64;
-    let lower = (position.floor() as usize).min(last);
-    let upper = (lower + 1).min(last);
-    let (a, b) = (sorted[lower], sorted[upper]);
-    let part = position - lower as f64;
+pub(crate) fn quantile(count: usize, share: f64, at: impl Fn(usize) -> Option<f64>) -> Option<f64> {
+    let Position { lower, upper, part } = Position::of(count, share)?;
+    let (a, b) = (at(lower)?, at(upper)?);
     // From the nearer end, so that a quantile that falls on a value is that value.
     let value = if part < 0.5 { (b - a).mul_add(part, a) } else { (b - a).mul_add(part - 1.0, b) };
     Some(value + 0.0)
@@ -210,17 +242,22 @@ pub struct TrafficSummary {
 impl TrafficSummary {
     /// Counts one value outside the levels; without a name where it may not be kept.
     pub fn observe_unseen(&mut self, text: Option<&str>) {
-        self.add_unseen(text.map(|text| text.chars().take(UNSEEN_CHARS).collect()), 1);
+        let text = text.map(|text| match text.char_indices().nth(UNSEEN_CHARS) {
+            Some((end, _)) => &text[..end],
+            None => text,
+        });
+        self.add_unseen(text, 1);
     }
 
-    fn add_unseen(&mut self, text: Option<String>, count: u64) {
-        match text {
-            Some(text) if self.unseen.len() < MAX_UNSEEN || self.unseen.contains_key(&text) => {
-                let known = self.unseen.entry(text).or_default();
-                *known = known.saturating_add(count);
-            }
-            _ => self.unseen_more = self.unseen_more.saturating_add(count),
-        }
+    pub(super) fn add_unseen(&mut self, text: Option<&str>, count: u64) {
+        let full = self.unseen.len() >= MAX_UNSEEN;
+        let known = match text {
+            Some(text) if full || self.unseen.contains_key(text) => self.unseen.get_mut(text),
+            Some(text) => Some(self.unseen.entry(text.to_owned()).or_default()),
+            None => None,
+        };
+        let known = known.unwrap_or(&mut self.unseen_more);
+        *known = known.saturating_add(count);
     }
 
     /// Values outside the schema's levels, named or not.
@@ -237,7 +274,7 @@ impl TrafficSummary {
         self.infinite = self.infinite.saturating_add(other.infinite);
         self.unseen_more = self.unseen_more.saturating_add(other.unseen_more);
         for (text, count) in &other.unseen {
-            self.add_unseen(Some(text.clone()), *count);
+            self.add_unseen(Some(text), *count);
         }
     }
 
@@ -275,21 +312,25 @@ mod tests {
             let mut array: Array1<N64> = values.iter().copied().map(n64).collect();
             let twin = array.quantile_mut(n64(share), &Linear).unwrap().raw();
             values.sort_unstable_by(f64::total_cmp);
-            let ours = quantile(&values, share).unwrap();
+            let ours = quantile(values.len(), share, |rank| values.get(rank).copied()).unwrap();
             prop_assert!((ours - twin).abs() <= 1e-9 * twin.abs().max(1.0), "{ours} {twin}");
         }
     }
 
     #[test]
     fn quantiles_are_numpys() {
-        let summary = ReferenceSummary::of(&[4.0, 1.0, 3.0, 2.0, f64::NAN, f64::INFINITY]);
+        let of = |numbers: &[f64]| {
+            let order = Order::of(numbers, |count| ReferenceSummary::ranks(count).collect());
+            ReferenceSummary::of(&order)
+        };
+        let summary = of(&[4.0, 1.0, 3.0, 2.0, f64::NAN, f64::INFINITY]);
         assert_eq!((summary.min, summary.max), (Some(1.0), Some(4.0)));
         // numpy.quantile([1, 2, 3, 4], [0.05, 0.25, 0.5, 0.75, 0.95])
         let expected = [1.15, 1.75, 2.5, 3.25, 3.85];
         for (found, expected) in summary.quantiles.unwrap().iter().zip(expected) {
             assert!((found - expected).abs() < 1e-12, "{found} {expected}");
         }
-        let none = ReferenceSummary::of(&[f64::NAN]);
+        let none = of(&[f64::NAN]);
         assert_eq!((none.min, none.quantiles, none.moments.mean()), (None, None, None));
     }
 

@@ -220,12 +220,13 @@ pub async fn load(
     Ok(Some(ServingModel::new(name.clone(), version, files.digest(), artifact)))
 }
 
-/// Refuses a version whose rows are of another schema than those served now: clients send what
-/// the present schema says.
+/// Refuses a version whose rows are of another schema than those served now, or that predicts
+/// another [kind of target](crate::record::Target): clients send what the present schema says, and
+/// read what the present model answers.
 ///
 /// # Errors
 ///
-/// [`Conflict`](ErrorKind::Conflict) when the schemas differ.
+/// [`Conflict`](ErrorKind::Conflict) when they differ.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -269,18 +270,21 @@ pub async fn load(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn check_same_schema(present: &ServingModel, next: &ServingModel) -> Result<(), Error> {
+    let conflict = |context| Err(Error::new(ErrorKind::Conflict, "serving", context));
     let (old, new) = (present.schema().fingerprint(), next.schema().fingerprint());
-    if old == new {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Conflict,
-        "serving",
-        format!(
+    if old != new {
+        return conflict(format!(
             "version {} has schema {}, served now is schema {}",
             next.version(),
             new.short(),
             old.short()
-        ),
-    ))
+        ));
+    }
+    let target = |of: &ServingModel| of.model().task().target();
+    let (old, new) = (target(present), target(next));
+    if old != new {
+        let next = next.version();
+        return conflict(format!("version {next} predicts {new}, served now is {old}"));
+    }
+    Ok(())
 }

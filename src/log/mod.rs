@@ -328,7 +328,7 @@ pub enum Appended {
 pub struct Outcome {
     /// the request that it is about
     pub request_id: Uuid,
-    /// what really happened: 1 or 0 for a binary target
+    /// what really happened: 1 or 0 for a binary target, any finite number for a numeric one
     pub outcome: f64,
     /// when it was observed; the store's clock where the sender does not say
     pub observed_at: Option<Timestamp>,

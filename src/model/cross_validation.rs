@@ -1,7 +1,7 @@
 //! Scores of rows by models that were not trained on them.
 
 use super::{Progress, Trainer};
-use crate::record::Dataset;
+use crate::record::{Dataset, Target};
 use crate::schema::Hasher;
 use crate::{Error, ErrorKind};
 
@@ -83,8 +83,9 @@ impl Folds {
     ///
     /// # Errors
     ///
-    /// [`FoldsError::Class`] when a fold lacks rows of a class: it could not be judged, and its
-    /// complement might not be learned from.
+    /// [`FoldsError::Class`] when a fold lacks rows of a class, [`FoldsError::Empty`] when the
+    /// labels are numbers and a fold has none: it could not be judged, and its complement might not
+    /// be learned from.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -108,7 +109,11 @@ impl Folds {
             rows[*fold][usize::from(*label != 0.0)] += 1;
         }
         for (fold, [negative, positive]) in rows.into_iter().enumerate() {
-            if negative == 0 || positive == 0 {
+            if data.target() == Target::Number {
+                if negative + positive == 0 {
+                    return Err(FoldsError::Empty { fold });
+                }
+            } else if negative == 0 || positive == 0 {
                 let class = u8::from(negative != 0);
                 return Err(FoldsError::Class { fold, class, rows: negative + positive });
             }
@@ -144,6 +149,12 @@ pub enum FoldsError {
         /// rows of the fold
         rows: usize,
     },
+    /// A fold lacks rows.
+    #[error("fold {fold} has no rows; use fewer folds or more rows")]
+    Empty {
+        /// the fold, from 0
+        fold: usize,
+    },
 }
 
 /// The score of every row of `data` by a model that was trained on the other folds only.
@@ -154,8 +165,8 @@ pub enum FoldsError {
 ///
 /// # Errors
 ///
-/// [`InvalidInput`](ErrorKind::InvalidInput) when a fold lacks a class, and whatever the trainer
-/// answers.
+/// [`InvalidInput`](ErrorKind::InvalidInput) when a fold lacks a class or rows, and whatever the
+/// trainer answers.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -317,6 +328,20 @@ mod tests {
         assert_eq!(error.to_string(), message);
         let error = out_of_fold_scores(&ByHeart, &data(3), Folds::new(9).unwrap(), &());
         assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn numbers_take_rows_and_no_classes() {
+        let mut numbers = Dataset::with_target(Arc::clone(data(0).schema()), Target::Number);
+        for row in 0..300_u16 {
+            numbers.push(&data(300).columns().row(row.into()), 1.5, (row / 3).to_string());
+        }
+        let folds = Folds::new(5).unwrap();
+        assert_eq!(folds.assign(&numbers), folds.assign(&data(300)));
+        let scores = out_of_fold_scores(&ByHeart, &numbers, folds, &()).unwrap();
+        assert!(scores.iter().all(|score| *score == 0.0));
+        let error = folds.assign(&numbers.select(&[0])).unwrap_err();
+        assert_eq!(error.to_string(), "fold 0 has no rows; use fewer folds or more rows");
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub use cross_validation::{Folds, FoldsError, MAX_FOLDS, out_of_fold_scores};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::record::{Batch, Dataset, Row};
+use crate::record::{Batch, Dataset, Row, Target};
 use crate::schema::FeatureSchema;
 
 /// How far outside `[0, 1]` a probability may lie to be taken for a rounding error and clamped.
@@ -31,8 +31,9 @@ pub const PROBABILITY_SLACK: f64 = 1e-9;
 /// ```
 /// use pmmds::model::Task;
 /// let cautious = Task::BinaryClassification { threshold: 0.8 };
-/// assert_eq!(cautious.prediction(0.7)?.label(), 0);
-/// assert_eq!(Task::binary().prediction(0.7)?.label(), 1);
+/// assert_eq!(cautious.prediction(0.7)?.label(), Some(0));
+/// assert_eq!(Task::binary().prediction(0.7)?.label(), Some(1));
+/// assert_eq!(Task::Regression.prediction(1_250.0)?.label(), None);
 /// # Ok::<(), pmmds::model::InvalidScore>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub enum Task {
         /// in `[0, 1]`
         threshold: f64,
     },
+    /// The score is the predicted number itself; there is no label.
+    Regression,
 }
 
 impl Task {
@@ -51,6 +54,21 @@ impl Task {
     #[must_use]
     pub fn binary() -> Self {
         Self::BinaryClassification { threshold: 0.5 }
+    }
+
+    /// What an outcome is, and so the labels that such a model learns from.
+    ///
+    /// ```
+    /// use pmmds::model::Task;
+    /// use pmmds::record::Target;
+    /// assert_eq!(Task::binary().target(), Target::Binary);
+    /// ```
+    #[must_use]
+    pub fn target(self) -> Target {
+        match self {
+            Self::BinaryClassification { .. } => Target::Binary,
+            Self::Regression => Target::Number,
+        }
     }
 
     /// The prediction that `score` stands for.
@@ -63,33 +81,42 @@ impl Task {
     /// ```
     /// use pmmds::model::Task;
     /// let prediction = Task::binary().prediction(0.73)?;
-    /// assert_eq!((prediction.score(), prediction.label()), (0.73, 1));
+    /// assert_eq!((prediction.score(), prediction.label()), (0.73, Some(1)));
     /// assert_eq!(
     ///     Task::binary().prediction(f64::NAN).unwrap_err().to_string(),
     ///     "the model answered NaN, expected a probability between 0 and 1",
     /// );
+    /// let prediction = Task::Regression.prediction(-12.5)?;
+    /// assert_eq!((prediction.score(), prediction.label()), (-12.5, None));
+    /// assert_eq!(
+    ///     Task::Regression.prediction(f64::INFINITY).unwrap_err().to_string(),
+    ///     "the model answered inf, expected a finite number",
+    /// );
     /// # Ok::<(), pmmds::model::InvalidScore>(())
     /// ```
     pub fn prediction(self, score: f64) -> Result<Prediction, InvalidScore> {
+        // + 0.0: no store has to keep the sign of a zero.
         match self {
             Self::BinaryClassification { threshold } => {
                 if !(-PROBABILITY_SLACK..=1.0 + PROBABILITY_SLACK).contains(&score) {
-                    return Err(InvalidScore { score });
+                    return Err(InvalidScore { score, expected: A_PROBABILITY });
                 }
-                // + 0.0: no store has to keep the sign of a zero.
                 let score = score.clamp(0.0, 1.0) + 0.0;
-                Ok(Prediction { score, label: u8::from(score >= threshold) })
+                Ok(Prediction { score, label: Some(u8::from(score >= threshold)) })
             }
+            Self::Regression if score.is_finite() => {
+                Ok(Prediction { score: score + 0.0, label: None })
+            }
+            Self::Regression => Err(InvalidScore { score, expected: A_NUMBER }),
         }
     }
-}
 
-impl Task {
     /// Checks that `outcome` can be what really happened.
     ///
     /// # Errors
     ///
-    /// [`InvalidOutcome`] for anything but 1 and 0 of a binary target.
+    /// [`InvalidOutcome`] for anything but 1 and 0 of a binary target, and for anything but a
+    /// finite number of a regression's.
     ///
     /// ```
     /// use pmmds::model::Task;
@@ -98,17 +125,20 @@ impl Task {
     ///     Task::binary().check_outcome(0.5).unwrap_err().to_string(),
     ///     "outcome 0.5 is not possible, expected 0 or 1",
     /// );
+    /// assert!(Task::Regression.check_outcome(0.5).is_ok());
+    /// assert_eq!(
+    ///     Task::Regression.check_outcome(f64::NAN).unwrap_err().to_string(),
+    ///     "outcome NaN is not possible, expected a finite number",
+    /// );
     /// ```
     pub fn check_outcome(self, outcome: f64) -> Result<(), InvalidOutcome> {
-        match self {
-            Self::BinaryClassification { .. } => {
-                let possible =
-                    [0.0, 1.0].iter().any(|x: &f64| x.total_cmp(&(outcome + 0.0)).is_eq());
-                if possible { Ok(()) } else { Err(InvalidOutcome { outcome }) }
-            }
-        }
+        let expected = self.target();
+        if expected.accepts(outcome) { Ok(()) } else { Err(InvalidOutcome { outcome, expected }) }
     }
 }
+
+const A_PROBABILITY: &str = "a probability between 0 and 1";
+const A_NUMBER: &str = "a finite number";
 
 /// What was sent as ground truth is none for this task.
 ///
@@ -121,9 +151,10 @@ impl Task {
 /// );
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-#[error("outcome {outcome} is not possible, expected 0 or 1")]
+#[error("outcome {outcome} is not possible, expected {expected}")]
 pub struct InvalidOutcome {
     outcome: f64,
+    expected: Target,
 }
 
 /// What a model answered for one row.
@@ -131,16 +162,22 @@ pub struct InvalidOutcome {
 /// ```
 /// use pmmds::model::Task;
 /// let prediction = Task::binary().prediction(0.73)?;
-/// assert_eq!((prediction.score(), prediction.label()), (0.73, 1));
-/// # Ok::<(), pmmds::model::InvalidScore>(())
+/// assert_eq!((prediction.score(), prediction.label()), (0.73, Some(1)));
+/// assert_eq!(serde_json::to_string(&prediction)?, r#"{"score":0.73,"label":1}"#);
+///
+/// let prediction = Task::Regression.prediction(1_250.5)?;
+/// assert_eq!((prediction.score(), prediction.label()), (1_250.5, None));
+/// assert_eq!(serde_json::to_string(&prediction)?, r#"{"score":1250.5}"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "PredictionFields")]
 pub struct Prediction {
-    // finite; a probability in [0, 1] for binary classification; not -0.0
+    // finite, not -0.0; a probability in [0, 1] where there is a label
     score: f64,
-    // 0 or 1
-    label: u8,
+    // 0 or 1; None for a task without classes
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<u8>,
 }
 
 impl Prediction {
@@ -152,24 +189,31 @@ impl Prediction {
     /// let prediction = Task::binary().prediction(0.73)?;
     /// let stored = (prediction.score(), prediction.label());
     /// assert_eq!(Prediction::from_stored(stored.0, stored.1), Some(prediction));
-    /// assert_eq!(Prediction::from_stored(f64::NAN, 1), None);
+    /// assert_eq!(Prediction::from_stored(1.5, Some(1)), None);
+    ///
+    /// assert!(Prediction::from_stored(1.5, None).is_some());
+    /// assert_eq!(Prediction::from_stored(f64::NAN, None), None);
     /// # Ok::<(), pmmds::model::InvalidScore>(())
     /// ```
     #[must_use]
-    pub fn from_stored(score: f64, label: u8) -> Option<Self> {
-        let possible = (0.0..=1.0).contains(&score) && label <= 1;
+    pub fn from_stored(score: f64, label: Option<u8>) -> Option<Self> {
+        let possible = match label {
+            Some(label) => (0.0..=1.0).contains(&score) && label <= 1,
+            None => score.is_finite(),
+        };
         possible.then_some(Self { score: score + 0.0, label })
     }
 
-    /// The score: for binary classification the probability of the positive class.
+    /// The score: for binary classification the probability of the positive class, for a
+    /// regression the predicted number.
     #[must_use]
     pub fn score(&self) -> f64 {
         self.score
     }
 
-    /// The predicted class, 0 or 1.
+    /// The predicted class, 0 or 1; `None` for a regression.
     #[must_use]
-    pub fn label(&self) -> u8 {
+    pub fn label(&self) -> Option<u8> {
         self.label
     }
 }
@@ -178,14 +222,15 @@ impl Prediction {
 #[derive(Deserialize)]
 struct PredictionFields {
     score: f64,
-    label: u8,
+    label: Option<u8>,
 }
 
 impl TryFrom<PredictionFields> for Prediction {
     type Error = InvalidScore;
 
     fn try_from(fields: PredictionFields) -> Result<Self, InvalidScore> {
-        let invalid = InvalidScore { score: fields.score };
+        let expected = if fields.label.is_some() { A_PROBABILITY } else { A_NUMBER };
+        let invalid = InvalidScore { score: fields.score, expected };
         Self::from_stored(fields.score, fields.label).ok_or(invalid)
     }
 }
@@ -200,9 +245,11 @@ impl TryFrom<PredictionFields> for Prediction {
 /// );
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-#[error("the model answered {score}, expected a probability between 0 and 1")]
+#[error("the model answered {score}, expected {expected}")]
 pub struct InvalidScore {
     score: f64,
+    // what the task takes
+    expected: &'static str,
 }
 
 /// Scores rows of one schema.
@@ -212,7 +259,7 @@ pub struct InvalidScore {
 /// * Pure: the same row gives the same score, bit for bit, alone or in a batch.
 /// * Total for validated rows: missing values of nullable features and
 ///   [`LevelId::OTHER`](crate::schema::LevelId::OTHER) are scored, not refused. What is no
-///   probability is caught by [`Task::prediction`].
+///   prediction is caught by [`Task::prediction`].
 ///
 /// # Implementing
 ///
@@ -341,8 +388,9 @@ impl TrainedModel {
 /// # Contract
 ///
 /// * Deterministic: the same data set gives the same model, bit for bit.
-/// * Data that cannot be learned from (no rows, one class) is an
-///   [`InvalidInput`](crate::ErrorKind::InvalidInput) that says why.
+/// * Data that cannot be learned from (no rows, one class, a [target](Dataset::target) of another
+///   kind than the model's task) is an [`InvalidInput`](crate::ErrorKind::InvalidInput) that says
+///   why.
 /// * The document rebuilds the model: scores agree bit for bit.
 /// # Implementing
 ///
@@ -460,8 +508,32 @@ mod tests {
         for bad in [1.000_001, -0.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert!(task.prediction(bad).is_err(), "{bad}");
         }
-        assert_eq!(task.prediction(0.5).unwrap().label(), 1);
+        assert_eq!(task.prediction(0.5).unwrap().label(), Some(1));
         assert!(task.prediction(-0.0).unwrap().score().is_sign_positive());
+    }
+
+    #[test]
+    fn a_regression_predicts_any_number() {
+        for score in [f64::MIN, -1.5, 5e-324, 1.0 + 1e-10, f64::MAX] {
+            let prediction = Task::Regression.prediction(score).unwrap();
+            assert_eq!((prediction.score().to_bits(), prediction.label()), (score.to_bits(), None));
+        }
+        assert!(Task::Regression.prediction(-0.0).unwrap().score().is_sign_positive());
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(Task::Regression.prediction(bad).is_err(), "{bad}");
+            assert!(Task::Regression.check_outcome(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_stored_forms_of_the_tasks() {
+        for (task, json) in [
+            (Task::binary(), r#"{"kind":"binary_classification","threshold":0.5}"#),
+            (Task::Regression, r#"{"kind":"regression"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&task).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Task>(json).unwrap(), task);
+        }
     }
 
     #[test]
@@ -470,5 +542,7 @@ mod tests {
         assert!(read(r#"{"score":0.25,"label":1}"#));
         assert!(!read(r#"{"score":1.5,"label":1}"#));
         assert!(!read(r#"{"score":0.25,"label":2}"#));
+        assert!(read(r#"{"score":1.5}"#));
+        assert!(!read(r#"{"score":1e999}"#));
     }
 }

@@ -180,8 +180,8 @@ impl<'a> Candidates<'a> {
     /// How much better the challenger is in `metric`, positive meaning better.
     ///
     /// `None` if there is no champion, either value is unknown, or the evaluations are plainly of
-    /// different rows: on other rows, or other numbers of positives among them, a metric measures
-    /// the rows as much as the model.
+    /// different rows: on other rows, other numbers of positives among them, labels of another
+    /// spread or other weights, a metric measures the rows as much as the model.
     #[must_use]
     pub fn improvement(&self, metric: Metric) -> Option<f64> {
         let before = self.serving()?.evaluation.as_ref()?;
@@ -190,6 +190,27 @@ impl<'a> Candidates<'a> {
             return None;
         }
         Some(metric.improvement(before.get(metric)?, after.get(metric)?))
+    }
+
+    /// The [`improvement`](Self::improvement) in `metric` as a share of the champion's value, of
+    /// its size for a negative one; `None` where the improvement is, and for a champion at 0.
+    ///
+    /// ```
+    /// use pmmds::model::Task;
+    /// use pmmds::promote::{Candidate, Candidates, Champion, Evaluation, Metric, Validation};
+    /// use pmmds::registry::VersionId;
+    /// let of = |score| Evaluation::of(Task::Regression, &[score], &[10.0]);
+    /// let candidate = Candidate::new(VersionId::FIRST, Validation::Passed);
+    /// let (before, after) = (candidate.clone().evaluation(of(14.0)?), candidate.evaluation(of(13.0)?));
+    /// let candidates = Candidates::new(&after, Champion::Serving(&before), &[]);
+    /// assert_eq!(candidates.relative_improvement(Metric::Mae), Some(0.25));
+    /// # Ok::<(), pmmds::promote::EvaluationError>(())
+    /// ```
+    #[must_use]
+    pub fn relative_improvement(&self, metric: Metric) -> Option<f64> {
+        let before = self.serving()?.metric(metric)?;
+        let share = self.improvement(metric)? / before.abs();
+        Some(share).filter(|share| share.is_finite())
     }
 
     /// The paired difference in `metric`, if it was measured.

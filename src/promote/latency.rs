@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluation::{float, mean};
+use super::rows::{float, mean};
 use crate::model::Model;
 use crate::record::Row;
 

@@ -6,6 +6,10 @@
 //! | how sure is the difference | [`PairedDifference`] |
 //! | how long do they take | [`measure_interleaved`], two [`Latency`]s |
 //! | what is compared | [`Candidates`]: a challenger and a [`Champion`], each a [`Candidate`] |
+//! | which of the two is right more often | [`McNemar`]; on losses [`signed_rank_test`], [`paired_t_test`] |
+//! | do probabilities mean what they say | [`Calibration`] |
+//! | what would another threshold give | [`RocCurve`] |
+//! | predictions of several classes | [`ConfusionMatrix`], [`multiclass_log_loss`] |
 //! | the rules | [`PromotionPolicy`], [`OriginalPolicy`] by default |
 //! | the answer | [`Decision`] with every [`Reason`], kept as a [`DecisionRecord`] |
 //!
@@ -45,32 +49,53 @@
 //! # Ok::<(), pmmds::promote::PairedError>(())
 //! ```
 
+mod calibration;
 mod candidate;
+mod classified;
 mod combine;
 mod confusion;
+mod curve;
 mod decimal;
 mod decision;
 mod evaluation;
+mod hypothesis;
+mod influence;
 mod latency;
+mod mcnemar;
 mod metric;
+mod multiclass;
+#[cfg(test)]
+mod oracles;
 mod original;
 mod paired;
 mod placement;
 mod policy;
 mod record;
+mod regressed;
+mod rows;
 mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use calibration::{Calibration, CalibrationBin, CalibrationBins};
 pub use candidate::{Candidate, Candidates, Champion, Validation};
 pub use combine::{And, Or};
-pub use confusion::Confusion;
+pub use confusion::{Confusion, WeightedConfusion};
+pub use curve::{RocCurve, RocPoint};
 pub use decision::{Decision, Reason};
 pub use evaluation::{Evaluation, EvaluationError};
+pub use hypothesis::{
+    TestResult, paired_t_test, signed_rank_test, two_proportion_test, wilson_interval,
+};
 pub use latency::{Latency, measure_interleaved};
+pub use mcnemar::McNemar;
 pub use metric::{Metric, UnknownMetric};
+pub use multiclass::{Average, ConfusionMatrix, MulticlassError, multiclass_log_loss};
 pub use original::OriginalPolicy;
 pub use paired::{PairedDifference, PairedError, PairedRows};
 pub use policy::{PolicyFn, PromotionPolicy, PromotionPolicyExt, policy_fn};
 pub use record::{CandidateMetrics, DecisionRecord};
-pub use rules::{IntervalAboveZero, MaxLatencyRatio, MinImprovement, ValidationPassed};
+pub use rows::MAX_WEIGHT;
+pub use rules::{
+    IntervalAboveZero, MaxLatencyRatio, MinImprovement, MinRelativeImprovement, ValidationPassed,
+};

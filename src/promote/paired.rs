@@ -6,10 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
+use statrs::function::erf::erfc;
 
-use super::evaluation::{checked_rows, float, log_loss, mean, squared_error};
-use super::placement::{ScoredRow, doubled_wins};
-use super::{Evaluation, EvaluationError, Metric};
+use super::influence::contributions;
+use super::rows::{Rows, float, mean};
+use super::{Evaluation, EvaluationError, McNemar, Metric};
 use crate::model::Task;
 
 /// Why two models cannot be compared on rows.
@@ -41,7 +42,19 @@ pub enum PairedError {
         /// the metric asked for
         metric: Metric,
     },
-    /// A spread needs two rows; for [`Metric::RocAuc`] two of each class.
+    /// No interval of the metric's difference is known to hold what it says: it is the error of
+    /// one row or two ([`Metric::MaxError`], [`Metric::MedianAbsoluteError`]), or chance moves it
+    /// to one side ([`Metric::Ece`]). Also where a square of the errors is beyond the floats.
+    #[error("no interval of a difference in {metric} is known")]
+    NoInterval {
+        /// the metric asked for
+        metric: Metric,
+    },
+    /// The task has no classes, which the question is about.
+    #[error("a regression has no classes")]
+    NoClasses,
+    /// A spread needs two rows; for [`Metric::RocAuc`] two of each class, for
+    /// [`Metric::AveragePrecision`] two positives.
     #[error("{have} {what} are too few for an interval, 2 are the least")]
     TooFewRows {
         /// `"rows"`, `"positives"` or `"negatives"`
@@ -80,14 +93,14 @@ pub struct PairedRows {
 
 #[derive(Debug, Clone, PartialEq)]
 struct Side {
-    rows: Vec<ScoredRow>,
+    rows: Rows,
     evaluation: Evaluation,
 }
 
 impl Side {
     fn of(task: Task, scores: &[f64], labels: &[f64]) -> Result<Self, EvaluationError> {
-        let rows = checked_rows(task, scores, labels)?;
-        let evaluation = Evaluation::of_rows(task, &rows);
+        let rows = Rows::check(task, scores, labels, None)?;
+        let evaluation = Evaluation::of_rows(task, &rows, false);
         Ok(Self { rows, evaluation })
     }
 }
@@ -150,10 +163,17 @@ impl PairedRows {
             return Err(PairedError::Undefined { metric });
         };
         let difference = challenger - champion;
-        let champion_parts = contributions(metric, &self.champion.rows, champion);
-        let mut parts = contributions(metric, &self.challenger.rows, challenger);
-        parts.iter_mut().zip(champion_parts).for_each(|(part, champion)| *part -= champion);
+        let parts = |side: &Side, value| contributions(metric, &side.rows, value);
+        let (Some(before), Some(mut parts)) =
+            (parts(&self.champion, champion), parts(&self.challenger, challenger))
+        else {
+            return Err(PairedError::NoInterval { metric });
+        };
+        parts.iter_mut().zip(before).for_each(|(part, champion)| *part -= champion);
         let half_width = quantile(level) * self.variance(metric, &parts)?.sqrt();
+        if !half_width.is_finite() {
+            return Err(PairedError::NoInterval { metric });
+        }
         Ok(PairedDifference {
             metric,
             rows: self.champion.rows.len() as u64,
@@ -166,72 +186,64 @@ impl PairedRows {
         })
     }
 
+    /// On how many rows one model is right and the other wrong, at the threshold: the question of
+    /// [`McNemar`]'s test.
+    ///
+    /// # Errors
+    ///
+    /// [`PairedError::NoClasses`] for a regression.
+    ///
+    /// ```
+    /// use pmmds::model::Task;
+    /// use pmmds::promote::PairedRows;
+    /// let labels = [1.0, 1.0, 0.0, 0.0];
+    /// let rows = PairedRows::new(Task::binary(), &[0.9, 0.2, 0.8, 0.1], &[0.9, 0.7, 0.1, 0.6], &labels)?;
+    /// let test = rows.mcnemar()?;
+    /// assert_eq!((test.champion_only(), test.challenger_only()), (1, 2));
+    ///
+    /// let numbers = PairedRows::new(Task::Regression, &[1.0], &[2.0], &[3.0])?;
+    /// assert_eq!(numbers.mcnemar().unwrap_err().to_string(), "a regression has no classes");
+    /// # Ok::<(), pmmds::promote::PairedError>(())
+    /// ```
+    pub fn mcnemar(&self) -> Result<McNemar, PairedError> {
+        let (Rows::Classified(champion), Rows::Classified(challenger)) =
+            (&self.champion.rows, &self.challenger.rows)
+        else {
+            return Err(PairedError::NoClasses);
+        };
+        let (mut champion_only, mut challenger_only) = (0, 0);
+        for (before, after) in champion.rows().iter().zip(challenger.rows()) {
+            let right = |predicted: bool| predicted == before.positive;
+            champion_only += u64::from(right(before.predicted) && !right(after.predicted));
+            challenger_only += u64::from(!right(before.predicted) && right(after.predicted));
+        }
+        Ok(McNemar::new(champion_only, challenger_only))
+    }
+
     /// The variance of the difference whose `parts` the rows contribute: rows are drawn together,
     /// but for ROC-AUC, where positives and negatives are two samples (DeLong).
     fn variance(&self, metric: Metric, parts: &[f64]) -> Result<f64, PairedError> {
         let of_class = |positive: bool| -> Vec<f64> {
-            let rows = self.champion.rows.iter().zip(parts);
-            rows.filter(|(row, _)| row.positive == positive).map(|(_, part)| *part).collect()
+            match &self.champion.rows {
+                Rows::Classified(ranked) => {
+                    let rows = ranked.rows().iter().zip(parts);
+                    rows.filter(|(row, _)| row.positive == positive)
+                        .map(|(_, part)| *part)
+                        .collect()
+                }
+                Rows::Numbers(_) => Vec::new(),
+            }
         };
         match metric {
             Metric::RocAuc => Ok(variance_of_mean(&of_class(true), "positives")?
                 + variance_of_mean(&of_class(false), "negatives")?),
-            Metric::LogLoss
-            | Metric::Brier
-            | Metric::F1
-            | Metric::Precision
-            | Metric::Recall
-            | Metric::Accuracy => variance_of_mean(parts, "rows"),
+            Metric::AveragePrecision => {
+                variance_of_mean(&of_class(true), "positives")?;
+                variance_of_mean(parts, "rows")
+            }
+            _ => variance_of_mean(parts, "rows"),
         }
     }
-}
-
-/// What each row contributes to `metric`, whose value on `rows` is `value`, up to a constant: the
-/// mean of the contributions moves as the metric does.
-fn contributions(metric: Metric, rows: &[ScoredRow], value: f64) -> Vec<f64> {
-    let indicator = |is: bool| f64::from(u8::from(is));
-    let hit = |row: &ScoredRow| indicator(row.predicted && row.positive);
-    match metric {
-        Metric::RocAuc => placements(rows),
-        Metric::LogLoss => rows.iter().map(log_loss).collect(),
-        Metric::Brier => rows.iter().map(squared_error).collect(),
-        Metric::Accuracy => {
-            rows.iter().map(|row| indicator(row.predicted == row.positive)).collect()
-        }
-        Metric::F1 => linearised(rows, value, |row| {
-            (2.0 * hit(row), indicator(row.predicted) + indicator(row.positive))
-        }),
-        Metric::Precision => linearised(rows, value, |row| (hit(row), indicator(row.predicted))),
-        Metric::Recall => linearised(rows, value, |row| (hit(row), indicator(row.positive))),
-    }
-}
-
-/// DeLong's structural components: the share of the other class that each row wins against.
-fn placements(rows: &[ScoredRow]) -> Vec<f64> {
-    let positives = float(rows.iter().filter(|row| row.positive).count());
-    let negatives = float(rows.len()) - positives;
-    let rivals = |row: &ScoredRow| if row.positive { negatives } else { positives };
-    let share = |(row, wins): (&ScoredRow, u64)| halves(wins) / rivals(row);
-    rows.iter().zip(doubled_wins(rows)).map(share).collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "2^52 rows do not fit into memory")]
-fn halves(doubled: u64) -> f64 {
-    doubled as f64 / 2.0
-}
-
-/// The influence of each row on `value`, the ratio of the sums of `parts` (above, below the line).
-fn linearised(
-    rows: &[ScoredRow],
-    value: f64,
-    parts: impl Fn(&ScoredRow) -> (f64, f64),
-) -> Vec<f64> {
-    let size = mean(rows.iter().map(|row| parts(row).1));
-    let influence = |row: &ScoredRow| {
-        let (above, below) = parts(row);
-        value.mul_add(-below, above) / size
-    };
-    rows.iter().map(influence).collect()
 }
 
 /// The unbiased variance of the mean of `values`, by two passes.
@@ -245,8 +257,13 @@ fn variance_of_mean(values: &[f64], what: &'static str) -> Result<f64, PairedErr
 }
 
 /// How many standard errors an interval of `level` reaches to each side.
-fn quantile(level: f64) -> f64 {
+pub(super) fn quantile(level: f64) -> f64 {
     -Normal::standard().inverse_cdf((1.0 - level) / 2.0)
+}
+
+/// The chance of a standard normal number at least as far from 0 as `z`.
+pub(super) fn two_sided(z: f64) -> f64 {
+    erfc(z.abs() / std::f64::consts::SQRT_2)
 }
 
 /// The difference of one metric between two models on the same rows, with its interval.
@@ -269,10 +286,14 @@ fn quantile(level: f64) -> f64 {
 ///
 /// * to ROC-AUC, the share of the other class that it wins against, a tie being half a win
 ///   (DeLong's structural components, found by sorting);
-/// * to log loss, Brier score and accuracy, its own term of the mean;
-/// * to precision, recall and F1, which are ratios `A / B` of sums, its influence
-///   `(a - A/B * b) / mean(b)`. This linearisation is preferred to a bootstrap because it has no
-///   seed and costs one pass; both are large-sample methods.
+/// * to log loss, Brier score, MAE and MAPE, its own term of the mean;
+/// * to every other metric `g(means)`, its influence: the derivative of `g` times what the row
+///   adds to the means. Precision, for one, is a ratio `A / B`, and a row's influence on it
+///   `(a - A/B * b) / mean(b)`; on RMSE it is `e^2 / (2 RMSE)`, and on average precision it counts
+///   how the row moves the precision at every positive below it. This linearisation is preferred
+///   to a bootstrap because it has no seed and costs one sort; both are large-sample methods.
+///
+/// [`Metric::Ece`], [`Metric::MedianAbsoluteError`] and [`Metric::MaxError`] have no interval.
 ///
 /// Variances have `n - 1` below the line. Unit and range are those of the metric's difference; the
 /// interval is not cut at the ends of that range. Swapping the models negates everything, bit for
@@ -284,7 +305,8 @@ fn quantile(level: f64) -> f64 {
 /// predictions) the normal interval is too narrow. In the extreme, a pair of models that both
 /// separate the classes perfectly, or fail to in the same way on every row, shows no spread at all:
 /// an interval without width around a difference other than 0 is no evidence, and
-/// [`IntervalAboveZero`](super::IntervalAboveZero) does not take it for any.
+/// [`IntervalAboveZero`](super::IntervalAboveZero) does not take it for any. For RMSE and R2 the
+/// rows must be many enough that no few of them make most of the squared error.
 ///
 /// # Reference
 ///
@@ -294,6 +316,8 @@ fn quantile(level: f64) -> f64 {
 /// * Ratios: R. S. Woodruff (1971), A simple method for approximating the variance of a complicated
 ///   estimate, DOI 10.1080/01621459.1971.10482279; for F1 also K. Takahashi et al. (2022),
 ///   DOI 10.1007/s10489-021-02635-5.
+/// * The others: F. R. Hampel (1974), The influence curve and its role in robust estimation,
+///   DOI 10.1080/01621459.1974.10482962.
 ///
 /// ```
 /// use pmmds::model::Task;
@@ -374,6 +398,42 @@ impl PairedDifference {
         self.level
     }
 
+    /// How many standard errors the difference is from 0; `None` for an interval without width,
+    /// where the rows show no spread and prove nothing.
+    ///
+    /// ```
+    /// use pmmds::model::Task;
+    /// use pmmds::promote::{Metric, PairedRows};
+    /// let labels = [1.0, 0.0, 1.0, 0.0];
+    /// let rows = PairedRows::new(Task::binary(), &[0.5; 4], &[0.9, 0.1, 0.6, 0.2], &labels)?;
+    /// let brier = rows.difference(Metric::Brier, 0.95)?;
+    /// assert!((brier.z().unwrap() + 5.461).abs() < 0.001);
+    /// assert!(brier.p_value().unwrap() < 1e-5);
+    ///
+    /// let same = PairedRows::new(Task::binary(), &[0.5; 4], &[0.5; 4], &labels)?;
+    /// assert_eq!(same.difference(Metric::Brier, 0.95)?.p_value(), None);
+    /// # Ok::<(), pmmds::promote::PairedError>(())
+    /// ```
+    #[must_use]
+    pub fn z(&self) -> Option<f64> {
+        // A stored level may be anything.
+        let sure = self.level > 0.0 && self.level < 1.0;
+        let half_width = (self.upper - self.lower) / 2.0;
+        let errors = quantile(if sure { self.level } else { return None });
+        Some(self.difference / (half_width / errors)).filter(|z| z.is_finite())
+    }
+
+    /// How likely a difference at least as large, to either side, is by chance alone when the
+    /// models are worth the same; `None` where [`z`](Self::z) is.
+    ///
+    /// From the normal distribution: for ROC-AUC the test of DeLong. A policy that asks for an
+    /// [`IntervalAboveZero`](super::IntervalAboveZero) at a level of 0.95 asks for a p-value below
+    /// 0.05 and the right direction.
+    #[must_use]
+    pub fn p_value(&self) -> Option<f64> {
+        self.z().map(two_sided)
+    }
+
     /// How much better the challenger is: positive is better, whatever the metric.
     #[must_use]
     pub fn improvement(&self) -> f64 {
@@ -392,213 +452,4 @@ impl PairedDifference {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use rand_chacha::ChaCha8Rng;
-    use rand_chacha::rand_core::SeedableRng;
-    use rand_distr::{Distribution, StandardNormal};
-
-    use super::*;
-    use crate::tests as oracle;
-
-    const RELATIVE: f64 = 1e-12;
-    const LEVEL: f64 = 0.95;
-    const Z: f64 = 1.959_963_984_540_054;
-
-    fn pair(champion: &[f64], challenger: &[f64], labels: &[f64]) -> PairedRows {
-        PairedRows::new(Task::binary(), champion, challenger, labels).unwrap()
-    }
-
-    fn standard_error(difference: &PairedDifference) -> f64 {
-        (difference.upper - difference.lower) / 2.0 / Z
-    }
-
-    #[test]
-    fn delong_agrees_with_the_reference() {
-        let case = &oracle::read("paired_tests.json")["delong"];
-        // Ranks survive the logistic function, which makes probabilities of the scores.
-        let logistic = |s: &f64| 1.0 / (1.0 + (-s).exp());
-        let scores =
-            |key: &str| oracle::numbers(&case[key]).iter().map(logistic).collect::<Vec<_>>();
-        let rows = pair(&scores("score_1"), &scores("score_2"), &oracle::numbers(&case["y"]));
-        let found = rows.difference(Metric::RocAuc, LEVEL).unwrap();
-        let want = |key: &str| oracle::number(&case["expected"][key]);
-        assert!(oracle::close(found.champion, want("auc_1"), RELATIVE));
-        assert!(oracle::close(found.challenger, want("auc_2"), RELATIVE));
-        let variance = want("cov").mul_add(-2.0, want("var_1") + want("var_2"));
-        assert!(oracle::close(standard_error(&found), variance.sqrt(), RELATIVE));
-        assert!(oracle::close(-found.difference / variance.sqrt(), want("z"), RELATIVE));
-    }
-
-    #[test]
-    fn means_are_the_paired_interval_of_the_textbook() {
-        // Hits of the champion 1, 0, 0, 1, of the challenger 1, 1, 0, 1: d = 0, 1, 0, 0, whose mean
-        // is 1/4 and whose variance is 1/4.
-        let rows = pair(&[0.9, 0.9, 0.1, 0.1], &[0.9, 0.1, 0.1, 0.1], &[1.0, 0.0, 1.0, 0.0]);
-        let accuracy = rows.difference(Metric::Accuracy, LEVEL).unwrap();
-        assert!(oracle::close(accuracy.difference, 0.25, RELATIVE));
-        assert!(oracle::close(standard_error(&accuracy), 0.25, RELATIVE));
-        assert_eq!(accuracy.rows(), 4);
-    }
-
-    #[test]
-    fn ratios_are_linearised() {
-        // Four positives; recall goes from 1/4 to 3/4. The influence of a positive is
-        // (hit - recall) / (4/6), of a negative 0, so d is -1/2, 1, 1, -1/2 of it, times 3/2.
-        let labels = [1.0, 1.0, 1.0, 1.0, 0.0, 0.0];
-        let rows = pair(&[0.9, 0.1, 0.1, 0.1, 0.1, 0.1], &[0.9, 0.9, 0.9, 0.1, 0.1, 0.1], &labels);
-        let recall = rows.difference(Metric::Recall, LEVEL).unwrap();
-        let squares = 4.0 * 0.25 * 1.5 * 1.5;
-        assert!(oracle::close(recall.difference, 0.5, RELATIVE));
-        assert!(oracle::close(standard_error(&recall), (squares / 5.0 / 6.0_f64).sqrt(), RELATIVE));
-        // Precision of the champion 1/1, of the challenger 3/3: no influence, no spread.
-        let precision = rows.difference(Metric::Precision, LEVEL).unwrap();
-        assert!(precision.lower >= 0.0 && precision.upper <= 0.0);
-        // F1 from 2/5 to 6/7, by the same formula written out.
-        let f1 = rows.difference(Metric::F1, LEVEL).unwrap();
-        let (before, after) = (0.4, 6.0 / 7.0);
-        let influence = |hit: f64, predicted: f64, label: f64, value: f64, size: f64| {
-            (2.0_f64.mul_add(hit, -(value * (predicted + label)))) / size
-        };
-        let first = |hit, predicted, label| influence(hit, predicted, label, before, 5.0 / 6.0);
-        let second = |hit, predicted, label| influence(hit, predicted, label, after, 7.0 / 6.0);
-        let change = second(1.0, 1.0, 1.0) - first(0.0, 0.0, 1.0);
-        let stays_hit = second(1.0, 1.0, 1.0) - first(1.0, 1.0, 1.0);
-        let stays_miss = second(0.0, 0.0, 1.0) - first(0.0, 0.0, 1.0);
-        let squares =
-            (2.0 * change).mul_add(change, stays_hit * stays_hit) + stays_miss * stays_miss;
-        assert!(oracle::close(standard_error(&f1), (squares / 30.0).sqrt(), RELATIVE));
-    }
-
-    #[test]
-    fn a_wider_level_is_a_wider_interval() {
-        let rows = pair(&[0.6, 0.4, 0.7, 0.2], &[0.8, 0.3, 0.4, 0.3], &[1.0, 0.0, 1.0, 0.0]);
-        let width = |level| {
-            let found = rows.difference(Metric::Brier, level).unwrap();
-            found.upper - found.lower
-        };
-        assert!(width(0.5) < width(0.95) && width(0.95) < width(0.99));
-        assert!(oracle::close(quantile(LEVEL), Z, RELATIVE));
-    }
-
-    #[test]
-    fn what_cannot_be_compared_says_why() {
-        let labels = [1.0, 0.0, 0.0];
-        let rows = pair(&[0.1, 0.2, 0.3], &[0.3, 0.2, 0.1], &labels);
-        let error = |metric, level| rows.difference(metric, level).unwrap_err().to_string();
-        assert_eq!(
-            error(Metric::RocAuc, LEVEL),
-            "1 positives are too few for an interval, 2 are the least"
-        );
-        assert_eq!(error(Metric::Precision, LEVEL), "precision does not exist for these rows");
-        for level in [0.0, 1.0, f64::NAN] {
-            assert_eq!(
-                error(Metric::Brier, level),
-                format!("level {level} is not between 0 and 1")
-            );
-        }
-        let one = pair(&[0.1], &[0.2], &[0.0]);
-        assert_eq!(
-            one.difference(Metric::Brier, LEVEL).unwrap_err().to_string(),
-            "1 rows are too few for an interval, 2 are the least"
-        );
-        let short = PairedRows::new(Task::binary(), &[0.1, 0.2], &[0.1], &[0.0, 1.0]);
-        assert_eq!(short.unwrap_err().to_string(), "challenger: 1 scores for 2 labels");
-    }
-
-    /// Rows of a world in which the challenger sees more than the champion.
-    fn simulated(rng: &mut ChaCha8Rng, rows: usize) -> PairedRows {
-        let mut normal = || -> f64 { StandardNormal.sample(rng) };
-        let mut scores = [Vec::new(), Vec::new()];
-        let mut labels = Vec::new();
-        for _ in 0..rows {
-            let (truth, shared) = (normal(), normal());
-            labels.push(f64::from(u8::from(truth + normal() > 0.5)));
-            for (side, noise) in scores.iter_mut().zip([1.0, 0.6]) {
-                let seen = 0.5_f64.mul_add(shared, normal()).mul_add(noise, truth - 0.3);
-                side.push(1.0 / (1.0 + (-1.5 * seen).exp()));
-            }
-        }
-        pair(&scores[0], &scores[1], &labels)
-    }
-
-    #[test]
-    fn the_interval_covers_the_truth_as_often_as_it_says() {
-        let mut rng = ChaCha8Rng::seed_from_u64(7);
-        let world = simulated(&mut rng, 200_000);
-        let truth: Vec<f64> = Metric::all()
-            .iter()
-            .map(|&metric| world.difference(metric, LEVEL).unwrap().difference)
-            .collect();
-        let repeats = 500;
-        let mut covered = vec![0; truth.len()];
-        for _ in 0..repeats {
-            let sample = simulated(&mut rng, 300);
-            for ((&metric, truth), covered) in Metric::all().iter().zip(&truth).zip(&mut covered) {
-                let found = sample.difference(metric, LEVEL).unwrap();
-                *covered += u32::from(found.lower <= *truth && *truth <= found.upper);
-            }
-        }
-        for (metric, covered) in Metric::all().iter().zip(covered) {
-            let share = f64::from(covered) / f64::from(repeats);
-            // Three standard errors of the share, sqrt(0.95 * 0.05 / 500), are 0.029.
-            assert!((share - LEVEL).abs() < 0.03, "{metric}: {share}");
-        }
-    }
-
-    // (champion, challenger, labels) of equal length; scores on a coarse grid, so that they tie.
-    fn scored_twice() -> impl Strategy<Value = (Vec<f64>, Vec<f64>, Vec<f64>)> {
-        let cell = (0_u8..=20, 0_u8..=20, any::<bool>());
-        prop::collection::vec(cell, 2..60).prop_map(|cells| {
-            let grid = |twentieths: u8| f64::from(twentieths) / 20.0;
-            (
-                cells.iter().map(|cell| grid(cell.0)).collect(),
-                cells.iter().map(|cell| grid(cell.1)).collect(),
-                cells.iter().map(|cell| f64::from(u8::from(cell.2))).collect(),
-            )
-        })
-    }
-
-    fn mirrored(found: PairedDifference) -> PairedDifference {
-        PairedDifference {
-            champion: found.challenger,
-            challenger: found.champion,
-            difference: -found.difference,
-            lower: -found.upper,
-            upper: -found.lower,
-            ..found
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn swapping_the_models_negates_bit_for_bit((a, b, labels) in scored_twice()) {
-            for &metric in Metric::all() {
-                let there = pair(&a, &b, &labels).difference(metric, LEVEL);
-                let back = pair(&b, &a, &labels).difference(metric, LEVEL);
-                prop_assert_eq!(there, back.map(mirrored));
-            }
-        }
-
-        #[test]
-        fn identical_models_differ_by_nothing((a, _, labels) in scored_twice()) {
-            for &metric in Metric::all() {
-                if let Ok(same) = pair(&a, &a, &labels).difference(metric, LEVEL) {
-                    prop_assert_eq!((same.difference, same.lower, same.upper), (0.0, 0.0, 0.0));
-                }
-            }
-        }
-
-        #[test]
-        fn the_interval_holds_the_improvement((a, b, labels) in scored_twice()) {
-            for &metric in Metric::all() {
-                if let Ok(found) = pair(&a, &b, &labels).difference(metric, LEVEL) {
-                    let (low, high) = found.improvement_interval();
-                    prop_assert!(low <= found.improvement() && found.improvement() <= high);
-                    let json = serde_json::to_string(&found).unwrap();
-                    prop_assert_eq!(serde_json::from_str::<PairedDifference>(&json).unwrap(), found);
-                }
-            }
-        }
-    }
-}
+mod tests;

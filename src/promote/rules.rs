@@ -97,18 +97,126 @@ impl MinImprovement {
     /// assert_eq!(pmmds::promote::MinImprovement::CRITERION, "metric_improvement");
     /// ```
     pub const CRITERION: &'static str = "metric_improvement";
+}
+
+impl PromotionPolicy for MinImprovement {
+    fn decide(&self, candidates: Candidates<'_>) -> Decision {
+        Least { metric: self.metric, at_least: self.at_least, unit: Unit::Metric }
+            .decide(candidates)
+    }
+}
+
+/// The challenger is better by at least the share `at_least` of the champion's value: 0.01 asks for
+/// an RMSE that is 1 % smaller. For metrics in the unit of the label, where
+/// [`MinImprovement`] would need to know what a small price or a long delay is.
+///
+/// Exactly `at_least` is enough, and numbers count as decimals like those of [`MinImprovement`]. Not
+/// met where a metric is unknown, where evaluations are of different rows, and for a champion whose
+/// value is 0, of which nothing is a share. Without a champion the criterion is met if the metric
+/// is known.
+///
+/// ```
+/// use pmmds::model::Task;
+/// use pmmds::promote::{
+///     Candidate, Candidates, Champion, Evaluation, Metric, MinRelativeImprovement,
+///     PromotionPolicy, Validation,
+/// };
+/// use pmmds::registry::VersionId;
+///
+/// let candidate = |version: u64, scores: &[f64]| {
+///     let evaluation = Evaluation::of(Task::Regression, scores, &[100.0, 200.0])?;
+///     let version = VersionId::new(version).unwrap();
+///     Ok::<_, pmmds::promote::EvaluationError>(
+///         Candidate::new(version, Validation::Passed).evaluation(evaluation),
+///     )
+/// };
+/// let (champion, challenger) = (candidate(1, &[110.0, 190.0])?, candidate(2, &[109.5, 190.5])?);
+/// let candidates = Candidates::new(&challenger, Champion::Serving(&champion), &[]);
+///
+/// let rule = MinRelativeImprovement { metric: Metric::Rmse, at_least: 0.05 };
+/// assert!(rule.decide(candidates).promote);
+/// assert_eq!(
+///     MinRelativeImprovement { at_least: 0.1, ..rule }.decide(candidates).reasons[0].sentence,
+///     "rmse: 9.5000 vs 10.0000 (-5.00 %, lower is better, below the required improvement of \
+///      10.00 %).",
+/// );
+/// # Ok::<(), pmmds::promote::EvaluationError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MinRelativeImprovement {
+    /// the metric
+    pub metric: Metric,
+    /// the least improvement that is enough, as a share of the champion's value; negative to allow
+    /// a loss. NaN is never reached
+    pub at_least: f64,
+}
+
+impl MinRelativeImprovement {
+    /// Name of the criterion in a [`Reason`]: that of [`MinImprovement`], so that a record's
+    /// `metric_improvement` is about either. Its observed number is the improvement as a share.
+    ///
+    /// ```
+    /// use pmmds::promote::{MinImprovement, MinRelativeImprovement};
+    /// assert_eq!(MinRelativeImprovement::CRITERION, MinImprovement::CRITERION);
+    /// ```
+    pub const CRITERION: &'static str = MinImprovement::CRITERION;
+}
+
+impl PromotionPolicy for MinRelativeImprovement {
+    fn decide(&self, candidates: Candidates<'_>) -> Decision {
+        Least { metric: self.metric, at_least: self.at_least, unit: Unit::Champion }
+            .decide(candidates)
+    }
+}
+
+/// In what an improvement is measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Unit {
+    /// the unit of the metric
+    Metric,
+    /// the champion's value
+    Champion,
+}
+
+/// The least improvement, in either unit.
+#[derive(Debug, Clone, Copy)]
+struct Least {
+    metric: Metric,
+    at_least: f64,
+    unit: Unit,
+}
+
+impl Least {
+    fn decide(self, candidates: Candidates<'_>) -> Decision {
+        let Self { metric, at_least, unit } = self;
+        let challenger = candidates.challenger;
+        let (passed, sentence) = match candidates.champion {
+            Champion::Serving(champion) => self.against(champion, candidates),
+            Champion::None => match challenger.metric(metric) {
+                Some(value) => (true, format!("{metric}: {value:.4}.")),
+                None => (false, unknown(metric, &[("challenger", challenger)])),
+            },
+        };
+        let observed = match unit {
+            Unit::Metric => candidates.improvement(metric),
+            Unit::Champion => candidates.relative_improvement(metric),
+        };
+        Reason::new(MinImprovement::CRITERION, passed, sentence)
+            .observed(observed)
+            .limit(at_least)
+            .into()
+    }
 
     fn against(self, champion: &Candidate, candidates: Candidates<'_>) -> (bool, String) {
-        let Self { metric, at_least } = self;
+        let Self { metric, at_least, unit } = self;
         let challenger = candidates.challenger;
         let (before, after) = match (champion.metric(metric), challenger.metric(metric)) {
             (Some(before), Some(after)) => (before, after),
             (before, after) => {
                 let sides = [(before, "champion", champion), (after, "challenger", challenger)];
-                let unknown = sides.iter().filter(|(value, ..)| value.is_none());
-                let names: Vec<String> =
-                    unknown.map(|(_, role, side)| format!("{role} v{}", side.version)).collect();
-                return (false, format!("{metric} is unknown for {}.", names.join(" and ")));
+                let sides = sides.iter().filter(|(value, ..)| value.is_none());
+                let sides: Vec<_> = sides.map(|(_, role, side)| (*role, *side)).collect();
+                return (false, unknown(metric, &sides));
             }
         };
         let Some(improvement) = candidates.improvement(metric) else {
@@ -119,37 +227,57 @@ impl MinImprovement {
             );
             return (false, sentence);
         };
-        let passed = reaches(improvement, at_least, before.abs().max(after.abs()));
+        let share = candidates.relative_improvement(metric);
+        let (passed, needed) = match (unit, share) {
+            (Unit::Metric, _) => {
+                (reaches(improvement, at_least, before.abs().max(after.abs())), at_least)
+            }
+            (Unit::Champion, Some(share)) => {
+                (reaches(share, at_least, (after / before).abs().max(1.0)), at_least * before.abs())
+            }
+            (Unit::Champion, None) => {
+                let sentence = format!(
+                    "{metric} of champion v{} is {before}, of which no share can be taken.",
+                    champion.version
+                );
+                return (false, sentence);
+            }
+        };
         // Rounding must not hide the improvement, or that it is not enough.
-        let digits = telling_decimals(improvement, if passed { 0.0 } else { at_least }, 4);
-        let mut notes = format!("{:+.digits$}", after - before);
+        let digits = telling_decimals(improvement, if passed { 0.0 } else { needed }, 4);
+        let change = after - before;
+        let percent = |share: f64| share * 100.0;
+        let (mut notes, needed) = match (unit, share) {
+            (Unit::Champion, Some(share)) => {
+                let least = if passed { 0.0 } else { at_least };
+                let digits = telling_decimals(percent(share), percent(least), 2);
+                let signed = percent(share.abs()).copysign(change);
+                (format!("{signed:+.digits$} %"), format!("{:.digits$} %", percent(at_least)))
+            }
+            _ => (format!("{change:+.digits$}"), format!("{at_least:.digits$}")),
+        };
         if !metric.higher_is_better() {
             notes.push_str(", lower is better");
         }
         if !passed {
-            notes.push_str(&format!(", below the required improvement of {at_least:.digits$}"));
+            notes.push_str(&format!(", below the required improvement of {needed}"));
         }
         (passed, format!("{metric}: {after:.digits$} vs {before:.digits$} ({notes})."))
     }
 }
 
-impl PromotionPolicy for MinImprovement {
-    fn decide(&self, candidates: Candidates<'_>) -> Decision {
-        let Self { metric, at_least } = *self;
-        let challenger = candidates.challenger;
-        let (passed, sentence) = match candidates.champion {
-            Champion::Serving(champion) => self.against(champion, candidates),
-            Champion::None => match challenger.metric(metric) {
-                Some(value) => (true, format!("{metric}: {value:.4}.")),
-                None => {
-                    (false, format!("{metric} is unknown for challenger v{}.", challenger.version))
-                }
-            },
-        };
-        Reason::new(Self::CRITERION, passed, sentence)
-            .observed(candidates.improvement(metric))
-            .limit(at_least)
-            .into()
+/// That `metric` is unknown for these candidates, or none of their task.
+fn unknown(metric: Metric, sides: &[(&str, &Candidate)]) -> String {
+    let names: Vec<String> =
+        sides.iter().map(|(role, side)| format!("{role} v{}", side.version)).collect();
+    let names = names.join(" and ");
+    let mut evaluations = sides.iter().filter_map(|(_, side)| side.evaluation.as_ref());
+    match evaluations.find(|evaluation| !evaluation.metrics().contains(&metric)) {
+        None => format!("{metric} is unknown for {names}."),
+        Some(other) => {
+            let measured: Vec<&str> = other.metrics().iter().map(|metric| metric.name()).collect();
+            format!("{metric} does not measure {names}; what does: {}.", measured.join(", "))
+        }
     }
 }
 

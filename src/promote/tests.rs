@@ -267,6 +267,158 @@ fn one_alternative_is_enough_and_the_other_stays_on_record() {
     assert_eq!(record.reasons.len(), 2);
 }
 
+/// A candidate whose predictions of the labels 1 to 100 are all off by `error`.
+fn off_by(number: u64, error: f64) -> Candidate {
+    let labels: Vec<f64> = (1..=100).map(f64::from).collect();
+    let scores: Vec<f64> = labels.iter().map(|label| label + error).collect();
+    let evaluation = Evaluation::of(Task::Regression, &scores, &labels).unwrap();
+    Candidate::new(version(number), Validation::Passed)
+        .evaluation(evaluation)
+        .latency(latency(number))
+}
+
+#[test]
+fn the_policy_of_a_regression() {
+    let policy = OriginalPolicy::new()
+        .primary_metric(Metric::Rmse)
+        .min_relative_improvement(0.0625)
+        .max_latency_ratio(2.0);
+    let (champion, better, same) = (off_by(1, 2.0), off_by(2, -1.875), off_by(2, 1.984375));
+    let of = |challenger: &Candidate| {
+        let candidates = Candidates::new(challenger, Champion::Serving(&champion), &[]);
+        let decision = policy.decide(candidates);
+        (decision.promote, decision.sentence(candidates, Metric::Rmse))
+    };
+    // Exactly what is asked for.
+    assert_eq!(
+        of(&better),
+        (
+            true,
+            "Challenger v2 outperforms champion v1. rmse: 1.8750 vs 2.0000 (-6.25 %, lower is \
+             better). Validation passed. Latency OK (2.00x)."
+                .to_owned()
+        )
+    );
+    assert_eq!(
+        of(&same),
+        (
+            false,
+            "Challenger v2 does not replace champion v1: metric_improvement not met. rmse: 1.9844 \
+             vs 2.0000 (-0.78 %, lower is better, below the required improvement of 6.25 %). \
+             Validation passed. Latency OK (2.00x)."
+                .to_owned()
+        )
+    );
+    let reason =
+        &policy.decide(Candidates::new(&same, Champion::Serving(&champion), &[])).reasons[0];
+    assert_eq!((reason.observed, reason.limit), (Some(0.0078125), Some(0.0625)));
+    let worse = off_by(2, 3.0);
+    assert!(of(&worse).1.contains("rmse: 3.0000 vs 2.0000 (+50.00 %, lower is better, below"));
+    // In the unit of the label it works as for every metric.
+    let absolute = MinImprovement { metric: Metric::Mae, at_least: 0.1 };
+    assert!(decide(absolute, &better, &champion).promote);
+    assert!(!decide(absolute, &same, &champion).promote);
+    assert!(
+        decide(MinImprovement { metric: Metric::R2, at_least: 0.0 }, &better, &champion).promote
+    );
+    assert!(
+        !decide(MinImprovement { metric: Metric::R2, at_least: 0.0 }, &worse, &champion).promote
+    );
+}
+
+#[test]
+fn a_share_of_nothing_is_unknown() {
+    let (perfect, other) = (off_by(1, 0.0), off_by(2, 1.0));
+    let rule = MinRelativeImprovement { metric: Metric::Rmse, at_least: 0.0 };
+    for challenger in [&other, &off_by(3, 0.0)] {
+        let decision = decide(rule, challenger, &perfect);
+        assert!(!decision.promote);
+        assert_eq!(
+            decision.reasons[0].sentence,
+            "rmse of champion v1 is 0, of which no share can be taken."
+        );
+        assert_eq!(decision.reasons[0].observed, None);
+    }
+    let nan = MinRelativeImprovement { metric: Metric::Rmse, at_least: f64::NAN };
+    assert!(!decide(nan, &off_by(2, 0.5), &other).promote);
+    // R2 of a bad champion is negative: the share is of its size.
+    let metric = Metric::R2;
+    let (bad, less_bad) = (off_by(1, 100.0), off_by(2, 90.0));
+    let (before, after) = (bad.metric(metric).unwrap(), less_bad.metric(metric).unwrap());
+    assert!(before < after && after < 0.0);
+    let share = (after - before) / -before;
+    assert!(decide(MinRelativeImprovement { metric, at_least: share }, &less_bad, &bad).promote);
+    let more = MinRelativeImprovement { metric, at_least: share + 0.01 };
+    assert!(!decide(more, &less_bad, &bad).promote);
+}
+
+#[test]
+fn a_metric_of_another_task_never_promotes_and_says_what_does_measure() {
+    let (champion, challenger) = (off_by(1, 2.0), off_by(2, 1.0));
+    let decision = decide(OriginalPolicy::new(), &challenger, &champion);
+    assert!(!decision.promote);
+    let known = "what does: rmse, mae, r2, median_absolute_error, max_error, mape.";
+    assert_eq!(
+        decision.reasons[0].sentence,
+        format!("roc_auc does not measure champion v1 and challenger v2; {known}")
+    );
+    let candidates = Candidates::new(&challenger, Champion::None, &[]);
+    assert_eq!(
+        OriginalPolicy::new().decide(candidates).reasons[0].sentence,
+        format!("roc_auc does not measure challenger v2; {known}")
+    );
+}
+
+#[test]
+fn regressions_on_other_labels_and_rows_of_other_weights_are_not_compared() {
+    let of = |labels: &[f64], weights: Option<&[f64]>| {
+        let scores = vec![1.0; labels.len()];
+        let evaluation = match weights {
+            Some(weights) => Evaluation::weighted(Task::Regression, &scores, labels, weights),
+            None => Evaluation::of(Task::Regression, &scores, labels),
+        };
+        Candidate::new(version(1), Validation::Passed).evaluation(evaluation.unwrap())
+    };
+    let labels = [0.1, 0.7, 0.4, 1e6];
+    let base = of(&labels, None);
+    let comparable = |other: &Candidate| {
+        Candidates::new(other, Champion::Serving(&base), &[]).improvement(Metric::Rmse).is_some()
+    };
+    assert!(comparable(&of(&[1e6, 0.4, 0.7, 0.1], None)), "another order");
+    assert!(!comparable(&of(&[0.1, 0.7, 0.4, 1.001e6], None)));
+    assert!(!comparable(&of(&[0.1, 0.7, 0.4], None)));
+    assert!(!comparable(&of(&[0.1; 4], None)));
+    assert!(!comparable(&of(&labels, Some(&[1.0; 4]))), "weights say that rows do not count alike");
+    let heavy = of(&labels, Some(&[2.0; 4]));
+    let light = of(&labels, Some(&[1.0; 4]));
+    let candidates = Candidates::new(&heavy, Champion::Serving(&light), &[]);
+    assert_eq!(candidates.improvement(Metric::Rmse), None);
+}
+
+#[test]
+fn the_interval_of_an_rmse_that_falls_lies_above_zero() {
+    let labels: Vec<f64> = (0..200).map(f64::from).collect();
+    let scores = |size: f64| -> Vec<f64> {
+        // Errors of both signs and several sizes.
+        labels.iter().map(|label| label + size * (label % 7.0 - 3.0)).collect()
+    };
+    let rows = |before, after| {
+        PairedRows::new(Task::Regression, &scores(before), &scores(after), &labels).unwrap()
+    };
+    let rule = IntervalAboveZero { metric: Metric::Rmse };
+    let decide = |rows: &PairedRows| {
+        let of = |number, evaluation: &Evaluation| {
+            Candidate::new(version(number), Validation::Passed).evaluation(evaluation.clone())
+        };
+        let (champion, challenger) = (of(1, rows.champion()), of(2, rows.challenger()));
+        let differences = [rows.difference(Metric::Rmse, 0.95).unwrap()];
+        rule.decide(Candidates::new(&challenger, Champion::Serving(&champion), &differences))
+    };
+    assert!(decide(&rows(1.0, 0.8)).promote, "lower is better");
+    assert!(!decide(&rows(0.8, 1.0)).promote);
+    assert!(!decide(&rows(0.8, 0.8)).promote);
+}
+
 fn record(challenger: &Candidate, champion: Champion<'_>) -> DecisionRecord {
     let candidates = Candidates::new(challenger, champion, &[]);
     let decision = OriginalPolicy::new().decide(candidates);

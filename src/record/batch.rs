@@ -30,7 +30,7 @@ pub enum Column<'a> {
 }
 
 impl Column<'_> {
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Numbers(numbers) => numbers.len(),
             Self::Levels(levels) => levels.len(),
@@ -212,9 +212,15 @@ impl<'a> Batch<'a> {
         self.marks.get(feature.index()).is_some_and(|marks| marks.is_refused(row))
     }
 
-    /// The category outside the levels in this cell, if its text was kept.
-    pub(crate) fn outside(&self, feature: usize, row: usize) -> Option<&str> {
-        self.marks.get(feature)?.outside(row)
+    /// The rows whose cell of the feature at `feature` was refused.
+    pub(crate) fn refused_rows(&self, feature: usize) -> impl Iterator<Item = usize> {
+        self.marks.get(feature).into_iter().flat_map(CellMarks::refused_rows)
+    }
+
+    /// The categories outside the levels of the feature at `feature` whose texts were kept, in the
+    /// order of their rows.
+    pub(crate) fn outside_texts(&self, feature: usize) -> impl Iterator<Item = &str> {
+        self.marks.get(feature).into_iter().flat_map(CellMarks::outside_texts)
     }
 }
 

@@ -1,5 +1,7 @@
 //! JSON straight into a [`Row`], in one pass, with every problem reported.
 
+mod plain;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
@@ -8,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use self::plain::read_plain;
 use super::number::read_number;
 use super::{Row, Value};
 use crate::schema::{Feature, FeatureId, FeatureKind, FeatureSchema, LevelId, Unlisted};
@@ -21,7 +24,7 @@ use crate::validate::{Rule, Violation, Violations, excerpt};
 /// skipped.
 ///
 /// Time and memory are linear in the length of `json`, the stack is bounded. A clean document
-/// without escapes, whose numbers have no more than 19 digits, allocates nothing but the row.
+/// without escapes allocates nothing but the row, and [`Decoder::decode`] not even that.
 ///
 /// # Errors
 ///
@@ -51,15 +54,9 @@ pub fn decode_row(
     json: &[u8],
     out: &mut Violations,
 ) -> Result<Row, DecodeError> {
-    let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
     let mut row = Row::missing(schema);
-    let mut decoder = Decoder::new(schema, &mut row, out);
-    let mut source = serde_json::Deserializer::from_slice(json);
-    let read = decoder.seed().deserialize(&mut source).and_then(|()| source.end());
-    match read {
-        Ok(()) => Ok(row),
-        Err(error) => Err(decoder.explain(&error)),
-    }
+    Decoder::new(schema, &mut row, out).decode(json)?;
+    Ok(row)
 }
 
 /// Decodes features that stand inside a larger document: pass [`seed`](Self::seed) to the
@@ -97,6 +94,38 @@ impl<'a> Decoder<'a> {
             *row = Row::missing(schema);
         }
         Self { schema, row, out, broken: None }
+    }
+
+    /// Decodes a document as [`decode_row`] does, into the row at hand: a clean one without escapes
+    /// allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode_row`]. What the row holds then is of no use.
+    ///
+    /// ```
+    /// use pmmds::record::{Decoder, Row, Value};
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// use pmmds::validate::Violations;
+    ///
+    /// let schema = FeatureSchema::new([Feature::integer("tenure")])?;
+    /// let (mut row, mut out) = (Row::missing(&schema), Violations::new());
+    /// for json in [r#"{"tenure": 12}"#, r#"{"tenure": "?"}"#, r#"{"tenure": 5}"#] {
+    ///     out.clear();
+    ///     Decoder::new(&schema, &mut row, &mut out).decode(json.as_bytes())?;
+    ///     println!("{:?}, {} errors", row.values(), out.error_count());
+    /// }
+    /// assert_eq!(row.values(), [Value::Number(5.0)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn decode(&mut self, json: &[u8]) -> Result<(), DecodeError> {
+        let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
+        if read_plain(self.schema, json, self.row) {
+            return Ok(());
+        }
+        let mut source = serde_json::Deserializer::from_slice(json);
+        let read = self.seed().deserialize(&mut source).and_then(|()| source.end());
+        read.map_err(|error| self.explain(&error))
     }
 
     /// The seed that reads the object of features.

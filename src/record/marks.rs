@@ -28,10 +28,16 @@ impl CellMarks {
         self.outside.push((row, text));
     }
 
-    /// The category outside the levels at `row`, if its text was kept.
-    pub(super) fn outside(&self, row: usize) -> Option<&str> {
-        let at = self.outside.binary_search_by_key(&row, |(row, _)| *row).ok()?;
-        Some(&self.outside[at].1)
+    /// The refused rows, in order.
+    pub(super) fn refused_rows(&self) -> impl Iterator<Item = usize> {
+        self.refused.iter().enumerate().flat_map(|(at, word)| {
+            (0..64).filter(move |bit| word & (1 << bit) != 0).map(move |bit| at * 64 + bit)
+        })
+    }
+
+    /// The texts of categories outside the levels, in the order of their rows.
+    pub(super) fn outside_texts(&self) -> impl Iterator<Item = &str> {
+        self.outside.iter().map(|(_, text)| &**text)
     }
 
     /// The marks of the rows at `indices`, in that order.

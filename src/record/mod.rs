@@ -6,7 +6,7 @@
 //! | [`Batch`] | borrowed columns, one per feature, from arrays or from [`Columns`] |
 //! | [`Columns`] | the same, owned |
 //! | [`Table`] | texts under column names, before a schema is known |
-//! | [`Dataset`] | columns with labels and entity ids, what a model is trained on |
+//! | [`Dataset`] | columns with labels and entity ids, what a model is trained on; its [`Target`] says what the labels are |
 //!
 //! Strings become level ids here, once; nothing behind this module looks at a text again.
 
@@ -21,7 +21,7 @@ mod table;
 
 pub use batch::{Batch, BatchError, Column};
 pub use columns::{Columns, ReadError};
-pub use dataset::{Dataset, DatasetError};
+pub use dataset::{Dataset, DatasetError, Target};
 pub use json::{DecodeError, Decoder, Strict, decode_row};
 pub(crate) use number::read_number;
 pub use row::{Row, Value};

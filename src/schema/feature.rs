@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::SchemaError;
+use super::names::Names;
 
 /// Most levels that a categorical feature can list. With the slots for *other* and *missing*
 /// every code fits in one byte.
@@ -85,6 +86,11 @@ impl LevelId {
     #[must_use]
     pub fn index(self) -> Option<usize> {
         Some(usize::from(self.0)).filter(|index| *index < MAX_LEVELS)
+    }
+
+    /// The byte that it is, for counting in bulk.
+    pub(crate) fn byte(self) -> u8 {
+        self.0
     }
 }
 
@@ -172,13 +178,20 @@ pub struct Feature {
     // checked by `FeatureSchema::new`: 1 to MAX_NAME_BYTES bytes of visible characters
     name: String,
     kind: FeatureKind,
+    // of the levels in `kind`, as far as they have ids
+    index: Names,
     nullable: bool,
     sensitive: bool,
 }
 
 impl Feature {
     fn new(name: impl Into<String>, kind: FeatureKind) -> Self {
-        Self { name: name.into(), kind, nullable: false, sensitive: false }
+        let levels = match &kind {
+            FeatureKind::Categorical { levels, .. } => levels.as_slice(),
+            FeatureKind::Numeric { .. } => &[],
+        };
+        let index = Names::new(levels.iter().take(MAX_LEVELS).map(String::as_str));
+        Self { name: name.into(), kind, index, nullable: false, sensitive: false }
     }
 
     /// A feature that takes any finite number.
@@ -324,7 +337,12 @@ impl Feature {
     /// The id of `text` among the levels: [`LevelId::OTHER`] when it is none of them.
     #[must_use]
     pub fn level(&self, text: &str) -> LevelId {
-        let at = self.levels().iter().position(|level| level == text);
+        self.level_of_bytes(text.as_bytes())
+    }
+
+    /// The id of the level that `text` is in UTF-8.
+    pub(crate) fn level_of_bytes(&self, text: &[u8]) -> LevelId {
+        let at = self.index.find(text, |index| &self.levels()[index]);
         at.and_then(LevelId::new).unwrap_or(LevelId::OTHER)
     }
 
@@ -461,13 +479,14 @@ impl TryFrom<FeatureFile> for Feature {
                 FeatureKind::Numeric { min: file.min, max: file.max, integer: true }
             }
         };
-        Ok(Self { name: file.name, kind, nullable: file.nullable, sensitive: file.sensitive })
+        let feature = Self::new(file.name, kind);
+        Ok(Self { nullable: file.nullable, sensitive: file.sensitive, ..feature })
     }
 }
 
 impl From<Feature> for FeatureFile {
     fn from(feature: Feature) -> Self {
-        let Feature { name, kind, nullable, sensitive } = feature;
+        let Feature { name, kind, index: _, nullable, sensitive } = feature;
         let (kind, min, max, levels, unlisted) = match kind {
             FeatureKind::Numeric { min, max, integer } => {
                 let kind = if integer { KindName::Integer } else { KindName::Numeric };

@@ -25,10 +25,13 @@
 mod feature;
 mod fingerprint;
 pub mod infer;
+mod names;
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+
+use names::Names;
 
 pub(crate) use feature::is_deceptive;
 pub use feature::{Feature, FeatureId, FeatureKind, LevelId, MAX_LEVELS, MAX_NAME_BYTES, Unlisted};
@@ -75,8 +78,8 @@ pub const FORMAT_VERSION: u32 = 1;
 pub struct FeatureSchema {
     // 1 to MAX_FEATURES, names unique without regard to case, each checked
     features: Vec<Feature>,
-    // exactly the names of `features`
-    by_name: HashMap<Box<str>, FeatureId>,
+    // of the names of `features`
+    names: Names,
     // hash of everything above but `sensitive`, which changes what is shown and not what is meant
     fingerprint: Fingerprint,
 }
@@ -95,9 +98,8 @@ impl FeatureSchema {
         if features.is_empty() || features.len() > MAX_FEATURES {
             return Err(SchemaError::FeatureCount { count: features.len() });
         }
-        let mut by_name = HashMap::with_capacity(features.len());
         let mut folded: HashMap<String, &Feature> = HashMap::with_capacity(features.len());
-        for (index, feature) in features.iter().enumerate() {
+        for feature in &features {
             feature.check()?;
             if let Some(first) = folded.insert(feature.name().to_lowercase(), feature) {
                 return Err(SchemaError::DuplicateFeature {
@@ -105,12 +107,10 @@ impl FeatureSchema {
                     second: feature.name().to_owned(),
                 });
             }
-            let id =
-                FeatureId::new(index).ok_or(SchemaError::FeatureCount { count: features.len() })?;
-            by_name.insert(feature.name().into(), id);
         }
         let fingerprint = fingerprint_of(&features);
-        Ok(Self { features, by_name, fingerprint })
+        let names = Names::new(features.iter().map(Feature::name));
+        Ok(Self { features, names, fingerprint })
     }
 
     /// Reads the TOML form, as [`to_toml`](Self::to_toml) writes it.
@@ -224,7 +224,12 @@ impl FeatureSchema {
     /// The feature called `name`.
     #[must_use]
     pub fn id(&self, name: &str) -> Option<FeatureId> {
-        self.by_name.get(name).copied()
+        self.id_of_bytes(name.as_bytes())
+    }
+
+    /// The feature whose name `name` is in UTF-8.
+    pub(crate) fn id_of_bytes(&self, name: &[u8]) -> Option<FeatureId> {
+        self.names.find(name, |index| self.features[index].name()).and_then(FeatureId::new)
     }
 
     /// The feature with this id, if the id is of this schema.

@@ -8,6 +8,7 @@ mod health;
 mod log;
 mod odd_json;
 mod predict;
+mod regression;
 mod reload;
 mod replay;
 mod support;

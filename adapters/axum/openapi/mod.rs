@@ -25,6 +25,7 @@ use utoipa::openapi::{
 use super::problem::PROBLEM_JSON;
 use super::state::State;
 use crate::lifecycle::ServingModel;
+use crate::record::Target;
 use crate::registry::ModelName;
 
 const JSON: &str = "application/json";
@@ -103,7 +104,10 @@ impl Document {
         };
         let mut components = Components::new();
         components.schemas.insert("Features".to_owned(), features.into());
-        components.schemas.extend(shapes::all(name).map(|(name, s)| (name.to_owned(), s.into())));
+        // Of a model that is not known yet no target is; most have classes.
+        let target = model.map_or(Target::Binary, |model| model.model().task().target());
+        let shapes = shapes::all(name, target).map(|(name, shape)| (name.to_owned(), shape.into()));
+        components.schemas.extend(shapes);
         if token {
             let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
             components.add_security_scheme(TOKEN, SecurityScheme::Http(scheme));

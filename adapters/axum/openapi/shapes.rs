@@ -8,6 +8,7 @@ use utoipa::openapi::schema::{
 use utoipa::openapi::{Ref, RefOr};
 
 use super::super::request::MOST_FIELDS;
+use crate::record::Target;
 use crate::registry::ModelName;
 
 /// A request id, for examples.
@@ -79,29 +80,52 @@ fn reference(name: &str) -> RefOr<Schema> {
     Ref::from_schema_name(name).into()
 }
 
-/// All of them, by name.
-pub(super) fn all(name: &ModelName) -> impl Iterator<Item = (&'static str, Schema)> {
+/// The answer of a model called `name`, and an example of it.
+fn prediction(name: &ModelName, target: Target) -> Object {
+    let probability = || of(Type::Number).minimum(Some(0_usize)).maximum(Some(1_usize)).build();
+    let class = of(Type::Integer).enum_values(Some([0, 1])).build();
+    let (predicted, probability, example) = match target {
+        Target::Number => (of(Type::Number).build(), None, json!(1_250.5)),
+        _ => (class, Some(("probability", probability().into())), json!(0)),
+    };
+    let mut answer = json!({ "request_id": EXAMPLE_ID, "prediction": example });
+    if probability.is_some() {
+        answer["probability"] = json!(0.374);
+    }
+    for (field, value) in [
+        ("model_name", json!("churn-classifier")),
+        ("model_version", json!("1")),
+        ("latency_ms", json!(0.05)),
+        ("warnings", json!([])),
+    ] {
+        answer[field] = value;
+    }
+    let first = [("request_id", id().into()), ("prediction", predicted.into())];
+    let rest = [
+        ("model_name", of(Type::String).examples([name.as_str()]).build().into()),
+        ("model_version", version().build().into()),
+        ("latency_ms", millis().into()),
+        ("warnings", texts().into()),
+    ];
+    object(first.into_iter().chain(probability).chain(rest)).examples([answer]).build()
+}
+
+/// All of them, by name, for a model of such a target.
+pub(super) fn all(
+    name: &ModelName,
+    target: Target,
+) -> impl Iterator<Item = (&'static str, Schema)> {
+    let prediction = prediction(name, target);
+    let truth = of(Type::Number);
+    let truth = match target {
+        Target::Number => truth.build(),
+        _ => truth.enum_values(Some([0, 1])).build(),
+    };
     let name = || of(Type::String).examples([name.as_str()]).build();
     let request_id = nullable(formatted(UUID))
         .description(Some("Names the request; sent again, it gets its first answer"))
         .examples([EXAMPLE_ID])
         .build();
-    let prediction = object([
-        ("request_id", id().into()),
-        ("prediction", of(Type::Integer).enum_values(Some([0, 1])).build().into()),
-        (
-            "probability",
-            of(Type::Number).minimum(Some(0_usize)).maximum(Some(1_usize)).build().into(),
-        ),
-        ("model_name", name().into()),
-        ("model_version", version().build().into()),
-        ("latency_ms", millis().into()),
-        ("warnings", texts().into()),
-    ])
-    .examples([json!({
-        "request_id": EXAMPLE_ID, "prediction": 0, "probability": 0.374,
-        "model_name": "churn-classifier", "model_version": "1", "latency_ms": 0.05, "warnings": [],
-    })]);
     let invalid = object([
         ("message", text().into()),
         ("errors", texts().into()),
@@ -149,11 +173,8 @@ pub(super) fn all(name: &ModelName) -> impl Iterator<Item = (&'static str, Schem
         ("version", text().into()),
         ("database", one_of(&["healthy", "unhealthy"]).into()),
     ]);
-    let outcome = object([
-        ("request_id", id().into()),
-        ("outcome", of(Type::Number).enum_values(Some([0, 1])).build().into()),
-    ])
-    .property("observed_at", nullable(formatted(DATE_TIME)).build());
+    let outcome = object([("request_id", id().into()), ("outcome", truth.into())])
+        .property("observed_at", nullable(formatted(DATE_TIME)).build());
     let ready = object([("status", one_of(&["ready", "not_ready", "alive"]).into())])
         .property("reason", text());
     [
@@ -164,7 +185,7 @@ pub(super) fn all(name: &ModelName) -> impl Iterator<Item = (&'static str, Schem
                 .max_properties(Some(MOST_FIELDS))
                 .build(),
         ),
-        ("Prediction", prediction.build()),
+        ("Prediction", prediction),
         ("ValidationError", object([("detail", invalid.into())]).build()),
         ("Error", object([("detail", Schema::OneOf(detail).into())]).build()),
         ("Problem", problem.build()),

@@ -67,6 +67,12 @@ impl Retraining {
     ) -> Result<(ArtifactFiles, Vec<f64>), Error> {
         let Material { training, holdout, trained_on, report } = material;
         let trained = self.trainer.fit(training, progress)?;
+        let (learned, target) = (trained.model.task().target(), training.target());
+        if learned != target {
+            let trainer = self.trainer.name();
+            let context = format!("{trainer} predicts {learned}, the labels are {target}");
+            return Err(Error::new(ErrorKind::InvalidInput, RETRAIN, context));
+        }
         // The profile is of the rows on which the challenger is accepted, not of its training
         // mixture: else the very traffic that promotes it would count as drift.
         let (judged, scores, how) = if holdout.rows() > 0 {

@@ -10,8 +10,8 @@ use crate::Error;
 use crate::artifact::ModelArtifact;
 use crate::ledger::{DecisionKind, DecisionState, PromotionDecision, RetrainingRun, Trigger};
 use crate::promote::{
-    Candidate, Candidates, Champion, DecisionRecord, Evaluation, PairedDifference, PairedRows,
-    Reason, Validation, measure_interleaved,
+    Candidate, Candidates, Champion, DecisionRecord, Evaluation, Metric, OriginalPolicy,
+    PairedDifference, PairedRows, PromotionPolicy, Reason, Validation, measure_interleaved,
 };
 use crate::record::{Dataset, Row};
 use crate::registry::ModelVersion;
@@ -60,7 +60,11 @@ impl Retraining {
         };
         let serving = against.as_ref().map_or(Champion::None, Champion::Serving);
         let candidates = Candidates::new(&candidate, serving, &differences);
-        let mut decision = self.policy.decide(candidates);
+        let task = challenger.artifact.model().task();
+        let mut decision = match &self.policy {
+            Some(policy) => policy.decide(candidates),
+            None => OriginalPolicy::of(task).decide(candidates),
+        };
         if let Some(pinned) = present.as_ref().and_then(pinned) {
             decision.promote = false;
             decision.reasons.push(pinned);
@@ -68,7 +72,8 @@ impl Retraining {
         let at = self.promotion.log.now().await?;
         // Another one for every attempt: the one before may have been cancelled.
         let id = derived_id("decision of run", run.id, run.attempts.into());
-        let (model, primary) = (run.model.clone(), self.settings.primary_metric);
+        let model = run.model.clone();
+        let primary = self.settings.primary_metric.unwrap_or(Metric::primary(task));
         let mut record =
             DecisionRecord::new(id.to_string(), at, model, candidates, &decision, primary)
                 .trigger_type(trigger_name(run.trigger))

@@ -8,7 +8,7 @@ use super::super::serving::ServingModel;
 use super::{RECENT, RETRAIN, RetrainRequest, Retraining};
 use crate::ledger::{DecisionState, RetrainingRun, RunState};
 use crate::log::LabelledEvent;
-use crate::record::{Dataset, Row, decode_row};
+use crate::record::{Dataset, Row, Target, decode_row};
 use crate::schema::{FeatureSchema, Hasher};
 use crate::validate::{SchemaValidator, ValidationReport, Violations};
 use crate::{Error, ErrorKind, Timestamp, Window};
@@ -19,8 +19,9 @@ const PAGE: usize = 5_000;
 /// Errors of the training data that are kept as examples.
 const EXAMPLES: usize = 100;
 
-/// Rows of each class that it takes to judge two models: a spread needs two.
-const LEAST_OF_A_CLASS: usize = 2;
+/// Rows, of each class where there are classes, that it takes to judge two models: a spread needs
+/// two.
+const LEAST: usize = 2;
 
 /// Rows of one run, and what is known of them.
 pub(super) struct Material {
@@ -62,20 +63,20 @@ struct Traffic {
     unreadable: u64,
     // of the first that cannot be read
     problem: Option<String>,
-    // outcomes that are neither 0 nor 1
+    // outcomes that are no label
     unusable: u64,
 }
 
 impl Traffic {
-    fn add(&mut self, schema: &FeatureSchema, event: &LabelledEvent) {
-        let label = event.outcome;
-        let is_class = label.total_cmp(&0.0).is_eq() || label.total_cmp(&1.0).is_eq();
+    fn add(&mut self, schema: &FeatureSchema, target: Target, event: &LabelledEvent) {
+        // + 0.0: the sign of a zero says nothing, and not every store keeps it.
+        let label = event.outcome + 0.0;
         match read(schema, event) {
             Err(problem) => {
                 self.unreadable += 1;
                 self.problem.get_or_insert(problem);
             }
-            Ok(_) if !is_class => self.unusable += 1,
+            Ok(_) if !target.accepts(label) => self.unusable += 1,
             Ok(row) => {
                 let (at, entity) = (event.event.at, event.event.request_id.to_string());
                 self.rows.push(Labelled { at, entity, row, label });
@@ -92,15 +93,24 @@ impl Retraining {
         request: &RetrainRequest<'_>,
         champion: Option<&ServingModel>,
     ) -> Result<Material, Error> {
-        let schema = request.reference.schema();
+        let (schema, target) = (request.reference.schema(), request.reference.target());
         let (training, holdout, trained_on) = match champion {
-            None => (request.reference.clone(), Dataset::new(Arc::clone(schema)), None),
+            None => {
+                let none = Dataset::with_target(Arc::clone(schema), target);
+                (request.reference.clone(), none, None)
+            }
             Some(champion) if champion.schema().fingerprint() != schema.fingerprint() => {
                 let context = "the reference is of another schema than the champion";
                 return Err(Error::new(ErrorKind::Conflict, RETRAIN, context));
             }
+            Some(champion) if champion.model().task().target() != target => {
+                let learned = champion.model().task().target();
+                let context =
+                    format!("the reference has labels of {target}, the champion's were {learned}");
+                return Err(Error::new(ErrorKind::Conflict, RETRAIN, context));
+            }
             Some(champion) => {
-                let traffic = self.labelled(run, schema).await?;
+                let traffic = self.labelled(run, schema, target).await?;
                 self.split(run, request.reference, &traffic, champion)
             }
         };
@@ -121,6 +131,7 @@ impl Retraining {
         &self,
         run: &mut RetrainingRun,
         schema: &FeatureSchema,
+        target: Target,
     ) -> Result<Traffic, Error> {
         let mut traffic = Traffic::default();
         let length = self.settings.recent.unwrap_or(Duration::MAX);
@@ -128,7 +139,7 @@ impl Retraining {
             let mut cursor = None;
             loop {
                 let page = self.promotion.log.labelled(&run.model, window, cursor, PAGE).await?;
-                page.items.iter().for_each(|event| traffic.add(schema, event));
+                page.items.iter().for_each(|event| traffic.add(schema, target, event));
                 cursor = page.next;
                 if cursor.is_none() {
                     break;
@@ -159,7 +170,7 @@ impl Retraining {
             .filter(|row| rule.side_of_entity(reference.entity(*row)) == Side::Train)
             .collect();
         let mut training = reference.select(&kept);
-        let mut holdout = Dataset::new(Arc::clone(reference.schema()));
+        let mut holdout = Dataset::with_target(Arc::clone(reference.schema()), reference.target());
         let keys: Vec<(Timestamp, &str)> =
             traffic.rows.iter().map(|row| (row.at, row.entity.as_str())).collect();
         let (mut last, mut seen) = (None, 0_u64);
@@ -204,15 +215,23 @@ impl Retraining {
             let why = format!("{have} labelled rows to judge the models on, {need} are needed");
             return Ok(Some(why));
         }
-        let positives = material.holdout.labels().iter().filter(|label| **label > 0.5).count();
-        for (class, count) in [(1, positives), (0, have - positives)] {
-            if count < LEAST_OF_A_CLASS {
-                let why = format!(
-                    "{count} of the {have} rows to judge the models on have label {class}, \
-                     {LEAST_OF_A_CLASS} are needed"
-                );
+        let labels = material.holdout.labels();
+        let positives = labels.iter().filter(|label| **label > 0.5).count();
+        let classes = match material.holdout.target() {
+            Target::Binary => &[(1, positives), (0, have - positives)][..],
+            Target::Number if have < LEAST => {
+                let why =
+                    format!("{have} labelled rows to judge the models on, {LEAST} are needed");
                 return Ok(Some(why));
             }
+            Target::Number => &[],
+        };
+        if let Some((class, count)) = classes.iter().find(|(_, count)| *count < LEAST) {
+            let why = format!(
+                "{count} of the {have} rows to judge the models on have label {class}, {LEAST} \
+                 are needed"
+            );
+            return Ok(Some(why));
         }
         let recent = self.promotion.ledger.retraining_runs(&run.model, None, RECENT).await?.items;
         for past in recent {

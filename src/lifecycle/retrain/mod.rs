@@ -25,7 +25,7 @@ use super::serving::{ServingModel, load};
 use super::turn::Turn;
 use crate::ledger::{Alert, DecisionState, PromotionDecision, RetrainingRun, RunState};
 use crate::model::{ModelFormat, Progress, Trainer};
-use crate::promote::{OriginalPolicy, PromotionPolicy};
+use crate::promote::PromotionPolicy;
 use crate::registry::{MAX_TAG_BYTES, ModelName};
 use crate::{Error, ErrorKind};
 
@@ -148,7 +148,8 @@ pub struct Retraining {
     promotion: Promotion,
     trainer: Arc<dyn Trainer>,
     formats: Vec<Arc<dyn ModelFormat>>,
-    policy: Arc<dyn PromotionPolicy>,
+    // None: the original's, of the task
+    policy: Option<Arc<dyn PromotionPolicy>>,
     settings: RetrainSettings,
 }
 
@@ -168,14 +169,14 @@ impl Retraining {
         trainer: Arc<dyn Trainer>,
         formats: Vec<Arc<dyn ModelFormat>>,
     ) -> Self {
-        let policy = Arc::new(OriginalPolicy::new());
-        Self { promotion, trainer, formats, policy, settings: RetrainSettings::default() }
+        Self { promotion, trainer, formats, policy: None, settings: RetrainSettings::default() }
     }
 
-    /// The policy. Defaults to [`OriginalPolicy`].
+    /// The policy. Defaults to that of the original,
+    /// [for the task](crate::promote::OriginalPolicy::of).
     #[must_use]
     pub fn policy(mut self, policy: Arc<dyn PromotionPolicy>) -> Self {
-        self.policy = policy;
+        self.policy = Some(policy);
         self
     }
 

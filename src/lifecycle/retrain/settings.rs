@@ -34,7 +34,8 @@ use crate::{Error, ErrorKind};
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct RetrainSettings {
-    pub(super) primary_metric: Metric,
+    // None: the task's
+    pub(super) primary_metric: Option<Metric>,
     pub(super) holdout: Holdout,
     pub(super) recent: Option<Duration>,
     pub(super) validate_data: bool,
@@ -50,7 +51,7 @@ pub struct RetrainSettings {
 impl Default for RetrainSettings {
     fn default() -> Self {
         Self {
-            primary_metric: Metric::RocAuc,
+            primary_metric: None,
             holdout: Holdout::default(),
             recent: None,
             validate_data: true,
@@ -64,9 +65,10 @@ impl Default for RetrainSettings {
 }
 
 impl RetrainSettings {
-    /// The metric that the record and its sentence are about. Defaults to [`Metric::RocAuc`].
+    /// The metric that the record and its sentence are about. Defaults to that
+    /// [of the task](Metric::primary): ROC-AUC, or RMSE.
     pub fn primary_metric(mut self, metric: Metric) -> Self {
-        self.primary_metric = metric;
+        self.primary_metric = Some(metric);
         self
     }
 
@@ -96,7 +98,7 @@ impl RetrainSettings {
     }
 
     /// Labelled rows that it takes to judge two models, at least 1. Two of each class it takes
-    /// always. Defaults to 100.
+    /// always, and two where there are none. Defaults to 100.
     pub fn min_holdout_rows(mut self, rows: usize) -> Self {
         self.min_holdout_rows = rows.max(1);
         self

@@ -5,6 +5,7 @@ mod faulty;
 mod model;
 mod monitor;
 mod promote;
+mod regression;
 mod retrain;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::record::{Dataset, Row, Value};
 use crate::registry::{Alias, ModelName, ModelRegistry, VersionId};
 use crate::schema::{Feature, FeatureSchema};
 use crate::{Error, ErrorKind, Timestamp, Window};
-use model::{Logistic, LogisticFormat};
+use model::{LineFormat, Logistic, LogisticFormat};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -284,7 +285,7 @@ fn by_time(share: f64) -> RetrainSettings {
 }
 
 fn formats() -> Vec<Arc<dyn ModelFormat>> {
-    vec![Arc::new(LogisticFormat)]
+    vec![Arc::new(LogisticFormat), Arc::new(LineFormat)]
 }
 
 /// A customer and whether that customer leaves.

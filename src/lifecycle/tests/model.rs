@@ -91,3 +91,72 @@ impl ModelFormat for LogisticFormat {
         Ok(Arc::new(LogisticModel { schema: Arc::clone(schema), weight, bias }))
     }
 }
+
+/// A number that is linear in the first feature.
+#[derive(Debug)]
+pub(crate) struct LineModel {
+    pub(crate) schema: Arc<FeatureSchema>,
+    pub(crate) slope: f64,
+    pub(crate) offset: f64,
+}
+
+impl Model for LineModel {
+    fn schema(&self) -> &Arc<FeatureSchema> {
+        &self.schema
+    }
+
+    fn task(&self) -> Task {
+        Task::Regression
+    }
+
+    fn score(&self, row: &Row) -> f64 {
+        match row.values()[0] {
+            Value::Number(x) => self.slope.mul_add(x, self.offset),
+            _ => self.offset,
+        }
+    }
+}
+
+/// Least squares.
+#[derive(Debug)]
+pub(crate) struct Line;
+
+impl Trainer for Line {
+    fn name(&self) -> &str {
+        "line"
+    }
+
+    fn fit(&self, data: &Dataset, _: &dyn Progress) -> Result<TrainedModel, Error> {
+        let batch = data.columns().batch();
+        let Column::Numbers(x) = &batch.columns()[0] else {
+            panic!("the first feature is numeric")
+        };
+        let rows = x.len() as f64;
+        let (mean_x, mean_y) =
+            (x.iter().sum::<f64>() / rows, data.labels().iter().sum::<f64>() / rows);
+        let pairs = || x.iter().zip(data.labels());
+        let together: f64 = pairs().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
+        let spread: f64 = x.iter().map(|x| (x - mean_x) * (x - mean_x)).sum();
+        let slope = together / spread.max(1e-9);
+        let offset = slope.mul_add(-mean_x, mean_y);
+        let document = serde_json::to_vec(&[slope, offset]).unwrap();
+        let model = LineModel { schema: Arc::clone(data.schema()), slope, offset };
+        Ok(TrainedModel::new(Arc::new(model), "line.v1", document))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct LineFormat;
+
+impl ModelFormat for LineFormat {
+    fn name(&self) -> &str {
+        "line.v1"
+    }
+
+    fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, Error> {
+        let [slope, offset] = serde_json::from_slice(document).map_err(|e| {
+            Error::new(ErrorKind::Corrupt, "line", "two numbers are expected").with_source(e)
+        })?;
+        Ok(Arc::new(LineModel { schema: Arc::clone(schema), slope, offset }))
+    }
+}

@@ -16,6 +16,8 @@ pub mod files;
 pub mod linfa;
 #[path = "../../../adapters/postgres/mod.rs"]
 pub mod postgres;
+#[path = "../../../adapters/rayon/mod.rs"]
+pub mod rayon;
 #[path = "../../../adapters/sqlite/mod.rs"]
 pub mod sqlite;
 #[path = "../../../adapters/system/mod.rs"]

@@ -58,6 +58,8 @@ pub(crate) enum Habit {
     Slow,
     /// Scores another number than when it was packed.
     Fickle,
+    /// Predicts a number, a hundred a month and the bias; infinity for a tenure of 99.
+    Number,
     /// Panics when it is loaded and first asked.
     Explosive,
     /// Comes back from its first smoke prediction long after every deadline.
@@ -85,7 +87,10 @@ impl Model for TestModel {
     }
 
     fn task(&self) -> Task {
-        Task::binary()
+        match self.document.habit {
+            Habit::Number => Task::Regression,
+            _ => Task::binary(),
+        }
     }
 
     fn score(&self, row: &Row) -> f64 {
@@ -99,6 +104,8 @@ impl Model for TestModel {
             Habit::Odd if is(98.0) => panic!("a secret of the model"),
             Habit::Slow if is(97.0) => std::thread::sleep(std::time::Duration::from_millis(50)),
             Habit::Fickle if self.loaded => return 0.123,
+            Habit::Number if is(99.0) => return f64::INFINITY,
+            Habit::Number => return 100.0_f64.mul_add(tenure, self.document.bias),
             Habit::Explosive if self.loaded => panic!("the smoke prediction explodes"),
             Habit::Endless if self.loaded && is(0.0) => {
                 std::thread::sleep(std::time::Duration::from_secs(2));
