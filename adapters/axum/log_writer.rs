@@ -95,6 +95,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct LogQueue {
     sender: mpsc::Sender<Item>,
     shared: Arc<Shared>,
+    clock: Arc<Clock>,
     // when to give up; set once, by a shutdown
     stop: watch::Sender<Option<Instant>>,
     task: tokio::sync::Mutex<JoinHandle<()>>,
@@ -126,22 +127,23 @@ impl LogQueue {
             batch_rows: limits.batch_rows,
             linger: limits.linger,
             attempt: limits.append_timeout,
-            clock,
+            clock: Arc::clone(&clock),
             replay,
             open: Vec::new(),
             rows: 0,
             written_at: None,
         };
         let task = tokio::sync::Mutex::new(tokio::spawn(writer.run()));
-        Self { sender, shared, stop, task }
+        Self { sender, shared, clock, stop, task }
     }
 
-    /// Takes an event in, or says why not.
+    /// Takes an event in, and counts it; or says why not.
     pub(super) fn push(&self, item: Item) -> Result<(), NotTaken> {
         let room = self.sender.try_reserve().map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => NotTaken::Full,
             mpsc::error::TrySendError::Closed(()) => NotTaken::Closed,
         })?;
+        item.model.live.observe(item.event.at, &item.row, &item.event.codes);
         {
             let mut account = locked(&self.shared.account);
             account.accepted += 1;
@@ -153,6 +155,7 @@ impl LogQueue {
 
     /// Counts a refused request; it is written with the next batch.
     pub(super) fn push_rejected(&self, model: &Arc<Loaded>, violations: &Violations) {
+        model.live.observe_rejected(self.clock.now(), model.model.schema(), violations);
         {
             let mut rejected = locked(&self.shared.rejected);
             let known = rejected.iter().position(|(known, _)| Arc::ptr_eq(known, model));

@@ -9,6 +9,7 @@
 //! | `GET /model` | the version in service |
 //! | `GET /healthz`, `/livez`, `/ready`, `/readyz` | health; `?verbose` lists each check |
 //! | `GET /openapi.json`, `/docs` | the API, made from the schema of the version in service |
+//! | `GET /api/v1/drift/live` | ops: drift of what this process has answered lately, as it is now |
 //! | `POST /model/reload` | admin: bring the version behind the alias into service |
 //! | `POST /api/v1/outcomes` | admin: what really happened |
 //!
@@ -34,6 +35,7 @@ mod clock;
 mod docs;
 mod envelope;
 mod health;
+mod live;
 mod log_writer;
 mod models;
 mod openapi;
@@ -50,6 +52,7 @@ mod state;
 
 use std::time::Duration;
 
+pub use live::LiveReport;
 pub use log_writer::LogAccount;
 pub use models::{ModelInfo, ReloadError, Reloaded};
 pub use options::{Durability, Limits, RawFeatures, Scoring};

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use super::clock::Clock;
 use super::problem::Problem;
+use crate::drift::{LiveCounters, LiveOptions};
 use crate::lifecycle::{ServingModel, check_same_schema, load};
 use crate::model::ModelFormat;
 use crate::registry::{Alias, ModelName, ModelRegistry, VersionId};
@@ -26,6 +27,8 @@ const GRACE: Duration = Duration::from_millis(200);
 pub(super) struct Loaded {
     pub(super) model: ServingModel,
     pub(super) info: ModelInfo,
+    // what it has answered lately
+    pub(super) live: Arc<LiveCounters>,
     // the OpenAPI document of its schema, made when first asked for
     pub(super) openapi: OnceLock<super::openapi::Document>,
 }
@@ -152,6 +155,7 @@ pub(super) struct Models {
     alias: Alias,
     deadline: Duration,
     clock: Arc<Clock>,
+    live: LiveOptions,
     current: ArcSwapOption<Loaded>,
     // loads that have begun
     begun: AtomicU64,
@@ -167,6 +171,7 @@ impl Models {
         alias: Alias,
         deadline: Duration,
         clock: Arc<Clock>,
+        live: LiveOptions,
     ) -> Self {
         Self {
             registry,
@@ -175,6 +180,7 @@ impl Models {
             alias,
             deadline,
             clock,
+            live,
             current: ArcSwapOption::empty(),
             begun: AtomicU64::new(0),
             flight: Mutex::default(),
@@ -281,6 +287,13 @@ impl Models {
             schema: model.schema().fingerprint(),
             profile: model.profile().fingerprint(),
         };
+        // The same version goes on counting; another one has a profile of its own.
+        let live = match &before {
+            Some(before) if before.model.version() == model.version() => Arc::clone(&before.live),
+            _ => LiveCounters::new(model.profile(), &self.live, info.loaded_at)
+                .map(Arc::new)
+                .map_err(|error| ReloadError::bad("version_rejected", error.to_string()))?,
+        };
         let previous_version = before.map(|before| before.model.version());
         let reloaded = Reloaded {
             status: "reloaded",
@@ -295,7 +308,8 @@ impl Models {
             took_ms = info.load_time_ms,
             "a version came into service"
         );
-        self.current.store(Some(Arc::new(Loaded { model, info, openapi: OnceLock::new() })));
+        let loaded = Loaded { model, info, live, openapi: OnceLock::new() };
+        self.current.store(Some(Arc::new(loaded)));
         Ok(reloaded)
     }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | public | predict, health, the model in service, the document of the API |
 //! | admin | reload, outcomes |
-//! | ops | what operators look at: metrics, drift, alerts (none yet) |
+//! | ops | what operators look at: drift as it is now |
 
 use ::axum::Json;
 use ::axum::Router;
@@ -16,7 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::models::{ModelInfo, Reloaded};
 use super::problem::{Problem, method_not_allowed, not_found, panicked};
 use super::state::State;
-use super::{auth, docs, envelope, health, openapi, outcomes, predict};
+use super::{auth, docs, envelope, health, live, openapi, outcomes, predict};
 
 /// What clients of the model use.
 pub(super) fn public(state: &State) -> Router {
@@ -45,7 +45,8 @@ pub(super) fn admin(state: &State) -> Router {
 
 /// What operators look at.
 pub(super) fn ops(state: &State) -> Router {
-    wrapped(Router::new(), state)
+    let routes = Router::new().route("/api/v1/drift/live", get(live::latest));
+    wrapped(routes, state)
 }
 
 /// Everything.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ::axum::body::{Body, Bytes, to_bytes};
 use ::axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use ::axum::http::{HeaderMap, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::auth::Admin;
 use super::clock::Clock;
@@ -16,6 +16,7 @@ use super::models::{Loaded, Models};
 use super::options::{Durability, Limits, RawFeatures, Scoring};
 use super::problem::Problem;
 use super::replay::Replay;
+use crate::drift::DriftDetector;
 use crate::log::InferenceLog;
 
 /// The state of the routes: a cheap clone.
@@ -35,6 +36,9 @@ pub(super) struct Inner {
     pub(super) durability: Durability,
     pub(super) raw_features: RawFeatures,
     pub(super) scoring: Scoring,
+    pub(super) detector: DriftDetector,
+    // one verdict at a time
+    pub(super) live_turn: Arc<Mutex<()>>,
     pub(super) room: Arc<Semaphore>,
     pub(super) draining: AtomicBool,
 }

@@ -519,7 +519,8 @@ mod tests {
                 Term::Slots(weights[3..8].into()),
             ];
             let classifier = |document: &[u8]| LinearFormat::read(document, &schema()).unwrap();
-            let both: [(fn(&[u8]) -> LinearModel, Link); 2] =
+            type Read = fn(&[u8]) -> LinearModel;
+            let both: [(Read, Link); 2] =
                 [(classifier, Link::Logistic { threshold }), (regression, Link::Identity)];
             for (read, link) in both {
                 let model = LinearModel::new(&schema(), link, weights[0], terms.clone()).unwrap();

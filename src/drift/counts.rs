@@ -128,6 +128,18 @@ impl Counts {
         }
     }
 
+    /// The counts of whole rows that were added up elsewhere: each of `slots` adds up to `rows`.
+    pub(super) fn of_parts(
+        profile: Fingerprint,
+        rows: u64,
+        slots: Vec<Vec<u64>>,
+        summaries: Vec<TrafficSummary>,
+    ) -> Self {
+        let (rejected_requests, rejected) = (0, Vec::new());
+        let summarised = rows;
+        Self { profile, rows, slots, summarised, summaries, rejected_requests, rejected }
+    }
+
     /// The counts of `batch`, with the model's scores if there are any.
     ///
     /// # Errors
@@ -279,6 +291,15 @@ impl Counts {
 
     /// Counts one refused request by what was wrong with it. An invalid category counts as unseen.
     pub fn observe_rejected(&mut self, schema: &FeatureSchema, violations: &Violations) {
+        self.reject(schema, violations, true);
+    }
+
+    /// The same without the names of unseen categories, where there is no room for more.
+    pub(super) fn observe_rejected_unnamed(&mut self, schema: &FeatureSchema, v: &Violations) {
+        self.reject(schema, v, false);
+    }
+
+    fn reject(&mut self, schema: &FeatureSchema, violations: &Violations, named: bool) {
         self.rejected_requests += 1;
         for (id, rule, count) in violations.counts().filter(|(_, rule, _)| !rule.is_warning()) {
             let feature = id.and_then(|id| schema.get(id)).map(|feature| feature.name().to_owned());
@@ -288,8 +309,8 @@ impl Counts {
             let summary =
                 schema.id(violation.feature()).and_then(|id| self.summaries.get_mut(id.index()));
             if let Some(summary) = summary {
-                let text = violation.value().map(|value| value.trim_matches('\''));
-                summary.observe_unseen(text);
+                let text = violation.value().filter(|_| named);
+                summary.observe_unseen(text.map(|value| value.trim_matches('\'')));
             }
         }
     }

@@ -39,6 +39,7 @@
 //! | freeze | [`Profile`], [`ProfileOptions`], [`FeatureProfile`] | binnings, reference counts and [summaries](ReferenceSummary), one file per model version |
 //! | encode | [`Codes`], [`CodeRowsError`] | a row as one byte per feature, and one for the score |
 //! | count | [`Counts`], [`TrafficSummary`], [`Moments`], [`Rejected`] | exact `u64` per slot, that add up in any order |
+//! | count live | [`LiveCounters`], [`LiveOptions`], [`LiveSnapshot`] | the same counts of the last hours, from many threads, at any moment |
 //! | measure | [`DriftMetric`] on a [`BinnedPair`]: [`Psi`], [`KullbackLeibler`], [`JensenShannon`] and [more](#metrics) | how far apart two histograms are |
 //! | smooth | [`Smoothing`] | keeps empty slots from being infinitely far away |
 //! | test | [`Significance`], [`TestResult`], [`TestMethod`], [`Correction`], [`fisher_combined`] | whether it is more than chance |
@@ -174,6 +175,7 @@ mod grid;
 mod hypergeometric;
 mod kernel;
 mod kolmogorov_smirnov;
+mod live;
 mod metric;
 mod order;
 mod ordered;
@@ -208,6 +210,7 @@ pub use detector::DriftDetector;
 pub use distance::{Hellinger, TotalVariation};
 pub use divergence::{JensenShannon, KullbackLeibler};
 pub use kolmogorov_smirnov::KolmogorovSmirnov;
+pub use live::{LiveCounters, LiveOptions, LiveSnapshot};
 pub use metric::{BinnedPair, DriftMetric};
 pub use profile::{
     Codes, FeatureProfile, PROFILE_VERSION, Profile, ProfileError, ProfileOptions, SCORE_NAME,

@@ -112,8 +112,8 @@ impl Default for DriftSettings {
 
 impl DriftSettings {
     pub(super) fn check(&self) -> Result<(), SettingsError> {
-        let refuse = |setting, value: f64, expected| {
-            Err(SettingsError { setting, value: value.to_string(), expected })
+        let refuse = |setting, value: f64, expected: &str| {
+            Err(SettingsError::new(setting, value.to_string(), expected))
         };
         for (setting, value) in [
             ("psi_threshold", self.psi_threshold),
@@ -139,11 +139,9 @@ impl DriftSettings {
             return refuse("alpha", alpha, "a level between 0 and 1");
         }
         if self.smoothing == Smoothing::None || !self.smoothing.is_valid() {
-            return Err(SettingsError {
-                setting: "smoothing",
-                value: format!("{:?}", self.smoothing),
-                expected: "one that keeps PSI finite: a finite constant above 0, a floor below 1",
-            });
+            let expected = "one that keeps PSI finite: a finite constant above 0, a floor below 1";
+            let value = format!("{:?}", self.smoothing);
+            return Err(SettingsError::new("smoothing", value, expected));
         }
         if self.min_drift_features == 0 || self.min_rows == 0 {
             let setting = if self.min_rows == 0 { "min_rows" } else { "min_drift_features" };
@@ -167,5 +165,11 @@ impl DriftSettings {
 pub struct SettingsError {
     setting: &'static str,
     value: String,
-    expected: &'static str,
+    expected: String,
+}
+
+impl SettingsError {
+    pub(super) fn new(setting: &'static str, value: String, expected: impl Into<String>) -> Self {
+        Self { setting, value, expected: expected.into() }
+    }
 }

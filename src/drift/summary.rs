@@ -92,6 +92,11 @@ impl Moments {
             held(self.squares + held(delta * delta).mul_add(n * m / (n + m), other.squares));
     }
 
+    /// What [`of_parts`](Self::of_parts) makes them of.
+    pub(super) fn parts(self) -> (u64, f64, f64) {
+        (self.count, self.mean, self.squares)
+    }
+
     /// How many numbers there were.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -161,6 +166,18 @@ impl ReferenceSummary {
             max: order.count().checked_sub(1).and_then(|last| order.at(last)),
             quantiles: (order.count() > 0).then(|| quantiles.map(Option::unwrap_or_default)),
         }
+    }
+}
+
+impl ReferenceSummary {
+    /// Whether every finite number is above `x`; no for NaN, and where there are none.
+    pub(super) fn is_above(&self, x: f64) -> bool {
+        self.min.is_some_and(|min| x < min)
+    }
+
+    /// Whether every finite number is below `x`; no for NaN, and where there are none.
+    pub(super) fn is_below(&self, x: f64) -> bool {
+        self.max.is_some_and(|max| x > max)
     }
 }
 
@@ -282,8 +299,8 @@ impl TrafficSummary {
         if x.is_nan() {
             return;
         }
-        self.below += u64::from(reference.min.is_some_and(|min| x < min));
-        self.above += u64::from(reference.max.is_some_and(|max| x > max));
+        self.below += u64::from(reference.is_above(x));
+        self.above += u64::from(reference.is_below(x));
         if x.is_finite() {
             self.moments.observe(x);
         } else {

@@ -23,9 +23,15 @@ async fn the_document_says_what_the_schema_says() {
     assert_eq!(property("total_charges")["type"], json!(["number", "null"]));
     assert_eq!(property("contract")["enum"], json!(["Month-to-month", "One year", "Two year"]));
     assert_eq!(document["servers"], json!([{"url": "/"}]));
-    for path in
-        ["/api/v1/predict", "/api/v1/outcomes", "/model", "/model/reload", "/healthz", "/ready"]
-    {
+    for path in [
+        "/api/v1/predict",
+        "/api/v1/outcomes",
+        "/api/v1/drift/live",
+        "/model",
+        "/model/reload",
+        "/healthz",
+        "/ready",
+    ] {
         assert!(document["paths"][path].is_object(), "{path}");
     }
     assert!(document["components"]["securitySchemes"].is_null());

@@ -5,6 +5,7 @@ mod describe;
 mod drain;
 mod faults;
 mod health;
+mod live;
 mod log;
 mod odd_json;
 mod predict;

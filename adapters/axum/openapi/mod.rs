@@ -84,6 +84,7 @@ impl Document {
         };
         add("/api/v1/predict", HttpMethod::Post, predict(model));
         add("/api/v1/outcomes", HttpMethod::Post, admin(outcomes()));
+        add("/api/v1/drift/live", HttpMethod::Get, drift_live());
         add("/model", HttpMethod::Get, model_info());
         add("/model/reload", HttpMethod::Post, admin(reload()));
         add("/healthz", HttpMethod::Get, healthz());
@@ -225,6 +226,17 @@ fn model_info() -> OperationBuilder {
     operation("model", "The version in service")
         .tag("model")
         .response("200", json_of("The version", "Model"))
+        .response("503", busy("No model is loaded"))
+}
+
+fn drift_live() -> OperationBuilder {
+    operation("drift_live", "Drift of what this process has answered lately, as it is now")
+        .tag("drift")
+        .description(Some(
+            "Counted in memory since the version came into service; other replicas count for \
+             themselves. `whole` says whether the window was counted from its start.",
+        ))
+        .response("200", json_of("The report", "LiveReport"))
         .response("503", busy("No model is loaded"))
 }
 

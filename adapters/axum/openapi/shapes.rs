@@ -175,6 +175,52 @@ pub(super) fn all(
     ]);
     let outcome = object([("request_id", id().into()), ("outcome", truth.into())])
         .property("observed_at", nullable(formatted(DATE_TIME)).build());
+    let window = object([
+        ("start", formatted(DATE_TIME).build().into()),
+        ("end", formatted(DATE_TIME).build().into()),
+    ]);
+    let live = object([
+        ("model_name", name().into()),
+        ("model_version", version().build().into()),
+        ("at", formatted(DATE_TIME).build().into()),
+        ("window", reference("Window")),
+        ("covered_from", formatted(DATE_TIME).build().into()),
+        ("whole", of(Type::Boolean).build().into()),
+        ("late", count().into()),
+        ("report", reference("DriftReport")),
+    ]);
+    let anything = || ObjectBuilder::new().build();
+    let objects = || Schema::Array(Array::new(anything()));
+    let verdict = object([(
+        "kind",
+        one_of(&[
+            "stable",
+            "feature_drift",
+            "drift",
+            "insufficient_data",
+            "no_traffic",
+            "not_comparable",
+        ])
+        .into(),
+    )]);
+    let feature = object([
+        ("name", text().into()),
+        ("psi", of(Type::Number).build().into()),
+        ("severity", text().into()),
+        ("status", text().into()),
+        ("sentence", text().into()),
+    ]);
+    let report = object([
+        ("report_version", count().into()),
+        ("verdict", verdict.build().into()),
+        ("profile", digest().into()),
+        ("reference_rows", count().into()),
+        ("current_rows", count().into()),
+        ("rejected_requests", count().into()),
+        ("settings", anything().into()),
+        ("features", Schema::Array(Array::new(feature.build())).into()),
+        ("signals", objects().into()),
+    ]);
     let ready = object([("status", one_of(&["ready", "not_ready", "alive"]).into())])
         .property("reason", text());
     [
@@ -194,6 +240,9 @@ pub(super) fn all(
         ("Reloaded", reloaded.build()),
         ("Health", health.build()),
         ("Ready", ready.build()),
+        ("Window", window.build()),
+        ("LiveReport", live.build()),
+        ("DriftReport", report.build()),
         ("Outcome", closed(outcome)),
         (
             "OutcomeReceipt",
