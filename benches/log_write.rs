@@ -45,7 +45,10 @@ fn log_write(criterion: &mut Criterion) {
             });
             runtime.block_on(store.close());
             let bytes = std::fs::metadata(&path).expect("the file").len();
-            sizes.push(format!("batches of {size}, {level}: {} bytes/row", bytes / traffic.events));
+            sizes.push(format!(
+                "batches of {size}, {level}: {} bytes/row",
+                bytes / traffic.events.max(1)
+            ));
         }
         group.finish();
     }
