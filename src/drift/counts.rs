@@ -436,7 +436,7 @@ impl Counts {
     /// assert_eq!((day.rows(), day.slots(0).iter().sum()), (2, 2));
     /// assert_eq!(
     ///     day.merge_flat_slots(7, &stored).unwrap_err().to_string(),
-    ///     "column 0 of the counts adds up to 1 and not to 7 rows",
+    ///     "not comparable: column 0 of the counts adds up to 1 and not to 7 rows",
     /// );
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
