@@ -203,25 +203,25 @@ fn statement(quoted: &[String], places: &[(OwnColumn, &Binning)]) -> (String, Ve
         let kind = if binning.other_slot().is_some() { "text" } else { "float8" };
         values.push(format!("({value})::{kind} AS v{number}"));
         let missing = binning.missing_slot();
-        slots.push(match binning {
-            Binning::Levels(levels) => {
-                let levels = bind(Bound::Levels(levels.clone()));
-                let other = missing - 1;
-                format!(
-                    "CASE WHEN v{number} IS NULL THEN {missing} ELSE
-                        coalesce(array_position(${levels}::text[], v{number}) - 1, {other}) END
-                        AS c{number}"
-                )
-            }
-            Binning::Numeric(bins) => {
-                let (edges, slot) = thresholds(bins, number);
-                let edges = bind(Bound::Edges(edges));
-                format!(
-                    "CASE WHEN v{number} IS NULL OR v{number} = 'NaN' THEN {missing} ELSE
-                        {} END AS c{number}",
-                    slot.replace("EDGES", &format!("${edges}::float8[]"))
-                )
-            }
+        slots.push(if let Binning::Levels(levels) = binning {
+            let levels = bind(Bound::Levels(levels.clone()));
+            let other = missing - 1;
+            format!(
+                "CASE WHEN v{number} IS NULL THEN {missing} ELSE
+                    coalesce(array_position(${levels}::text[], v{number}) - 1, {other}) END
+                    AS c{number}"
+            )
+        } else if let Binning::Numeric(bins) = binning {
+            let (edges, slot) = thresholds(bins, number);
+            let edges = bind(Bound::Edges(edges));
+            format!(
+                "CASE WHEN v{number} IS NULL OR v{number} = 'NaN' THEN {missing} ELSE
+                    {} END AS c{number}",
+                slot.replace("EDGES", &format!("${edges}::float8[]"))
+            )
+        } else {
+            // A kind to come: no slot for any row, and so an error and no count.
+            format!("NULL::int AS c{number}")
         });
     }
     let (mut which, mut slot, mut sets) = (String::new(), String::new(), "()".to_owned());
