@@ -1,5 +1,6 @@
 # `make` lists the targets. `make test` is what the README promises and what .ci/run calls.
-# The Rust toolchain, a C compiler (bundled SQLite, ring) and a shell are all it needs.
+# The Rust toolchain, a C compiler (bundled SQLite, ring), a shell and PostgreSQL are all it needs;
+# `scripts/services` installs the last where it may.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -55,11 +56,14 @@ rollback: ## Put the version before the present one back into production
 
 ##### Work
 
+# The servers are started for the run, and are gone at its end however it ends.
+SERVICES := scripts/services run
+
 test: ## Everything a change has to pass, cheap first
-	@$(MAKE) run-steps RUN="$(STEPS)"
+	@$(SERVICES) $(MAKE) run-steps RUN="$(STEPS)"
 
 test-all: ## test, and what is too slow for every change
-	@$(MAKE) run-steps RUN="$(STEPS) $(SLOW_STEPS)"
+	@$(SERVICES) $(MAKE) run-steps RUN="$(STEPS) $(SLOW_STEPS)"
 
 fmt: ## Format all code
 	$(CARGO) fmt
@@ -73,7 +77,7 @@ doc: ## Build the documentation and say where it is
 	@echo "$(CARGO_TARGET_DIR)/doc/pmmds/index.html"
 
 bench: ## Measure (ARGS=name runs one benchmark)
-	$(CARGO) bench --all-features -- $(ARGS)
+	$(SERVICES) $(CARGO) bench --all-features -- $(ARGS)
 
 # Where the machine is too noisy for times: each function by itself, under valgrind.
 instructions: ## Count the instructions per value of the counting kernel
@@ -153,7 +157,7 @@ core-only: tiny
 # Catches: behaviour, and the walls of the house (tests/layering.rs). After `examples`, since
 # tests/story.rs runs one.
 test-full:
-	$(CARGO) test --all-features --tests
+	$(SERVICES) $(CARGO) test --all-features --tests
 
 # Catches: documentation whose examples no longer run.
 doc-tests:
@@ -165,7 +169,7 @@ examples:
 
 # Catches: benches that no longer build or panic; each body runs once, nothing is measured.
 benches:
-	$(CARGO) test --all-features --benches
+	$(SERVICES) $(CARGO) test --all-features --benches
 
 # Catches: a file that a source includes and the package leaves out; tests that leak into it.
 package-list:
@@ -194,7 +198,7 @@ story-checked:
 
 # Catches: a moment at which kill -9 leaves the story unable to go on; make test tries three.
 story-killed:
-	PMMDS_STORY_KILLS=20 $(CARGO) test --all-features --test story killed -- --nocapture
+	PMMDS_STORY_KILLS=20 $(SERVICES) $(CARGO) test --all-features --test story killed -- --nocapture
 
 # Catches: an adapter whose files are not all in the package. Builds every dependency anew.
 package-full:

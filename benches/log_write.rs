@@ -1,94 +1,22 @@
 //! What does one logged prediction cost in a batch of 1, 32 and 1,000, against one commit per row?
+//! And on PostgreSQL a million of them, against a commit and a JSON document per row?
 //!
 //! One commit per row *is* the batch of 1. `full` waits for the disk at every commit, `normal` for
 //! the operating system: `Synchronous` says what each may lose. Time per row is the reciprocal of
 //! the throughput that is printed. At the end: bytes of the file per row.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pmmds::Timestamp;
-use pmmds::drift::{Profile, ProfileOptions};
-use pmmds::log::{BatchId, EventBatch, InferenceEvent, InferenceLog};
-use pmmds::model::Task;
-use pmmds::record::{Columns, Row, Value};
-use pmmds::registry::{ModelName, VersionId};
-use pmmds::schema::{Feature, FeatureSchema, LevelId};
+use pmmds::log::InferenceLog;
 use pmmds::sqlite::{SqliteStore, Synchronous};
+use support::traffic::Traffic;
+use support::{Limit, figure, measured, postgres, ratio};
 use uuid::Uuid;
 
+mod support;
+
 const SIZES: [u64; 3] = [1, 32, 1_000];
-/// 2024-05-01T00:00:00Z.
-const START: i64 = 1_714_521_600_000_000;
-
-/// Rows shaped like Telco's: 3 numbers, 16 categories.
-struct Traffic {
-    schema: Arc<FeatureSchema>,
-    profile: Profile,
-    model: ModelName,
-    batches: u128,
-    events: u64,
-}
-
-impl Traffic {
-    fn new() -> Self {
-        let numbers = (0..3).map(|n| Feature::numeric(format!("number_{n}")));
-        let levels = (0..16).map(|n| Feature::categorical(format!("level_{n}"), ["a", "b", "c"]));
-        let schema = Arc::new(FeatureSchema::new(numbers.chain(levels)).expect("19 features"));
-        let mut columns = Columns::new(Arc::clone(&schema));
-        (0..1_000).for_each(|number| columns.push(&row(&schema, number)));
-        let scores: Vec<f64> = (0..1_000).map(score).collect();
-        let profile = ProfileOptions::new().scores(&scores).fit(&columns.batch());
-        let model = ModelName::new("churn").expect("a model name");
-        Self { schema, profile: profile.expect("a profile"), model, batches: 0, events: 0 }
-    }
-
-    fn batch(&mut self, size: u64) -> EventBatch {
-        self.batches += 1;
-        let id = BatchId(Uuid::from_u128(self.batches << 64));
-        let mut batch = EventBatch::new(id, self.model.clone(), VersionId::FIRST, &self.profile);
-        for _ in 0..size {
-            self.events += 1;
-            let number = self.events;
-            let row = row(&self.schema, number);
-            let prediction = Task::binary().prediction(score(number)).expect("a probability");
-            let codes = self.profile.encode(&row, prediction.score());
-            // In the order of time, as UUIDv7 are.
-            let id = Uuid::from_u128(u128::from(number) << 40 | 0x9e37_79b9);
-            let micros = START + i64::try_from(number * 1_000).expect("a few years");
-            let at = Timestamp::from_micros(micros).expect("a year of four digits");
-            let latency = Duration::from_micros(80);
-            let event = InferenceEvent::new(id, id, at, prediction, latency, codes);
-            batch.push(&self.profile, &row, event);
-        }
-        batch
-    }
-}
-
-fn small(number: u64, modulus: u64) -> f64 {
-    f64::from(u32::try_from(number % modulus).expect("a small modulus"))
-}
-
-fn score(number: u64) -> f64 {
-    small(number * 7_919, 1_000) / 1_000.0
-}
-
-fn row(schema: &FeatureSchema, number: u64) -> Row {
-    let mut row = Row::missing(schema);
-    for (column, id) in (0..).zip(schema.ids()) {
-        let mixed = number.wrapping_mul(6_364_136_223_846_793_005).rotate_left(column) >> 20;
-        row.set(
-            id,
-            match column {
-                0..3 => Value::Number(small(mixed, 7_000) / 13.0),
-                _ => Value::Level(LevelId::new(usize::from(mixed % 3 == 0)).expect("two levels")),
-            },
-        );
-    }
-    row
-}
-
 fn log_write(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
@@ -117,12 +45,98 @@ fn log_write(criterion: &mut Criterion) {
             });
             runtime.block_on(store.close());
             let bytes = std::fs::metadata(&path).expect("the file").len();
-            sizes.push(format!("batches of {size}, {level}: {} bytes/row", bytes / traffic.events));
+            sizes.push(format!(
+                "batches of {size}, {level}: {} bytes/row",
+                bytes / traffic.events.max(1)
+            ));
         }
         group.finish();
     }
     println!("{}", sizes.join("\n"));
 }
 
-criterion_group!(benches, log_write);
+/// A row as the original wrote it, and its commit.
+const ORIGINAL: &str = "
+    INSERT INTO prediction_logs (request_id, model_name, model_version, prediction, probability,
+        latency_ms, feature_hash, numeric_feature_stats)
+    VALUES ($1, 'churn-classifier', '1', 1, $2, 22.0, $3, $4::jsonb)";
+
+const ORIGINAL_TABLE: &str = "
+    CREATE TABLE prediction_logs (id serial PRIMARY KEY, request_id uuid NOT NULL UNIQUE,
+        timestamp timestamptz NOT NULL DEFAULT now(), model_name varchar(100) NOT NULL,
+        model_version varchar(50) NOT NULL, prediction int NOT NULL, probability float8 NOT NULL,
+        latency_ms float8 NOT NULL, feature_hash varchar(64), numeric_feature_stats jsonb);
+    CREATE INDEX ON prediction_logs (timestamp)";
+
+fn on_postgres(_: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let Some(database) = runtime.block_on(postgres::Database::make("log_write")) else { return };
+    runtime.block_on(async {
+        let (rows, few) = if measured() { (1_000_000, 3_000) } else { (2_000, 10) };
+        let store = database.store(1).await;
+        let mut traffic = Traffic::new();
+        traffic.start = store.now().await.expect("the time").as_micros();
+        let before = database.wal().await;
+        let mut spent = Duration::ZERO;
+        for _ in 0..rows / 1_000 {
+            let batch = traffic.batch(1_000);
+            let start = Instant::now();
+            store.append(&batch).await.expect("append");
+            spent += start.elapsed();
+        }
+        let per_row = |bytes: f64, rows: u32| bytes / f64::from(rows);
+        let quick = f64::from(rows) / spent.as_secs_f64();
+        println!("{rows} rows in batches of 1,000, {:.1} s", spent.as_secs_f64());
+        figure("batches of 1,000", quick, "rows/s", Limit::AtLeast(30_000.0));
+        let wal = database.wal().await - before;
+        let (table, index) = database.sizes("pmmds_store", "prediction_logs%").await;
+        figure("table", per_row(table, rows), "bytes/row", Limit::None);
+        figure("index", per_row(index, rows), "bytes/row", Limit::None);
+        let whole = per_row(table + index, rows);
+        figure("table and index", whole, "bytes/row", Limit::AtMost(120.0));
+        figure("WAL", per_row(wal, rows), "bytes/row", Limit::None);
+
+        let start = Instant::now();
+        for _ in 0..few {
+            store.append(&traffic.batch(1)).await.expect("append");
+        }
+        let one_by_one = f64::from(few) / start.elapsed().as_secs_f64();
+        figure("batches of 1", one_by_one, "rows/s", Limit::None);
+
+        database.run(ORIGINAL_TABLE).await;
+        let mut connection = database.connect().await;
+        let before = database.wal().await;
+        let start = Instant::now();
+        for number in 0..few {
+            sqlx::query(ORIGINAL)
+                .bind(Uuid::from_u128(0x9e37_79b9_7f4a_7c15_u128.wrapping_mul(number.into())))
+                .bind(f64::from(number % 1_000) / 1_000.0)
+                .bind("5d41402abc4b2a76b9719d911017c5925d41402abc4b2a76b9719d911017c592")
+                .bind(
+                    r#"{"tenure_bin":"0-12","monthly_charges_bin":"medium<70",
+                        "total_charges_bin":"low<500","senior_citizen":0}"#,
+                )
+                .execute(&mut connection)
+                .await
+                .expect("an insert");
+        }
+        let original = f64::from(few) / start.elapsed().as_secs_f64();
+        figure("the original, a commit per row", original, "rows/s", Limit::None);
+        let wal = database.wal().await - before;
+        let (table, index) = database.sizes("public", "prediction_logs").await;
+        figure(
+            "the original, table and index",
+            per_row(table + index, few),
+            "bytes/row",
+            Limit::None,
+        );
+        figure("the original, WAL", per_row(wal, few), "bytes/row", Limit::None);
+        ratio("batches of 1,000", "a commit per row", quick, original, Limit::AtLeast(100.0));
+        store.close().await;
+    });
+    runtime.block_on(database.remove());
+}
+
+criterion_group!(benches, log_write, on_postgres);
 criterion_main!(benches);

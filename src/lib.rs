@@ -83,7 +83,7 @@
 //! | [`DriftMetric`](drift::DriftMetric) | how far apart are two histograms? | [`Psi`](drift::Psi), [`KullbackLeibler`](drift::KullbackLeibler), [`JensenShannon`](drift::JensenShannon), [`Hellinger`](drift::Hellinger) and [more](drift#metrics) | [10 lines](#a-metric-of-your-own) |
 //! | [`PromotionPolicy`](promote::PromotionPolicy) | shall the challenger take over? | [`OriginalPolicy`](promote::OriginalPolicy), [rules](promote), `and`, `or` | [a closure](#a-policy-of-your-own) |
 //! | [`ModelRegistry`](registry::ModelRegistry) | which version is in production, and its files? | [`MemoryRegistry`](memory::MemoryRegistry), `files` | [conformance](#a-store-of-your-own) |
-//! | [`InferenceLog`](log::InferenceLog) | what was asked, answered, and came true? | [`MemoryLog`](memory::MemoryLog), `sqlite` | [conformance](#a-store-of-your-own) |
+//! | [`InferenceLog`](log::InferenceLog) | what was asked, answered, and came true? | [`MemoryLog`](memory::MemoryLog), `sqlite`, `postgres` | [conformance](#a-store-of-your-own) |
 //!
 //! Beside them: [`Ledger`](ledger::Ledger) keeps drift runs, alerts, decisions and leases;
 //! [`Model`](model::Model), [`Trainer`](model::Trainer) and [`ModelFormat`](model::ModelFormat) are
@@ -308,6 +308,7 @@
 //! |---|---|---|---|
 //! | [`csv`] | yes | csv | reads CSV files into a [`Table`](record::Table) |
 //! | [`sqlite`] | no | sqlx, bundled SQLite (a C compiler) | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) in one file |
+//! | [`postgres`] | no | sqlx, rustls with ring, tokio, tracing | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) on PostgreSQL 15 and later |
 //! | [`files`] | no | tokio | [`ModelRegistry`](registry::ModelRegistry) in a folder |
 //! | [`linfa`] | no | linfa, linfa-ensemble, linfa-linalg, linfa-logistic, linfa-trees, rand_chacha 0.3 | logistic regression, AdaBoost on stumps with calibrated scores, and ridge regression for numbers: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
@@ -335,7 +336,7 @@
 //!
 //! # Minimum Rust version
 //!
-//! 1.89 for the core and every feature but `sqlite`, which follows sqlx 0.9 to 1.94. It is raised
+//! 1.89 for the core and every feature but `sqlite` and `postgres`, which follow sqlx 0.9 to 1.94. It is raised
 //! only in a minor release.
 //!
 //! # Unsafe code
@@ -352,6 +353,8 @@
 #![cfg_attr(not(feature = "files"), doc = "[`files`]: #crate-features")]
 #![cfg_attr(feature = "linfa", doc = "[`linfa`]: mod@crate::linfa")]
 #![cfg_attr(not(feature = "linfa"), doc = "[`linfa`]: #crate-features")]
+#![cfg_attr(feature = "postgres", doc = "[`postgres`]: mod@crate::postgres")]
+#![cfg_attr(not(feature = "postgres"), doc = "[`postgres`]: #crate-features")]
 #![cfg_attr(feature = "rayon", doc = "[`rayon`]: mod@crate::rayon")]
 #![cfg_attr(not(feature = "rayon"), doc = "[`rayon`]: #crate-features")]
 #![cfg_attr(feature = "sqlite", doc = "[`sqlite`]: mod@crate::sqlite")]
@@ -433,6 +436,10 @@ pub mod files;
 #[cfg(feature = "linfa")]
 #[path = "../adapters/linfa/mod.rs"]
 pub mod linfa;
+
+#[cfg(feature = "postgres")]
+#[path = "../adapters/postgres/mod.rs"]
+pub mod postgres;
 
 #[cfg(feature = "rayon")]
 #[path = "../adapters/rayon/mod.rs"]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use sqlx::Connection;
 
 /// The example that was built with this test.
 fn program() -> PathBuf {
@@ -56,10 +57,9 @@ fn told(output: &Output) -> String {
     told
 }
 
-#[test]
-fn on_real_data_version_2_is_promoted_with_the_figures_of_the_data() {
-    let Some(data) = real_data() else { return };
-    let told = told(&command(&["--data", data.to_str().unwrap()], None).output().unwrap());
+/// What the real data gives, wherever it is kept.
+#[track_caller]
+fn assert_has_the_figures(told: &str) {
     for part in [
         "it is IBM's Telco file to the byte",
         "churn among them: 15.3 %",
@@ -75,6 +75,118 @@ fn on_real_data_version_2_is_promoted_with_the_figures_of_the_data() {
     ] {
         assert!(told.contains(part), "{part:?} was not told:\n{told}");
     }
+}
+
+#[test]
+fn on_real_data_version_2_is_promoted_with_the_figures_of_the_data() {
+    let Some(data) = real_data() else { return };
+    let told = told(&command(&["--data", data.to_str().unwrap()], None).output().unwrap());
+    assert_has_the_figures(&told);
+}
+
+/// Runs one statement on the server at `url`; its first column as text.
+fn ask(url: &str, statement: &str) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        sqlx::query_scalar(statement).fetch_all(&mut connection).await.unwrap()
+    })
+}
+
+/// A new database on the server of the tests.
+fn database(name: &str) -> Option<String> {
+    let Ok(server) = std::env::var("PMMDS_TEST_POSTGRES") else {
+        eprintln!("SKIPPED: no PostgreSQL; set PMMDS_TEST_POSTGRES, see scripts/services");
+        return None;
+    };
+    let name = format!("pmmds_{name}_{}", std::process::id());
+    ask(&server, &format!("CREATE DATABASE {name}"));
+    Some(format!("{}/{name}", server.rsplit_once('/').unwrap().0))
+}
+
+#[test]
+fn on_postgresql_it_has_the_same_figures() {
+    let (Some(data), Some(url)) = (real_data(), database("story")) else { return };
+    let arguments = ["--data", data.to_str().unwrap(), "--database-url", &url];
+    let state = tempfile::tempdir().unwrap();
+    assert_has_the_figures(&told(&command(&arguments, Some(state.path())).output().unwrap()));
+    for (query, expected) in [
+        (
+            "SELECT bool_and(n = 1)::text FROM (SELECT count(*) AS n FROM pmmds_store.predictions
+            GROUP BY request_id) r",
+            "true",
+        ),
+        ("SELECT (count(*) >= 4743)::text FROM pmmds_store.predictions", "true"),
+        ("SELECT count(*)::text FROM pmmds_store.prediction_logs_default", "0"),
+        (
+            "SELECT string_agg(record -> 'report' ->> 'current_rows', ' ' ORDER BY created_at)
+            FROM pmmds_store.drift_metrics",
+            "600 3314 829",
+        ),
+        (
+            "SELECT bool_and(record ->> 'message' LIKE '13 of 19 features drifted%'
+            AND resolved_at IS NOT NULL)::text FROM pmmds_store.drift_alerts",
+            "true",
+        ),
+        ("SELECT string_agg(DISTINCT state, ' ') FROM pmmds_store.promotion_decisions", "done"),
+        (
+            "SELECT string_agg(state, ' ' ORDER BY started_at) FROM pmmds_store.retraining_runs",
+            "completed completed skipped completed",
+        ),
+    ] {
+        assert_eq!(ask(&url, query), [expected], "{query}");
+    }
+    // The subcommands, on what the story has left.
+    for subcommand in [["monitor", "--summary"], ["retrain", "--decisions"]] {
+        let arguments = [&subcommand[..], &["--database-url", &url]].concat();
+        let told = told(&command(&arguments, Some(state.path())).output().unwrap());
+        assert!(told.contains("churn-classifier") || told.contains("v2"), "{told}");
+    }
+    // Another folder is another story.
+    let output = command(&arguments, None).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("knows churn-classifier already") && !said.contains(&url), "{said}");
+    let (server, name) = url.rsplit_once('/').unwrap();
+    ask(&format!("{server}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)"));
+}
+
+#[test]
+fn a_restart_of_postgresql_in_mid_story_is_survived() {
+    let (Some(data), Ok(_)) = (real_data(), std::env::var("PMMDS_TEST_POSTGRES")) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let services = |arguments: &[&str]| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
+        let servers = folder.path().join("servers");
+        let mut command = Command::new(script);
+        told(&command.args(arguments).env("PMMDS_TEST_SERVICES", servers).output().unwrap())
+    };
+    services(&["up"]);
+    let url = services(&["url"]).trim().to_owned();
+    let state = folder.path().join("state");
+    let arguments = ["--data", data.to_str().unwrap(), "--database-url", &url];
+    let mut restarts = 0;
+    // A call that is under way when the server goes is answered with an error, which ends the
+    // story; the next telling goes on where it was. The service between them waits by itself.
+    for moment in [2_000, 4_000, 6_000] {
+        let mut story = command(&arguments, Some(&state));
+        let story = story.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = story.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(moment));
+        restarts += u32::from(child.try_wait().unwrap().is_none());
+        services(&["stop", "immediate"]);
+        services(&["up"]);
+        let output = child.wait_with_output().unwrap();
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(said.contains("unavailable"), "{said}");
+        }
+    }
+    assert!(restarts > 0, "no restart met the story");
+    let told = told(&command(&arguments, Some(&state)).output().unwrap());
+    assert!(told.contains("all 4743, each once"), "{told}");
+    services(&["down"]);
 }
 
 #[test]

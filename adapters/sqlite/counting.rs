@@ -4,9 +4,8 @@ use sqlx::{Sqlite, Transaction};
 
 use super::SqliteStore;
 use super::error::COMPONENT;
-use super::summary;
 use crate::drift::{Codes, Counts, Profile};
-use crate::log::{Rules, WindowCounts};
+use crate::log::{Rules, Summaries, WindowCounts};
 use crate::registry::{ModelName, VersionId};
 use crate::{Error, Window};
 
@@ -163,10 +162,10 @@ impl SqliteStore {
         transaction: &mut Transaction<'_, Sqlite>,
         part: &Part,
         profile: &Profile,
-    ) -> Result<summary::Sum, Error> {
+    ) -> Result<Summaries, Error> {
         let failed = |cause| self.failed(format_args!("add up {}", part.window), cause);
         let mut sum =
-            summary::Sum::new(profile).map_err(|e| self.unreadable_summaries(part.window, e))?;
+            Summaries::new(profile).map_err(|e| self.unreadable_summaries(part.window, e))?;
         let (mut first, mut id) = (part.window.start().as_micros(), 0_i64);
         loop {
             let batches: Vec<(i64, i64, String)> = sqlx::query_as(SUMMARIES)

@@ -122,10 +122,7 @@ impl SqliteStore {
             }
             items.push(record);
         }
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(Stored::place);
-        Ok(Page { items, next })
+        Ok(Page::first(items, limit, Stored::place))
     }
 
     /// The last lease of this name.

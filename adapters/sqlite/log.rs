@@ -9,11 +9,10 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::SqliteStore;
 use super::error::COMPONENT;
-use super::summary;
 use crate::drift::{Codes, Profile};
 use crate::log::{
     Appended, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent, LoggedEvent,
-    Outcome, OutcomeReceipt, OutcomeStep, Page, Purged, Rules, WindowCounts, extent,
+    Outcome, OutcomeReceipt, OutcomeStep, Page, Purged, Rules, Summaries, WindowCounts, extent,
 };
 use crate::model::Prediction;
 use crate::registry::{ModelName, VersionId};
@@ -85,20 +84,8 @@ fn just_before(window: Window, after: Option<Cursor>) -> (i64, Vec<u8>) {
     }
 }
 
-/// The first `limit` of `items`, of which one more was asked for.
-fn page<T>(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> Cursor) -> Page<T> {
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).map(place);
-    Page { items, next }
-}
-
 fn one_more(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
-}
-
-fn place(event: &InferenceEvent) -> Cursor {
-    Cursor { at: event.at, id: event.id }
 }
 
 /// The insertion of so many events at once: a round trip to the connection costs as much as five
@@ -167,7 +154,7 @@ impl InferenceLog for SqliteStore {
         RULES.batch(batch)?;
         let what = format!("append batch {}", batch.id());
         let failed = |cause| self.failed(&what, cause);
-        let summary = summary::write(batch.counts()).map_err(|cause| {
+        let summary = Summaries::document(batch.counts()).map_err(|cause| {
             Error::new(ErrorKind::InvalidInput, COMPONENT, format!("cannot {what}"))
                 .with_source(cause)
         })?;
@@ -323,8 +310,8 @@ impl InferenceLog for SqliteStore {
             let profile = Fingerprint::from_bytes(print.ok_or_else(nameless)?);
             Ok(LoggedEvent { event, version, profile })
         };
-        let items = rows.iter().map(logged).collect::<Result<_, Error>>()?;
-        Ok(page(items, limit, |logged: &LoggedEvent| place(&logged.event)))
+        let items = rows.iter().map(logged).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Page::first(items, limit, |logged: &LoggedEvent| logged.event.place()))
     }
 
     async fn labelled(
@@ -356,8 +343,8 @@ impl InferenceLog for SqliteStore {
             }
             Ok(LabelledEvent { event, version, outcome })
         };
-        let items = rows.iter().map(labelled).collect::<Result<_, Error>>()?;
-        Ok(page(items, limit, |labelled: &LabelledEvent| place(&labelled.event)))
+        let items = rows.iter().map(labelled).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Page::first(items, limit, |labelled: &LabelledEvent| labelled.event.place()))
     }
 
     async fn purge(&self, before: Timestamp) -> Result<Purged, Error> {

@@ -60,7 +60,6 @@ mod error;
 mod ledger;
 mod log;
 mod store;
-mod summary;
 #[cfg(test)]
 mod tests;
 

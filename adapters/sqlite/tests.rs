@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
+use crate::conformance::traffic::Traffic;
 use crate::conformance::{ledger, log};
 use crate::ledger::Ledger;
 use crate::log::InferenceLog;
@@ -12,7 +13,6 @@ mod damage;
 mod faults;
 mod migration;
 mod plans;
-mod traffic;
 
 #[tokio::test]
 async fn the_log_keeps_the_contract_in_a_file() {
@@ -82,7 +82,7 @@ async fn the_clock_is_the_machines() {
 async fn what_was_written_is_there_after_closing_and_after_dropping() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ünï code.db");
-    let traffic = traffic::Traffic::new();
+    let traffic = Traffic::new();
     for number in 0..4 {
         let store = SqliteStore::open(&path).await.unwrap();
         assert_eq!(traffic.rows(&store).await, 10 * number);

@@ -10,6 +10,10 @@ pub(crate) mod data;
 
 use std::time::Instant;
 
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+pub(crate) mod traffic;
+
 /// What a figure has to keep to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Limit {

@@ -10,10 +10,9 @@ use indicatif::ProgressBar;
 use pmmds::Timestamp;
 use pmmds::axum::{RawFeatures, Service, ServiceBuilder};
 use pmmds::drift::Verdict;
-use pmmds::ledger::{AlertStore, DecisionStore, DriftStore, RunState, Trigger};
+use pmmds::ledger::{RunState, Trigger};
 use pmmds::lifecycle::{Holdout, RetrainRequest, RetrainSettings, Retrained, Retraining};
 use pmmds::linfa::formats;
-use pmmds::log::InferenceLog;
 use pmmds::model::Progress;
 use pmmds::promote::OriginalPolicy;
 use tokio::net::TcpListener;
@@ -254,8 +253,8 @@ pub(crate) async fn monitor(settings: &Settings) -> Outcome<ExitCode> {
 pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
     let hours = Duration::from_secs(settings.window_hours * 3600);
-    let since = state.store.now().await?.saturating_sub(hours);
-    let runs = state.store.drift_runs(&state.model, None, 50).await?.items;
+    let since = state.log.now().await?.saturating_sub(hours);
+    let runs = state.ledger.drift_runs(&state.model, None, 50).await?.items;
     say!("drift runs of the last {} h", settings.window_hours);
     for run in runs.iter().filter(|run| run.created_at >= since) {
         let psi = run.report.max_psi().map_or_else(|| "-".to_owned(), |psi| format!("{psi:.4}"));
@@ -265,7 +264,7 @@ pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {
         say!("      largest PSI {psi}, {drifted} features drifted");
     }
     say!("alerts");
-    for alert in state.store.alerts(&state.model, None, 50).await?.items {
+    for alert in state.ledger.alerts(&state.model, None, 50).await?.items {
         let state = match (alert.resolved_at, alert.acknowledged_at) {
             (Some(at), _) => format!("resolved {}", shown(at)),
             (None, Some(at)) => format!("acknowledged {}", shown(at)),
@@ -285,7 +284,7 @@ pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {
 pub(crate) async fn retrain(settings: &Settings, force: bool) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
     let _lock = state.lock(WRITER)?;
-    let alerts = state.store.open_alerts(&state.model).await?;
+    let alerts = state.ledger.open_alerts(&state.model).await?;
     let alert = alerts.iter().find(|alert| alert.key == "drift");
     if alert.is_none() && !force {
         say!("no open drift alert, so nothing to do (--force retrains all the same)");
@@ -316,7 +315,7 @@ pub(crate) fn print_retrained(done: &Retrained) {
 
 pub(crate) async fn decisions(settings: &Settings) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
-    for decision in state.store.decisions(&state.model, None, 20).await?.items {
+    for decision in state.ledger.decisions(&state.model, None, 20).await?.items {
         match &decision.record {
             Some(record) => say!("{}", serde_json::to_string_pretty(record)?),
             None => say!("{}", serde_json::to_string_pretty(&decision)?),

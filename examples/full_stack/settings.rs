@@ -24,6 +24,21 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) state: Option<PathBuf>,
 
+    /// PostgreSQL database for log and ledger, such as postgres://user:password@host/name
+    /// [default: an SQLite file in the folder]
+    #[arg(
+        long,
+        env = "PMMDS_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        global = true
+    )]
+    pub(crate) database_url: Option<String>,
+
+    /// Bring the tables of an older release up to date
+    #[arg(long, global = true)]
+    pub(crate) migrate: bool,
+
     /// Address to listen on; other than a loopback one it takes an admin token
     #[arg(long, env = "PMMDS_API_HOST", default_value = "127.0.0.1", global = true)]
     pub(crate) host: IpAddr,

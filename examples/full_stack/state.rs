@@ -11,6 +11,7 @@ use pmmds::lifecycle::{AlertRules, Monitor, Promotion, ServingModel};
 use pmmds::linfa::formats;
 use pmmds::log::InferenceLog;
 use pmmds::model::Trainer;
+use pmmds::postgres::{Migrate, PostgresStore};
 use pmmds::registry::{Alias, ModelName, ModelRegistry};
 use pmmds::sqlite::SqliteStore;
 use pmmds::system::SystemEnvironment;
@@ -18,8 +19,8 @@ use pmmds::system::SystemEnvironment;
 use crate::Outcome;
 use crate::settings::Settings;
 
-/// This program among all that share the stores. The locks of the folder keep a second one out, so
-/// a turn that a killed run has left behind is taken up at once.
+/// This program among all that share the stores. The locks of the folder, which has the registry,
+/// keep a second one out, so a turn that a killed run has left behind is taken up at once.
 const OWNER: &str = "full_stack";
 
 /// The lock of those who change what is in production.
@@ -29,7 +30,8 @@ pub(crate) const WRITER: &str = "lock";
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     folder: PathBuf,
-    pub(crate) store: SqliteStore,
+    pub(crate) log: Arc<dyn InferenceLog>,
+    pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) registry: Arc<dyn ModelRegistry>,
     pub(crate) model: ModelName,
     pub(crate) alias: Alias,
@@ -41,9 +43,21 @@ impl State {
     pub(crate) async fn open(folder: &Path, settings: &Settings) -> Outcome<Self> {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("cannot make the state folder {}: {e}", folder.display()))?;
+        let (log, ledger): (Arc<dyn InferenceLog>, Arc<dyn Ledger>) = match &settings.database_url {
+            None => {
+                let store = SqliteStore::open(folder.join("pmmds.sqlite")).await?;
+                (Arc::new(store.clone()), Arc::new(store))
+            }
+            Some(url) => {
+                let migrate = if settings.migrate { Migrate::Older } else { Migrate::Fresh };
+                let store = PostgresStore::builder(url).migrate(migrate).open().await?;
+                (Arc::new(store.clone()), Arc::new(store))
+            }
+        };
         Ok(Self {
             folder: folder.to_owned(),
-            store: SqliteStore::open(folder.join("pmmds.sqlite")).await?,
+            log,
+            ledger,
             registry: Arc::new(FileRegistry::open(folder.join("registry")).await?),
             model: settings.model_name.clone(),
             alias: settings.model_alias.clone(),
@@ -78,11 +92,11 @@ impl State {
     }
 
     pub(crate) fn log(&self) -> Arc<dyn InferenceLog> {
-        Arc::new(self.store.clone())
+        Arc::clone(&self.log)
     }
 
     pub(crate) fn ledger(&self) -> Arc<dyn Ledger> {
-        Arc::new(self.store.clone())
+        Arc::clone(&self.ledger)
     }
 
     pub(crate) fn promotion(&self) -> Promotion {

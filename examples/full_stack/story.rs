@@ -13,10 +13,9 @@ use std::time::{Duration, Instant};
 
 use pmmds::axum::Service;
 use pmmds::drift::{DriftReport, Verdict};
-use pmmds::ledger::{AlertStore, DecisionState, DecisionStore, RunState, Trigger};
+use pmmds::ledger::{DecisionState, RunState, Trigger};
 use pmmds::lifecycle::{MonitorRun, RetrainRequest, Retrained, ServingModel};
 use pmmds::linfa::formats;
-use pmmds::log::InferenceLog;
 use pmmds::promote::Metric;
 use pmmds::record::Dataset;
 use pmmds::registry::VersionId;
@@ -89,6 +88,9 @@ pub(crate) async fn tell(settings: &Settings) -> Outcome<ExitCode> {
     let customers = Customers::read(&csv)?;
     let eras = customers.eras()?;
     let marks = read_marks(&state.file(MARKS))?;
+    if marks.done.is_empty() && marks.quiet.is_none() {
+        is_unused(&state).await?;
+    }
     if !marks.done.is_empty() {
         say!("going on after: {}", marks.done.join(", "));
     }
@@ -96,6 +98,20 @@ pub(crate) async fn tell(settings: &Settings) -> Outcome<ExitCode> {
     story.tell().await?;
     story.print(begun.elapsed());
     Ok(ExitCode::SUCCESS)
+}
+
+/// A database may have the story of another folder, and two would be told at once.
+async fn is_unused(state: &State) -> Outcome<()> {
+    let runs = state.ledger.drift_runs(&state.model, None, 1).await?;
+    if runs.items.is_empty() {
+        return Ok(());
+    }
+    let model = &state.model;
+    Err(format!(
+        "the database knows {model} already: tell the story in another one, or of another \
+         --model-name"
+    )
+    .into())
 }
 
 impl Story<'_> {
@@ -183,7 +199,7 @@ impl Story<'_> {
     }
 
     async fn retrain(&self, trigger: Trigger, with_alert: bool) -> Outcome<Retrained> {
-        let alerts = self.state.store.open_alerts(&self.state.model).await?;
+        let alerts = self.state.ledger.open_alerts(&self.state.model).await?;
         let alert = alerts.first().filter(|_| with_alert);
         check(alert.is_some() == with_alert, "there is an open alert to answer")?;
         let reference = self.training();
@@ -196,7 +212,7 @@ impl Story<'_> {
 
     /// Goes on with a run that was killed, if there is one: what it has left is bookkeeping.
     async fn finish_run(&self) -> Outcome<()> {
-        let runs = self.state.store.retraining_runs(&self.state.model, None, 10).await?.items;
+        let runs = self.state.ledger.retraining_runs(&self.state.model, None, 10).await?.items;
         if runs.iter().any(|run| run.state == RunState::Running) {
             self.retrain(Trigger::Manual, false).await?;
         }
@@ -268,7 +284,7 @@ impl Story<'_> {
             server.client.predict(&Request { id: Uuid::now_v7(), ..next[0].clone() }).await?;
         check(answer.model_version == "2", "the next answer is version 2's")?;
         check((0.0..=1.0).contains(&answer.probability), "the answer is a probability")?;
-        let open = self.state.store.open_alerts(&self.state.model).await?;
+        let open = self.state.ledger.open_alerts(&self.state.model).await?;
         check(open.is_empty(), "the promotion has answered the alert")?;
         self.end("challenger")
     }
@@ -393,10 +409,10 @@ impl Story<'_> {
     async fn logged(&self) -> Outcome<HashMap<Uuid, Timestamp>> {
         let hour = Duration::from_secs(3600);
         let window =
-            Window::new(Timestamp::EPOCH, self.state.store.now().await?.saturating_add(hour))?;
+            Window::new(Timestamp::EPOCH, self.state.log.now().await?.saturating_add(hour))?;
         let (mut times, mut cursor) = (HashMap::new(), None);
         loop {
-            let page = self.state.store.scan(&self.state.model, window, cursor, 5_000).await?;
+            let page = self.state.log.scan(&self.state.model, window, cursor, 5_000).await?;
             for logged in &page.items {
                 let id = logged.event.request_id;
                 let before = times.insert(id, logged.event.at);

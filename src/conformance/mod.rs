@@ -13,6 +13,7 @@ use std::task::Poll;
 pub mod ledger;
 pub mod log;
 pub mod registry;
+pub mod traffic;
 
 /// Runs futures side by side on the task of the caller and returns their results in order: a race
 /// that needs no runtime.

@@ -102,6 +102,32 @@ impl Counts {
         }
     }
 
+    /// Counts of the same profile in which nothing has come in yet.
+    ///
+    /// ```
+    /// use pmmds::drift::{Counts, Profile};
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// let profile = Profile::fit(&batch)?;
+    /// let mut counts = Counts::empty(&profile);
+    /// counts.observe_codes(&profile.encode(&batch.row(0), 0.5));
+    /// assert_eq!(counts.cleared(), Counts::empty(&profile));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn cleared(&self) -> Self {
+        Self {
+            profile: self.profile,
+            rows: 0,
+            slots: self.slots.iter().map(|slots| vec![0; slots.len()]).collect(),
+            summarised: 0,
+            summaries: vec![TrafficSummary::default(); self.summaries.len()],
+            rejected_requests: 0,
+            rejected: Vec::new(),
+        }
+    }
+
     /// The counts of whole rows that were added up elsewhere: each of `slots` adds up to `rows`.
     pub(super) fn of_parts(
         profile: Fingerprint,
@@ -388,6 +414,67 @@ impl Counts {
         let mut whole = self.clone();
         whole.merge(other)?;
         *self = Self { rows: self.rows, slots: std::mem::take(&mut self.slots), ..whole };
+        Ok(())
+    }
+
+    /// The slots of all [columns](Profile::columns), one column after the other: for stores that
+    /// keep counts as one list of numbers.
+    ///
+    /// ```
+    /// use pmmds::drift::{Counts, Profile};
+    /// # let schema = pmmds::schema::FeatureSchema::new([pmmds::schema::Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0]];
+    /// # let batch = pmmds::record::Batch::from_array(&schema, data.view())?;
+    /// let profile = Profile::fit(&batch)?;
+    /// let mut hour = Counts::empty(&profile);
+    /// hour.observe_codes(&profile.encode(&batch.row(0), 0.5));
+    /// let stored: Vec<u64> = hour.flat_slots().collect();
+    ///
+    /// let mut day = Counts::empty(&profile);
+    /// day.merge_flat_slots(hour.rows(), &stored)?;
+    /// day.merge_flat_slots(hour.rows(), &stored)?;
+    /// assert_eq!((day.rows(), day.slots(0).iter().sum()), (2, 2));
+    /// assert_eq!(
+    ///     day.merge_flat_slots(7, &stored).unwrap_err().to_string(),
+    ///     "not comparable: column 0 of the counts adds up to 1 and not to 7 rows",
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn flat_slots(&self) -> impl Iterator<Item = u64> + '_ {
+        self.slots.iter().flatten().copied()
+    }
+
+    /// Adds `rows` rows that were counted before, given as [`flat_slots`](Self::flat_slots) of
+    /// counts of the same profile. They are covered by no summary. On an error nothing has changed.
+    ///
+    /// # Errors
+    ///
+    /// [`NotComparable`] when there are more or fewer slots, a column does not add up to `rows`, or
+    /// the sum is beyond `u64`.
+    pub fn merge_flat_slots(&mut self, rows: u64, slots: &[u64]) -> Result<(), NotComparable> {
+        let expected: usize = self.slots.iter().map(Vec::len).sum();
+        if slots.len() != expected {
+            let found = slots.len();
+            return Err(NotComparable::new(format!(
+                "the counts have {found} slots and the profile has {expected}"
+            )));
+        }
+        let mut rest = slots;
+        for (column, slots) in self.slots.iter().enumerate() {
+            let (these, others) = rest.split_at(slots.len());
+            let sum = these.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+            if sum != Some(rows) {
+                let sum = sum.map_or("more than u64 holds".to_owned(), |sum| sum.to_string());
+                return Err(NotComparable::new(format!(
+                    "column {column} of the counts adds up to {sum} and not to {rows} rows"
+                )));
+            }
+            rest = others;
+        }
+        let sum = self.rows.checked_add(rows);
+        self.rows = sum.ok_or_else(|| NotComparable::new("the sum of the counts is beyond u64"))?;
+        // No slot holds more than `rows`, so nothing overflows here.
+        self.slots.iter_mut().flatten().zip(slots).for_each(|(slot, count)| *slot += count);
         Ok(())
     }
 

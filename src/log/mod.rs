@@ -5,6 +5,7 @@
 //! [`Counts`], so that windows are added up from batches and not from rows.
 
 mod rules;
+mod summaries;
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::validate::Violations;
 use crate::{Error, Timestamp, Window};
 
 pub use rules::{OutcomeStep, Rules, extent};
+pub use summaries::Summaries;
 
 /// Names a batch for ever: a batch that is sent again has the same id.
 ///
@@ -95,6 +97,22 @@ impl InferenceEvent {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         let latency = Duration::from_micros(micros.min(i64::MAX.unsigned_abs()));
         Self { id, request_id, at, prediction, latency, codes, features: None }
+    }
+
+    /// Where it stands in the order of time.
+    ///
+    /// ```
+    /// # use pmmds::{drift::Codes, log::InferenceEvent, model::Task, Timestamp};
+    /// # let (id, prediction) = (uuid::Uuid::from_u128(7), Task::binary().prediction(0.7)?);
+    /// # let codes = Codes::from_bytes([3, 1]);
+    /// let latency = std::time::Duration::ZERO;
+    /// let event = InferenceEvent::new(id, id, Timestamp::EPOCH, prediction, latency, codes);
+    /// assert_eq!((event.place().at, event.place().id), (Timestamp::EPOCH, id));
+    /// # Ok::<(), pmmds::model::InvalidScore>(())
+    /// ```
+    #[must_use]
+    pub fn place(&self) -> Cursor {
+        Cursor { at: self.at, id: self.id }
     }
 
     /// The same event with its raw features, as [`Row::to_json`] writes them.
@@ -467,6 +485,33 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// where the next page begins; `None` at the end
     pub next: Option<Cursor>,
+}
+
+impl<T> Page<T> {
+    /// The first `limit` of `items`, of which a store asks for one more than that to know whether
+    /// there is another page; `place` says where an item stands.
+    ///
+    /// ```
+    /// use pmmds::Timestamp;
+    /// use pmmds::log::{Cursor, Page};
+    /// use uuid::Uuid;
+    ///
+    /// let place = |n: &u128| Cursor { at: Timestamp::EPOCH, id: Uuid::from_u128(*n) };
+    /// let page = Page::first([7, 8, 9], 2, place);
+    /// assert_eq!((page.items, page.next), (vec![7, 8], Some(place(&8))));
+    /// assert_eq!(Page::first([9], 2, place).next, None);
+    /// ```
+    pub fn first(
+        items: impl IntoIterator<Item = T>,
+        limit: usize,
+        place: impl Fn(&T) -> Cursor,
+    ) -> Self {
+        let mut items: Vec<T> = items.into_iter().take(limit.saturating_add(1)).collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(place);
+        Self { items, next }
+    }
 }
 
 /// The counts of a window.

@@ -165,10 +165,7 @@ fn page<T: Listed>(
     RULES.limit(limit)?;
     let mut items = newest_first(records, model);
     items.retain(|record| before.is_none_or(|before| record.place() < before));
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).map(Listed::place);
-    Ok(Page { items, next })
+    Ok(Page::first(items, limit, Listed::place))
 }
 
 #[async_trait]

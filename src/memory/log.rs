@@ -156,19 +156,6 @@ impl fmt::Debug for MemoryLog {
     }
 }
 
-/// The first `limit` of `items`, and whether there are more.
-fn page<T>(items: impl Iterator<Item = T>, limit: usize, cursor: impl Fn(&T) -> Cursor) -> Page<T> {
-    let mut items: Vec<T> = items.take(limit.saturating_add(1)).collect();
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).map(cursor);
-    Page { items, next }
-}
-
-fn place(event: &InferenceEvent) -> Cursor {
-    Cursor { at: event.at, id: event.id }
-}
-
 #[async_trait]
 impl InferenceLog for MemoryLog {
     async fn append(&self, batch: &EventBatch) -> Result<Appended, Error> {
@@ -181,7 +168,7 @@ impl InferenceLog for MemoryLog {
         let key = |event: &InferenceEvent| (batch.model().clone(), event.at, event.id);
         let mut new = BTreeSet::new();
         for event in batch.events() {
-            if state.events.contains_key(&key(event)) || !new.insert(place(event)) {
+            if state.events.contains_key(&key(event)) || !new.insert(event.place()) {
                 let context = format!("batch {}: event {} is there already", batch.id(), event.id);
                 return Err(Error::new(ErrorKind::Conflict, COMPONENT, context));
             }
@@ -256,7 +243,7 @@ impl InferenceLog for MemoryLog {
         RULES.limit(limit)?;
         let state = self.state()?;
         let events = state.events(model, window, after).cloned();
-        Ok(page(events, limit, |logged| place(&logged.event)))
+        Ok(Page::first(events, limit, |logged| logged.event.place()))
     }
 
     async fn labelled(
@@ -284,7 +271,7 @@ impl InferenceLog for MemoryLog {
                 let (outcome, _) = *state.outcomes.get(&event.request_id)?;
                 Some(LabelledEvent { event: event.clone(), version: *version, outcome })
             });
-        Ok(page(labelled, limit, |labelled| place(&labelled.event)))
+        Ok(Page::first(labelled, limit, |labelled| labelled.event.place()))
     }
 
     async fn purge(&self, before: Timestamp) -> Result<Purged, Error> {

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::super::SqliteStore;
-use super::traffic::Traffic;
+use crate::conformance::traffic::Traffic;
 use crate::ledger::LeaseStore;
 use crate::log::{Appended, InferenceLog};
 

@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, Executor};
 use uuid::Uuid;
 
 use super::super::SqliteStore;
-use super::traffic::{Traffic, ever};
 use crate::conformance::ledger;
+use crate::conformance::traffic::{Traffic, ever};
 use crate::ledger::{AlertStore, DecisionStore, DriftStore, LeaseStore};
 use crate::log::{Appended, InferenceLog, Outcome};
 use crate::registry::VersionId;

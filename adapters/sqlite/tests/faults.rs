@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::Executor;
 
 use super::super::{SqliteStore, Synchronous};
-use super::traffic::Traffic;
+use crate::conformance::traffic::{self, Traffic};
 use crate::ledger::LeaseStore;
 use crate::log::{Appended, InferenceLog};
 use crate::{Error, ErrorKind};
@@ -71,7 +71,7 @@ async fn a_file_cut_short_is_corrupt() {
         Err(error) => error,
         Ok(store) => {
             let traffic = Traffic::new();
-            let ever = super::traffic::ever();
+            let ever = traffic::ever();
             store.scan(&traffic.model, ever, None, 99).await.unwrap_err()
         }
     };
@@ -219,7 +219,7 @@ async fn a_table_that_was_dropped_is_named() {
     let store = SqliteStore::open(&file).await.unwrap();
     meddle(&store, "DROP TABLE outcomes").await;
     let traffic = Traffic::new();
-    let labelled = store.labelled(&traffic.model, super::traffic::ever(), None, 9).await;
+    let labelled = store.labelled(&traffic.model, traffic::ever(), None, 9).await;
     let error = labelled.unwrap_err();
     assert!(error.chain().contains("outcomes"), "{}", error.chain());
 }

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
 use super::super::SqliteStore;
-use super::traffic::{Traffic, ever};
+use crate::conformance::traffic::{Traffic, ever};
 use crate::ledger::{AlertStore, DecisionStore, DriftStore};
 use crate::log::{Appended, InferenceEvent, InferenceLog};
 use crate::model::Task;

@@ -1,0 +1,113 @@
+//! Log and ledger on PostgreSQL 15 and later: the store that several machines share.
+//!
+//! [`PostgresStore`] is an [`InferenceLog`](crate::log::InferenceLog) and a
+//! [`Ledger`](crate::ledger::Ledger). It takes a URL, or the pool that an application has.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use pmmds::ledger::Ledger;
+//! use pmmds::log::InferenceLog;
+//! use pmmds::postgres::PostgresStore;
+//!
+//! # async fn open() -> Result<(), pmmds::Error> {
+//! let store = PostgresStore::open("postgres://pmmds:secret@localhost/pmmds").await?;
+//! let log: Arc<dyn InferenceLog> = Arc::new(store.clone());
+//! let ledger: Arc<dyn Ledger> = Arc::new(store.clone());
+//! # drop((log, ledger));
+//! store.close().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # What is kept where
+//!
+//! All tables are in the schema `pmmds_store`. Tables of the same names in other schemas, such as those
+//! that an earlier system left in `public`, are not touched.
+//!
+//! | table | a row is |
+//! |---|---|
+//! | `prediction_logs` | an answered prediction: ids, time, version, score, label, latency, one byte per feature; a partition per day |
+//! | `prediction_features` | the raw features of one, where the owner keeps them |
+//! | `ingest_batches` | a batch: its id, its rows per slot, the summaries and rejections of its traffic |
+//! | `feature_histograms` | the same of a bucket, added up by [`maintain`](PostgresStore::maintain) |
+//! | `outcomes` | the true outcome of a request |
+//! | `drift_metrics`, `drift_alerts`, `reference_datasets`, `retraining_runs`, `promotion_decisions` | a record of the ledger, as JSON beside the columns it is found by |
+//! | `leases` | the last lease of a name |
+//! | `job_runs` | work that is done once per slot |
+//! | `model_versions` | a model, version and profile that events refer to by number |
+//! | `settings`, `migrations` | what holds for the database, and which migrations were made |
+//!
+//! The view `pmmds_store.predictions` is the log with names:
+//! `SELECT model, version, count(*), avg(score) FROM pmmds_store.predictions GROUP BY 1, 2`.
+//!
+//! A log that a team has already, in a table of its own, is counted where it is:
+//! [`count_own_table`](PostgresStore::count_own_table).
+//!
+//! # What is safe from what
+//!
+//! A batch or record is written in one transaction. What was acknowledged is as durable as the
+//! server makes a commit. A batch that was sent again, because its acknowledgement was lost, is
+//! known by its id, also on another connection or replica. A transaction that the server ends
+//! because of a deadlock is tried again.
+//!
+//! # Connections
+//!
+//! Every statement runs in a transaction, none is prepared by name, and locks are those of
+//! transactions: PgBouncer may stand in between in transaction mode, told to
+//! `ignore_startup_parameters = extra_float_digits`. Every transaction limits its statements and
+//! its waits for locks.
+//!
+//! # Time
+//!
+//! [`now`](crate::log::InferenceLog::now) and the ends of leases are of the server's clock, which
+//! all replicas share.
+//!
+//! # Panics
+//!
+//! Outside a tokio runtime, as sqlx does.
+
+mod counting;
+mod error;
+mod jobs;
+mod ledger;
+mod log;
+mod migrate;
+mod moment;
+mod own_table;
+mod partitions;
+mod purge;
+mod roll_up;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use counting::Verification;
+pub use jobs::{JobRun, JobState};
+pub use migrate::Migrate;
+pub use own_table::{OwnColumn, OwnTable};
+pub use partitions::Maintenance;
+pub use store::{PostgresStore, PostgresStoreBuilder, RollUp};
+
+use sqlx::SqlSafeStr;
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::query::{Query, QueryAs, QueryScalar};
+
+// A statement that was prepared by name is on one connection of the server, and PgBouncer may be
+// on another by the next transaction: none is.
+
+fn query(sql: impl SqlSafeStr) -> Query<'static, Postgres, PgArguments> {
+    sqlx::query(sql).persistent(false)
+}
+
+fn scalar<T>(sql: impl SqlSafeStr) -> QueryScalar<'static, Postgres, T, PgArguments>
+where
+    (T,): for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
+{
+    sqlx::query_scalar(sql).persistent(false)
+}
+
+fn rows<T>(sql: impl SqlSafeStr) -> QueryAs<'static, Postgres, T, PgArguments>
+where
+    T: for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
+{
+    sqlx::query_as(sql).persistent(false)
+}

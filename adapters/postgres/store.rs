@@ -1,0 +1,389 @@
+//! The database: opening it, its connections, its clock.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::str::FromStr;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+use sqlx::{AssertSqlSafe, ConnectOptions, Transaction};
+use tokio::time::Instant;
+
+use super::error::{COMPONENT, failed};
+use super::migrate::{self, MIGRATIONS, Migrate};
+use super::moment::Moment;
+use super::scalar;
+use crate::registry::{ModelName, VersionId};
+use crate::schema::Fingerprint;
+use crate::{Error, ErrorKind, Timestamp};
+
+/// Longest pause between two attempts to reach a server that does not answer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Longest wait for a lock on the whole log.
+const LOCK_OF_LOG: Duration = Duration::from_millis(200);
+
+/// How wide roll-ups are. It is chosen when the tables are made, and holds for the database.
+///
+/// Whole buckets of a window are answered from roll-ups, the rows at its ends are counted one by
+/// one: narrower buckets leave fewer of these and make more rows of the others.
+///
+/// ```
+/// use pmmds::postgres::RollUp;
+/// assert_eq!(RollUp::default(), RollUp::Hour);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum RollUp {
+    /// An hour.
+    #[default]
+    Hour,
+    /// 5 minutes.
+    FiveMinutes,
+}
+
+impl RollUp {
+    pub(super) fn width(self) -> Duration {
+        match self {
+            Self::Hour => Duration::from_secs(3_600),
+            Self::FiveMinutes => Duration::from_secs(300),
+        }
+    }
+}
+
+/// Where the connections come from.
+#[derive(Clone)]
+enum Source {
+    Url(String),
+    Pool(PgPool),
+}
+
+/// How a [`PostgresStore`] is opened.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use pmmds::postgres::{Migrate, PostgresStore, RollUp};
+///
+/// # async fn open() -> Result<(), pmmds::Error> {
+/// let store = PostgresStore::builder("postgres://pmmds:secret@localhost/pmmds")
+///     .migrate(Migrate::Older)
+///     .roll_up(RollUp::FiveMinutes)
+///     .connections(4)
+///     .wait(Duration::from_secs(5))
+///     .open()
+///     .await?;
+/// # store.close().await; Ok(()) }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct PostgresStoreBuilder {
+    source: Source,
+    migrate: Migrate,
+    roll_up: RollUp,
+    // at least 1
+    connections: u32,
+    wait: Duration,
+    // whole milliseconds, at least 1
+    statement_timeout: Duration,
+    lock_timeout: Duration,
+}
+
+impl PostgresStoreBuilder {
+    fn new(source: Source) -> Self {
+        Self {
+            source,
+            migrate: Migrate::default(),
+            roll_up: RollUp::default(),
+            connections: 8,
+            wait: Duration::from_secs(30),
+            statement_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// What opening does to the tables. Defaults to [`Migrate::Fresh`].
+    pub fn migrate(mut self, migrate: Migrate) -> Self {
+        self.migrate = migrate;
+        self
+    }
+
+    /// How wide roll-ups are, where the tables are made now. Defaults to [`RollUp::Hour`].
+    pub fn roll_up(mut self, roll_up: RollUp) -> Self {
+        self.roll_up = roll_up;
+        self
+    }
+
+    /// The most connections at a time, at least 1; a pool that was given keeps its own number.
+    /// Defaults to 8.
+    pub fn connections(mut self, connections: u32) -> Self {
+        self.connections = connections.max(1);
+        self
+    }
+
+    /// How long opening waits for a server that does not answer. Defaults to 30 seconds.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// How long one statement may take before it is [`Unavailable`](ErrorKind::Unavailable), at
+    /// least a millisecond. Defaults to 30 seconds.
+    pub fn statement_timeout(mut self, timeout: Duration) -> Self {
+        self.statement_timeout = timeout.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How long a statement waits for a lock of another before it is
+    /// [`Unavailable`](ErrorKind::Unavailable), at least a millisecond. Defaults to 5 seconds.
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout.max(Duration::from_millis(1));
+        self
+    }
+
+    /// Connects, makes the tables where that is asked for, and makes the partitions of the next
+    /// days.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no URL.
+    /// [`NotSupported`](ErrorKind::NotSupported) for a server before PostgreSQL 15, for tables of a
+    /// newer release, and for those that [`Migrate`] does not allow to change; nothing is written
+    /// then. [`Unavailable`](ErrorKind::Unavailable) if nobody answers.
+    pub async fn open(self) -> Result<PostgresStore, Error> {
+        let pool = match &self.source {
+            Source::Pool(pool) => pool.clone(),
+            Source::Url(url) => {
+                if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+                    let context = "the database URL does not begin with postgres://";
+                    return Err(Error::new(ErrorKind::InvalidInput, COMPONENT, context));
+                }
+                let options = PgConnectOptions::from_str(url)
+                    .map_err(|e| failed("the database URL cannot be used".to_owned(), e))?;
+                PgPoolOptions::new()
+                    .max_connections(self.connections)
+                    .acquire_timeout(Duration::from_secs(10).min(self.wait.max(LONGEST_PAUSE)))
+                    .connect_lazy_with(
+                        options.application_name("pmmds").disable_statement_logging(),
+                    )
+            }
+        };
+        let options = pool.connect_options();
+        let database = options.get_database().unwrap_or_else(|| options.get_username());
+        let name = format!("{}:{}/{database}", options.get_host(), options.get_port());
+        let limits = format!(
+            "; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}",
+            self.statement_timeout.as_millis(),
+            self.lock_timeout.as_millis()
+        );
+        // A lock on the whole log makes everybody wait who comes after whoever waits for it.
+        let brief = LOCK_OF_LOG.min(self.lock_timeout).as_millis();
+        let store = PostgresStore {
+            inner: Arc::new(Inner {
+                name,
+                begin_write: format!("BEGIN{limits}").into(),
+                begin_read: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{limits}")
+                    .into(),
+                begin_brief: format!("BEGIN{limits}; SET LOCAL lock_timeout = {brief}").into(),
+                model_versions: Mutex::default(),
+                partitions_until: AtomicI64::new(i64::MIN),
+                bucket_width: AtomicI64::new(0),
+                pool,
+            }),
+        };
+        store.reached(self.wait).await?;
+        let name = &store.inner.name;
+        migrate::run(&store.inner.pool, name, MIGRATIONS, self.migrate, self.roll_up.width())
+            .await?;
+        store.make_partitions_ahead().await?;
+        Ok(store)
+    }
+}
+
+impl fmt::Debug for PostgresStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No URL: it has the password.
+        f.debug_struct("PostgresStoreBuilder")
+            .field("migrate", &self.migrate)
+            .field("roll_up", &self.roll_up)
+            .field("connections", &self.connections)
+            .field("wait", &self.wait)
+            .field("statement_timeout", &self.statement_timeout)
+            .field("lock_timeout", &self.lock_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Log and ledger on PostgreSQL: [`InferenceLog`](crate::log::InferenceLog) and
+/// [`Ledger`](crate::ledger::Ledger).
+///
+/// A clone is another handle to the same connections. See the [module page](super).
+#[derive(Clone)]
+pub struct PostgresStore {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    // host, port and database, for messages; no password
+    name: String,
+    begin_write: Arc<str>,
+    begin_read: Arc<str>,
+    begin_brief: Arc<str>,
+    pool: PgPool,
+    // the numbers that rows refer to; each was committed
+    pub(super) model_versions: Mutex<HashMap<(ModelName, VersionId, Fingerprint), i32>>,
+    // in microseconds since 1970; days before have a partition
+    pub(super) partitions_until: AtomicI64,
+    // in microseconds; 0: not asked for yet
+    pub(super) bucket_width: AtomicI64,
+}
+
+impl PostgresStore {
+    /// Opens the database at `url` with the usual options.
+    ///
+    /// ```no_run
+    /// use pmmds::log::InferenceLog;
+    /// use pmmds::postgres::PostgresStore;
+    ///
+    /// # async fn open() -> Result<(), pmmds::Error> {
+    /// let store = PostgresStore::open("postgres://pmmds:secret@localhost/pmmds").await?;
+    /// println!("the time there is {}", store.now().await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A password is in no message:
+    ///
+    /// ```
+    /// use pmmds::ErrorKind;
+    /// use pmmds::postgres::PostgresStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let error = PostgresStore::open("postgres://pmmds:secret@localhost:port/").await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    /// assert!(!error.chain().contains("secret"));
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStoreBuilder::open`].
+    pub async fn open(url: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(url).open().await
+    }
+
+    /// How the database at `url` is opened; see [`PostgresStoreBuilder`].
+    pub fn builder(url: impl Into<String>) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new(Source::Url(url.into()))
+    }
+
+    /// How the database behind `pool` is opened, for an application that has one already.
+    pub fn builder_on(pool: PgPool) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new(Source::Pool(pool))
+    }
+
+    /// Waits for what is under way and closes the connections, also those of a pool that was given.
+    /// Later calls are [`Unavailable`](ErrorKind::Unavailable).
+    pub async fn close(&self) {
+        self.inner.pool.close().await;
+    }
+
+    /// The error of `cause` while doing `what`, for example `append batch 7`.
+    pub(super) fn failed(&self, what: impl fmt::Display, cause: sqlx::Error) -> Error {
+        failed(format!("{}: cannot {what}", self.inner.name), cause)
+    }
+
+    /// The error that says that something stored is not what was written.
+    pub(super) fn corrupt(&self, what: impl fmt::Display) -> Error {
+        Error::new(ErrorKind::Corrupt, COMPONENT, format!("{}: {what}", self.inner.name))
+    }
+
+    /// A transaction that writes, with the limits on its statements.
+    pub(super) async fn write(&self, what: &str) -> Result<Transaction<'static, Postgres>, Error> {
+        let begin = AssertSqlSafe(Arc::clone(&self.inner.begin_write));
+        self.inner.pool.begin_with(begin).await.map_err(|e| self.failed(what, e))
+    }
+
+    /// A transaction that changes tables, and waits for their locks only briefly.
+    pub(super) async fn write_briefly(
+        &self,
+        what: &str,
+    ) -> Result<Transaction<'static, Postgres>, Error> {
+        let begin = AssertSqlSafe(Arc::clone(&self.inner.begin_brief));
+        self.inner.pool.begin_with(begin).await.map_err(|e| self.failed(what, e))
+    }
+
+    /// A transaction that sees one state of the database.
+    pub(super) async fn read(&self, what: &str) -> Result<Transaction<'static, Postgres>, Error> {
+        let begin = AssertSqlSafe(Arc::clone(&self.inner.begin_read));
+        self.inner.pool.begin_with(begin).await.map_err(|e| self.failed(what, e))
+    }
+
+    /// The clock of the server, as it is now and not as it was when the transaction began.
+    pub(super) async fn clock(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+    ) -> Result<Timestamp, Error> {
+        let now: Moment = scalar("SELECT clock_timestamp()")
+            .fetch_one(&mut **transaction)
+            .await
+            .map_err(|e| self.failed("ask for the time", e))?;
+        self.time(now)
+    }
+
+    /// A moment as it was stored.
+    pub(super) fn time(&self, moment: Moment) -> Result<Timestamp, Error> {
+        moment.try_into().map_err(|e: crate::time::TimeError| self.corrupt(e))
+    }
+
+    /// A version as PostgreSQL keeps numbers.
+    pub(super) fn number(&self, version: VersionId) -> Result<i64, Error> {
+        i64::try_from(version.number()).map_err(|_| {
+            let context = format!("version {version} is beyond {}", i64::MAX);
+            Error::new(ErrorKind::InvalidInput, COMPONENT, context)
+        })
+    }
+
+    /// Asks the server for its version, again for as long as `wait` while it does not answer.
+    async fn reached(&self, wait: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + wait;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match self.version_of_server().await {
+                Ok(version) if version >= 150_000 => return Ok(()),
+                Ok(version) => {
+                    let name = &self.inner.name;
+                    let context = format!(
+                        "{name} is PostgreSQL {}, and 15 is the first that will do",
+                        version / 10_000
+                    );
+                    return Err(Error::new(ErrorKind::NotSupported, COMPONENT, context));
+                }
+                Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
+                Err(error) if Instant::now() + pause >= deadline => return Err(error),
+                Err(error) => {
+                    tracing::debug!(error = error.chain(), "the database does not answer yet");
+                }
+            }
+            // Half to all of it, so that replicas do not knock together.
+            let random = u32::try_from(RandomState::new().hash_one(0_u8) % 512).unwrap_or(0);
+            tokio::time::sleep(pause / 2 + pause * random / 1_024).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn version_of_server(&self) -> Result<i32, Error> {
+        let mut transaction = self.read("connect").await?;
+        let version = scalar("SELECT current_setting('server_version_num')::int");
+        version.fetch_one(&mut *transaction).await.map_err(|e| self.failed("connect", e))
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("database", &self.inner.name).finish_non_exhaustive()
+    }
+}

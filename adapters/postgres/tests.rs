@@ -1,0 +1,68 @@
+//! Against a real server, named by `PMMDS_TEST_POSTGRES`: `scripts/services` starts one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::conformance::{ledger, log};
+use crate::ledger::Ledger;
+use crate::log::InferenceLog;
+
+mod faults;
+mod jobs;
+mod original;
+mod outage;
+mod own_table;
+mod roll_ups;
+mod schema;
+mod server;
+
+use server::database;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_keeps_the_contract() {
+    let Some(database) = database().await else { return };
+    let store = database.store().await;
+    log::all(async || store.clone(), &log::Options::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_keeps_the_contract_behind_pointers_with_narrow_roll_ups() {
+    let Some(database) = database().await else { return };
+    let store = database.builder().roll_up(RollUp::FiveMinutes).open().await.unwrap();
+    let make = async || Box::new(store.clone()) as Box<dyn InferenceLog>;
+    log::all(make, &log::Options::new().prefix("box").seed(3)).await;
+    // On a database that is in use, and whose buckets are added up.
+    assert!(store.maintain().await.unwrap().buckets > 0);
+    let make = async || Arc::new(store.clone()) as Arc<dyn InferenceLog>;
+    log::all(make, &log::Options::new().prefix("arc").seed(2).batches(20)).await;
+}
+
+/// Longer than the default: tests run side by side, and a disk may be slow.
+const LEASE: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_keeps_the_contract() {
+    let Some(database) = database().await else { return };
+    let store = database.store().await;
+    let options = ledger::Options::new().lease(LEASE);
+    ledger::all(async || store.clone(), &options, tokio::time::sleep).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_keeps_the_contract_behind_pointers() {
+    let Some(database) = database().await else { return };
+    let store = database.store().await;
+    let make = async || Arc::new(store.clone()) as Arc<dyn Ledger>;
+    ledger::all(make, &ledger::Options::new().lease(LEASE), tokio::time::sleep).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_keep_the_contract_behind_pgbouncer() {
+    let Some(database) = server::database_behind_pgbouncer().await else { return };
+    let store = database.store().await;
+    log::all(async || store.clone(), &log::Options::new().batches(20)).await;
+    let options = ledger::Options::new().lease(LEASE);
+    ledger::all(async || store.clone(), &options, tokio::time::sleep).await;
+    store.maintain().await.unwrap();
+}

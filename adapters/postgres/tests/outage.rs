@@ -1,0 +1,214 @@
+//! A server that is not there, goes away, or comes back; a connection that breaks in a commit.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::super::{Migrate, PostgresStore};
+use super::server::database;
+use crate::conformance::traffic::Traffic;
+use crate::ledger::LeaseStore;
+use crate::log::{Appended, InferenceLog};
+use crate::{Error, ErrorKind};
+
+/// A cluster of this test alone, which it may stop.
+struct Cluster {
+    folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// The script that starts servers; the package as it is published has none.
+    fn script() -> Option<PathBuf> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
+        script.exists().then_some(script)
+    }
+
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = Command::new(Self::script().unwrap())
+            .args(arguments)
+            .env("PMMDS_TEST_SERVICES", self.folder.path().join("servers"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    async fn up(&self) -> String {
+        tokio::task::block_in_place(|| self.run(&["up"]));
+        self.run(&["url"]).trim().to_owned()
+    }
+
+    async fn stop(&self, mode: &str) {
+        tokio::task::block_in_place(|| self.run(&["stop", mode]));
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.run(&["down"]);
+    }
+}
+
+/// Sends batch after batch, each until it is acknowledged.
+async fn write(store: &PostgresStore, traffic: &Traffic, numbers: std::ops::Range<u64>) -> u64 {
+    let mut errors = 0;
+    for number in numbers {
+        let batch = traffic.batch(number, 40);
+        loop {
+            match store.append(&batch).await {
+                Ok(_) => break,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+                    errors += 1;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+    errors
+}
+
+/// G1, G2
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_starts_late_or_is_killed_loses_nothing() {
+    let Some(_database) = database().await else { return };
+    if Cluster::script().is_none() {
+        eprintln!("SKIPPED: there is no scripts/services");
+        return;
+    }
+    let cluster = Cluster::new();
+    let url = cluster.up().await;
+    cluster.stop("fast").await;
+    let builder = || PostgresStore::builder(&url).connections(4);
+    let begun = std::time::Instant::now();
+    let error = builder().wait(Duration::from_millis(400)).open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+    assert!(begun.elapsed() < Duration::from_secs(5));
+
+    let waiting = tokio::spawn(builder().wait(Duration::from_secs(60)).open());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!waiting.is_finished());
+    cluster.up().await;
+    let store = waiting.await.unwrap().unwrap();
+
+    // Killed twice in mid-load, with three writers at work.
+    let traffic = Arc::new(Traffic::new());
+    let writers: Vec<_> = (0..3_u64)
+        .map(|writer| {
+            let (store, traffic) = (store.clone(), Arc::clone(&traffic));
+            let first = 1_000_000 * writer;
+            tokio::spawn(async move { write(&store, &traffic, first..first + 150).await })
+        })
+        .collect();
+    let lease = store.acquire_lease("turn", "a", Duration::from_secs(600)).await.unwrap().unwrap();
+    for mode in ["immediate", "fast"] {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        cluster.stop(mode).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        cluster.up().await;
+    }
+    let mut errors = 0;
+    for writer in writers {
+        errors += writer.await.unwrap();
+    }
+    assert!(errors > 0, "no write met the outage");
+    assert_eq!(traffic.rows(&store).await, 3 * 150 * 40, "each batch once");
+    assert_eq!(traffic.events(&store).await.len(), 3 * 150 * 40);
+    assert_eq!(store.lease("turn").await.unwrap(), Some(lease), "the lease is as it was");
+    store.close().await;
+}
+
+/// What the proxy does with the next commit.
+const PASS: u8 = 0;
+const LOSE_THE_ANSWER: u8 = 1;
+const LOSE_THE_COMMIT: u8 = 2;
+
+/// Forwards connections to `server`, and breaks the one that commits as `orders` say.
+async fn proxy(server: String, orders: Arc<AtomicU8>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (server, orders) = (server.clone(), Arc::clone(&orders));
+            tokio::spawn(async move {
+                // An error is an end of the connection, which is what it is here for.
+                let _ = forward(client, &server, &orders).await;
+            });
+        }
+    });
+    port
+}
+
+async fn forward(mut client: TcpStream, server: &str, orders: &AtomicU8) -> std::io::Result<()> {
+    let mut server = TcpStream::connect(server).await?;
+    let (mut from_client, mut from_server) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            n = client.read(&mut from_client) => {
+                let bytes = &from_client[..n?];
+                let commits = bytes.windows(6).any(|word| word == b"COMMIT");
+                let order = if commits { orders.swap(PASS, SeqCst) } else { PASS };
+                if bytes.is_empty() || order == LOSE_THE_COMMIT {
+                    return Ok(());
+                }
+                server.write_all(bytes).await?;
+                if order == LOSE_THE_ANSWER {
+                    // The server has answered by then, and nobody hears it.
+                    let n = server.read(&mut from_server).await?;
+                    assert!(n > 0);
+                    return Ok(());
+                }
+            }
+            n = server.read(&mut from_server) => {
+                let bytes = &from_server[..n?];
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                client.write_all(bytes).await?;
+            }
+        }
+    }
+}
+
+/// G7
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_in_the_commit_writes_once() {
+    let Some(database) = database().await else { return };
+    let orders = Arc::new(AtomicU8::new(PASS));
+    let (before, address_and_name) = database.url.split_once('@').unwrap();
+    let (address, name) = address_and_name.split_once('/').unwrap();
+    let port = proxy(address.to_owned(), Arc::clone(&orders)).await;
+    let store = PostgresStore::builder(format!("{before}@127.0.0.1:{port}/{name}"))
+        .connections(1)
+        .migrate(Migrate::Older)
+        .open()
+        .await
+        .unwrap();
+    let traffic = Traffic::new();
+    store.append(&traffic.batch(0, 10)).await.unwrap();
+    for (number, order, again) in [
+        (1, LOSE_THE_ANSWER, Appended::AlreadyThere),
+        (2, LOSE_THE_COMMIT, Appended::Written),
+        (3, LOSE_THE_ANSWER, Appended::AlreadyThere),
+    ] {
+        orders.store(order, SeqCst);
+        let batch = traffic.batch(number, 10);
+        let error: Error = store.append(&batch).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+        assert_eq!(orders.load(SeqCst), PASS, "it met the commit");
+        assert_eq!(store.append(&batch).await.unwrap(), again, "batch {number}");
+    }
+    assert_eq!(traffic.rows(&store).await, 40);
+    let rows: i64 = database.value("SELECT count(*) FROM pmmds_store.prediction_logs").await;
+    assert_eq!(rows, 40);
+}
