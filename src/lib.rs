@@ -310,7 +310,7 @@
 //! | [`sqlite`] | no | sqlx, bundled SQLite (a C compiler) | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) in one file |
 //! | [`postgres`] | no | sqlx, rustls with ring, tokio, tracing | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) on PostgreSQL 15 and later |
 //! | [`files`] | no | tokio | [`ModelRegistry`](registry::ModelRegistry) in a folder |
-//! | [`linfa`] | no | linfa, linfa-ensemble, linfa-linalg, linfa-logistic, linfa-trees, rand_chacha 0.3 | logistic regression, AdaBoost on stumps with calibrated scores, and ridge regression for numbers: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
+//! | [`linfa`] | no | linfa, linfa-ensemble, linfa-linalg, linfa-logistic, linfa-trees, rand_chacha 0.3 | [logistic regression], [AdaBoost] on stumps with calibrated scores, and [ridge regression] for numbers: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
 //! | [`system`] | no | nothing new (uuid's clock and randomness) | [`Environment`](lifecycle::Environment) of this machine |
 //! | [`rayon`] | no | rayon | [`Workers`](drift::Workers) on every core, for whole data sets |
@@ -352,6 +352,12 @@
 #![cfg_attr(feature = "files", doc = "[`files`]: mod@crate::files")]
 #![cfg_attr(not(feature = "files"), doc = "[`files`]: #crate-features")]
 #![cfg_attr(feature = "linfa", doc = "[`linfa`]: mod@crate::linfa")]
+#![cfg_attr(feature = "linfa", doc = "[AdaBoost]: crate::linfa::AdaBoost")]
+#![cfg_attr(feature = "linfa", doc = "[logistic regression]: crate::linfa::LogisticRegression")]
+#![cfg_attr(feature = "linfa", doc = "[ridge regression]: crate::linfa::RidgeRegression")]
+#![cfg_attr(not(feature = "linfa"), doc = "[AdaBoost]: #crate-features")]
+#![cfg_attr(not(feature = "linfa"), doc = "[logistic regression]: #crate-features")]
+#![cfg_attr(not(feature = "linfa"), doc = "[ridge regression]: #crate-features")]
 #![cfg_attr(not(feature = "linfa"), doc = "[`linfa`]: #crate-features")]
 #![cfg_attr(feature = "postgres", doc = "[`postgres`]: mod@crate::postgres")]
 #![cfg_attr(not(feature = "postgres"), doc = "[`postgres`]: #crate-features")]

@@ -23,7 +23,8 @@ use crate::tails::normal_tails;
 /// uncorrected    X2 = (b - c)^2 / (b + c)
 /// ```
 ///
-/// All are two-sided. The exact test is never wrong; the corrected chi-square is its approximation,
+/// All are two-sided; `X2` has no unit, and is 0 for `b = c`. Without such rows there is no `X2`, and
+/// the exact p-value is 1. The exact test is never wrong; the corrected chi-square is its approximation,
 /// good from about 25 such rows on.
 ///
 /// # Reference
