@@ -24,7 +24,6 @@ macro_rules! say {
 
 mod client;
 mod commands;
-#[path = "../telco_data/mod.rs"]
 mod data;
 mod settings;
 mod state;
