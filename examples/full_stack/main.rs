@@ -27,6 +27,7 @@ mod commands;
 #[path = "../telco_data/mod.rs"]
 mod data;
 mod settings;
+mod slot;
 mod state;
 mod story;
 mod telco;
@@ -85,8 +86,12 @@ enum Command {
     },
     /// Compare the last hours with the profile; exits 0 stable, 1 drift, 2 error, 3 no verdict
     Monitor {
+        /// Look at the newest slot of this length that is over, such as 1h, once for all processes
+        /// on one database; what is logged later is not in it
+        #[arg(long, value_name = "LENGTH", value_parser = slot::length)]
+        slot: Option<Duration>,
         /// Only print the runs and alerts on record
-        #[arg(long)]
+        #[arg(long, conflicts_with = "slot")]
         summary: bool,
     },
     /// Retrain if there is a drift alert, compare with the champion, promote if better
@@ -139,8 +144,8 @@ async fn run(settings: Settings, command: Option<Command>) -> Outcome<ExitCode> 
             let traffic = commands::Traffic { count, drift, url, delay, outcomes: !no_outcomes };
             commands::seed_traffic(&settings, traffic).await
         }
-        Some(Command::Monitor { summary: true }) => commands::monitor_summary(&settings).await,
-        Some(Command::Monitor { summary: false }) => commands::monitor(&settings).await,
+        Some(Command::Monitor { summary: true, .. }) => commands::monitor_summary(&settings).await,
+        Some(Command::Monitor { slot, .. }) => commands::monitor(&settings, slot).await,
         Some(Command::Retrain { decisions: true, .. }) => commands::decisions(&settings).await,
         Some(Command::Retrain { force, .. }) => commands::retrain(&settings, force).await,
         Some(Command::Rollback { reason }) => commands::rollback(&settings, &reason).await,
