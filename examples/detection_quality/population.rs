@@ -69,9 +69,9 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    pub(crate) fn batch(&self) -> Result<Batch<'_>, BatchError> {
-        let column = |drawn| match drawn {
-            &Drawn::Numbers(ref numbers) => Column::Numbers(Cow::Borrowed(numbers)),
+    pub(crate) fn batch<'a>(&'a self) -> Result<Batch<'a>, BatchError> {
+        let column = |drawn: &'a Drawn| match drawn {
+            Drawn::Numbers(numbers) => Column::Numbers(Cow::Borrowed(numbers)),
             Drawn::Levels(levels) => Column::Levels(levels),
         };
         Batch::new(&self.schema, self.columns.iter().map(column).collect())
