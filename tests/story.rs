@@ -11,8 +11,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sqlx::Connection;
 
-#[path = "story/replicas.rs"]
-mod replicas;
+mod story {
+    mod replicas;
+}
 
 /// The example that was built with this test.
 fn program() -> PathBuf {

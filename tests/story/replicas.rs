@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{ask, command, database, real_data, told};
+use crate::{ask, command, database, real_data, told};
 
 /// Slots of the monitor here. In production it is an hour.
 const SLOT: &str = "3s";
