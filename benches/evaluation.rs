@@ -10,6 +10,8 @@
 //! Time per element is time per row: what grows with `n log n` hardly moves from one size to the
 //! next.
 
+mod support;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -17,17 +19,9 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use pmmds::model::Task;
 use pmmds::promote::{Evaluation, Metric, PairedRows};
 
-const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
+use support::data::Random;
 
-/// A fixed sequence without pattern in `[0, 1)` (SplitMix64, G. Steele et al., 2014).
-fn next(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let high = u32::try_from((z ^ (z >> 31)) >> 32).unwrap_or_default();
-    f64::from(high) / 2.0_f64.powi(32)
-}
+const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
 
 fn sorted(scores: &[f64]) -> Vec<f64> {
     let mut scores = scores.to_vec();
@@ -50,8 +44,8 @@ fn main() {
     let mut group = criterion.benchmark_group("evaluation");
     group.sample_size(10);
     for rows in SIZES {
-        let mut state = 7;
-        let mut column = || (0..rows).map(|_| next(&mut state)).collect::<Vec<f64>>();
+        let mut random = Random(7);
+        let mut column = || (0..rows).map(|_| random.unit()).collect::<Vec<f64>>();
         let (scores, others, weights) = (column(), column(), column());
         let labels: Vec<f64> =
             column().iter().map(|share| f64::from(u8::from(*share < 0.2))).collect();

@@ -24,6 +24,7 @@ use pmmds::record::{Dataset, Row, Value};
 use pmmds::schema::{Feature, FeatureSchema, LevelId};
 
 mod support;
+use support::data::Random;
 use support::{Limit, figure, medians, ratio};
 
 const ROWS: usize = 4_096;
@@ -37,29 +38,20 @@ fn schema() -> Arc<FeatureSchema> {
     Arc::new(FeatureSchema::new(numeric.chain(categorical)).expect("a valid schema"))
 }
 
-/// A fixed sequence without pattern (SplitMix64, G. Steele et al., 2014).
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 fn data(schema: &Arc<FeatureSchema>) -> Dataset {
     let mut data = Dataset::new(Arc::clone(schema));
-    let mut state = 1;
+    let mut random = Random(1);
     for number in 0..ROWS {
         let mut row = Row::missing(schema);
-        let mut positive = next(&mut state) % 5 < 1;
+        let mut positive = random.bits() % 5 < 1;
         for (id, feature) in schema.ids().zip(schema.features()) {
-            let random = u16::try_from(next(&mut state) % 60_000).unwrap_or_default();
+            let drawn = u16::try_from(random.bits() % 60_000).unwrap_or_default();
             match feature.levels().len() {
-                0 if random < 100 => {}
-                0 => row.set(id, Value::Number(f64::from(random) / 100.0)),
+                0 if drawn < 100 => {}
+                0 => row.set(id, Value::Number(f64::from(drawn) / 100.0)),
                 levels => {
-                    let level = usize::from(random) % levels;
-                    positive ^= level == 1 && random < 6_000;
+                    let level = usize::from(drawn) % levels;
+                    positive ^= level == 1 && drawn < 6_000;
                     row.set(id, LevelId::new(level).map_or(Value::Missing, Value::Level));
                 }
             }

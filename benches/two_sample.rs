@@ -17,6 +17,8 @@ use pmmds::drift::two_sample::{
     kolmogorov_smirnov, mann_whitney, wasserstein_distance, welch,
 };
 
+use support::data::Random;
+
 /// A test, and whether it gave a number.
 type Test = fn(&Sample, &Sample) -> bool;
 
@@ -32,19 +34,10 @@ const TESTS: [(&str, Test); 7] = [
     ("energy", |a, b| energy_distance(a, b).is_ok()),
 ];
 
-/// A fixed sequence without pattern (SplitMix64, G. Steele et al., 2014), in [0, 1).
+/// So many numbers in `[0, 1)`.
 fn numbers(seed: u64, many: usize) -> Vec<f64> {
-    let mut state = seed;
-    let next = move || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
-        let unit = ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64;
-        unit
-    };
-    std::iter::repeat_with(next).take(many).collect()
+    let mut random = Random(seed);
+    std::iter::repeat_with(|| random.unit()).take(many).collect()
 }
 
 fn both(a: &[f64], b: &[f64]) -> (Sample, Sample) {

@@ -55,9 +55,11 @@
 //! | [`schema`] | names, kinds, ranges and levels of the features; proposed from data, kept as TOML |
 //! | [`record`] | rows, batches, columns, tables, data sets; JSON decoding against a schema |
 //! | [`validate`] | every problem of a request or a data set, in sentences and counts |
-//! | [`drift`] | binning, profile, counts, metrics, significance, the report |
-//! | [`model`], [`artifact`] | what scores rows, what trains it, and both as files |
-//! | [`promote`] | evaluation, paired intervals, latency, rules, decisions |
+//! | [`drift`] | binning, profile, counts, significance, the report; eleven metrics and [which one to use](drift#which-one), all at once with [`all_metrics`](drift::DriftDetector::all_metrics) |
+//! | [`drift::two_sample`] | tests and distances of raw numbers: Kolmogorov-Smirnov, Cramér-von Mises, Anderson-Darling, Mann-Whitney, Welch, Wasserstein, energy |
+//! | [`drift::LiveCounters`] | the counts of the last hours in memory, from many threads, read at any moment |
+//! | [`model`], [`artifact`] | what scores rows, what trains it, and both as files; [binary classification and regression](#what-a-model-may-predict) |
+//! | [`promote`] | evaluation by eighteen [metrics](promote::Metric), calibration, ROC, several classes, paired intervals and tests, latency, rules, decisions |
 //! | [`registry`], [`log`], [`ledger`] | what is in production; what was predicted; why things are so |
 //! | [`lifecycle`] | the flows over all of these: serve, monitor, retrain, promote, roll back |
 //! | [`memory`] | the three stores in memory: reference implementations |
@@ -85,8 +87,9 @@
 //!
 //! Beside them: [`Ledger`](ledger::Ledger) keeps drift runs, alerts, decisions and leases;
 //! [`Model`](model::Model), [`Trainer`](model::Trainer) and [`ModelFormat`](model::ModelFormat) are
-//! the model's side; [`Environment`](lifecycle::Environment) gives ids and a stopwatch. All can be
-//! used as `dyn`.
+//! the model's side; [`Environment`](lifecycle::Environment) gives ids and a stopwatch;
+//! [`Workers`](drift::Workers) decide who works on the columns of a data set. All can be used as
+//! `dyn`.
 //!
 //! # Cookbook
 //!
@@ -307,7 +310,7 @@
 //! | [`sqlite`] | no | sqlx, bundled SQLite (a C compiler) | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) in one file |
 //! | [`postgres`] | no | sqlx, rustls with ring, tokio, tracing | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) on PostgreSQL 15 and later |
 //! | [`files`] | no | tokio | [`ModelRegistry`](registry::ModelRegistry) in a folder |
-//! | [`linfa`] | no | linfa, linfa-ensemble, linfa-linalg, linfa-logistic, linfa-trees, rand_chacha 0.3 | logistic regression, boosted stumps, and ridge regression for numbers: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
+//! | [`linfa`] | no | linfa, linfa-ensemble, linfa-linalg, linfa-logistic, linfa-trees, rand_chacha 0.3 | [logistic regression], [AdaBoost] on stumps with calibrated scores, and [ridge regression] for numbers: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
 //! | [`system`] | no | nothing new (uuid's clock and randomness) | [`Environment`](lifecycle::Environment) of this machine |
 //! | [`rayon`] | no | rayon | [`Workers`](drift::Workers) on every core, for whole data sets |
@@ -349,6 +352,12 @@
 #![cfg_attr(feature = "files", doc = "[`files`]: mod@crate::files")]
 #![cfg_attr(not(feature = "files"), doc = "[`files`]: #crate-features")]
 #![cfg_attr(feature = "linfa", doc = "[`linfa`]: mod@crate::linfa")]
+#![cfg_attr(feature = "linfa", doc = "[AdaBoost]: crate::linfa::AdaBoost")]
+#![cfg_attr(feature = "linfa", doc = "[logistic regression]: crate::linfa::LogisticRegression")]
+#![cfg_attr(feature = "linfa", doc = "[ridge regression]: crate::linfa::RidgeRegression")]
+#![cfg_attr(not(feature = "linfa"), doc = "[AdaBoost]: #crate-features")]
+#![cfg_attr(not(feature = "linfa"), doc = "[logistic regression]: #crate-features")]
+#![cfg_attr(not(feature = "linfa"), doc = "[ridge regression]: #crate-features")]
 #![cfg_attr(not(feature = "linfa"), doc = "[`linfa`]: #crate-features")]
 #![cfg_attr(feature = "postgres", doc = "[`postgres`]: mod@crate::postgres")]
 #![cfg_attr(not(feature = "postgres"), doc = "[`postgres`]: #crate-features")]
@@ -384,6 +393,7 @@ pub mod promote;
 pub mod record;
 pub mod registry;
 pub mod schema;
+mod tails;
 pub mod time;
 pub mod validate;
 

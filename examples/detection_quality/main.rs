@@ -50,11 +50,11 @@ struct Arguments {
     /// Where the download is kept
     #[arg(long, value_name = "DIR", default_value = ".pmmds")]
     cache: PathBuf,
-    /// Windows per cell without drift; two fifths of them above 1,000 rows
+    /// Windows per cell without drift; two fifths of them above 200 rows, a fifth above 1,000
     #[arg(long, default_value_t = NonZeroUsize::new(5_000).expect("not 0"))]
     windows: NonZeroUsize,
-    /// Windows per cell with drift; two fifths of them above 1,000 rows
-    #[arg(long, default_value_t = NonZeroUsize::new(300).expect("not 0"))]
+    /// Windows per cell with drift; two fifths of them above 200 rows, a fifth above 1,000
+    #[arg(long, default_value_t = NonZeroUsize::new(200).expect("not 0"))]
     drifted_windows: NonZeroUsize,
     /// Rows of each reference; a new one is drawn for every window
     #[arg(long, default_value_t = NonZeroUsize::new(5_000).expect("not 0"))]
@@ -102,10 +102,11 @@ fn simulate(arguments: &Arguments, populations: &[Population]) -> Outcome<Vec<Co
                     Change::None => arguments.windows,
                     _ => arguments.drifted_windows,
                 };
+                // The more rows, the less is left to chance and the longer it takes.
                 let windows = match rows {
-                    ..=1_000 => windows.get(),
-                    // Little is left to chance there, and a window takes long.
-                    _ => (windows.get() * 2 / 5).max(1),
+                    ..=200 => windows.get(),
+                    201..=1_000 => (windows.get() * 2 / 5).max(1),
+                    _ => (windows.get() / 5).max(1),
                 };
                 cells.push(Cell { population, change, rows, windows });
             }

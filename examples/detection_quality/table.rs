@@ -128,7 +128,7 @@ impl fmt::Display for Tables<'_> {
         writeln!(
             f,
             "False alarms: windows in which any feature was flagged though nothing had changed \
-             ({windows} windows a cell, two fifths of them above 1,000 rows; {reference} reference rows \
+             ({windows} windows a cell, two fifths of them above 200 rows and a fifth above 1,000; {reference} reference rows \
              drawn anew for each; seed {seed}).\n"
         )?;
         self.false_alarms(f)?;

@@ -6,11 +6,12 @@ use rand_chacha::rand_core::SeedableRng;
 use super::counts::NotComparable;
 use super::hypergeometric::hypergeometric;
 use super::metric::{BinnedPair, DriftMetric};
-use super::significance::{TestMethod, TestResult, chi_square_tail};
+use super::significance::{TestMethod, TestResult};
 use crate::schema::Hasher;
+use crate::tails::chi_square_tail;
 
 /// Expected count below which the chi-square distribution is not trusted (W. G. Cochran, 1954,
-/// DOI 10.2307/3001666).
+/// DOI 10.2307/3001616).
 const SMALLEST_EXPECTED: f64 = 5.0;
 
 /// Simulated tables that are at least as extreme as the observed one, at which a simulation stops:
@@ -30,12 +31,13 @@ const SIMULATIONS: (u64, u64) = (9_999, 199_999);
 ///
 /// where `r_i` and `c_i` are the raw counts of reference and window in slot `i`, `n` and `m` their
 /// rows (`m` in place of `n` for the expectation of the window). Both samples count, so a small
-/// reference is not taken for the truth. No unit: 0 for equal proportions, without upper bound, at
-/// most `n + m` (for slots without a row in common). Slots that are empty on both sides are left
-/// out, and nothing is smoothed.
+/// reference is not taken for the truth. No unit, in `[0, n + m]`: 0 for equal proportions (but for
+/// rounding), `n + m` for slots without a row in common. Slots that are empty on both sides are left
+/// out, one that is empty on one side counts as any other, and nothing is smoothed. A single slot in
+/// use measures 0, and has no p-value. With no drift it is about `K - 1` for `K` slots.
 ///
-/// The statistic is no *size*: the same shift gives ten times the number at ten times the rows.
-/// For a size take [`CramersV`] or [`Psi`](super::Psi), for the proof [`test`](Self::test).
+/// The statistic is no *size*: the same shift gives ten times the number at ten times the rows. It
+/// does not know an order, and with many slots of few rows sees a small shift badly. For a size take [`CramersV`] or [`Psi`](super::Psi), for the proof [`test`](Self::test).
 ///
 /// # Reference
 ///
@@ -49,6 +51,8 @@ const SIMULATIONS: (u64, u64) = (9_999, 199_999);
 /// assert!(ChiSquare.measure(equal)? < 1e-15);
 /// let turned = BinnedPair::new(&binning, &[300, 100, 0, 0], &[100, 300, 0, 0])?;
 /// assert!((ChiSquare.measure(turned)? - 200.0).abs() < 1e-9);
+/// let disjoint = BinnedPair::new(&binning, &[300, 0, 0, 0], &[0, 100, 0, 0])?;
+/// assert!((ChiSquare.measure(disjoint)? - 400.0).abs() < 1e-9);
 /// assert!(ChiSquare.test(turned)?.p_value < 1e-40);
 ///
 /// // Few rows: the p-value is simulated, the same one every time.
@@ -125,10 +129,12 @@ impl DriftMetric for ChiSquare {
 ///
 /// where `r_i` and `c_i` are the raw counts of reference and window in slot `i`, `n` and `m` their
 /// rows; an empty slot adds 0. Twice the nats that knowing the side saves in telling the slots: `2
-/// (n + m)` times the mutual information. 0 for equal proportions, without upper bound. Nothing is
-/// smoothed, and slots that are empty on one side are no problem.
+/// (n + m)` times the mutual information. From 0 for equal proportions (but for rounding) to `2 n
+/// ln((n + m) / n) + 2 m ln((n + m) / m)` for slots without a row in common. Nothing is smoothed, and
+/// slots that are empty on one side are no problem; a single slot in use measures 0. With no drift it
+/// is about `K - 1` for `K` slots.
 ///
-/// As [`ChiSquare`] it grows with the rows, and is no size. Its p-values are close to those of
+/// As [`ChiSquare`] it grows with the rows, and is no size, and it does not know an order. Its p-values are close to those of
 /// Pearson's, which are the better ones for slots of few rows.
 ///
 /// # Reference
@@ -202,9 +208,9 @@ impl DriftMetric for GTest {
 /// sides the smaller dimension of the table less one is 1. No unit, in `[0, 1]`: 0 for equal
 /// proportions, 1 for slots without a row in common. Nothing is smoothed.
 ///
-/// It is small for samples of very different sizes: a window of 100 rows against a reference of
-/// 10,000 can reach 1 only where they have no slot in common, and a shift of half of the window
-/// measures less than with equal sizes. With no drift it is about `sqrt((K - 1) / (n + m))` for `K`
+/// It is a poor choice for samples of very different sizes, where it is small: half of a window of 100
+/// rows, moved to a slot of its own, measures 0.58 against 100 rows and 0.07 against 10,000. It does
+/// not know an order. With no drift it is about `sqrt((K - 1) / (n + m))` for `K`
 /// slots, not 0.
 ///
 /// # Reference
@@ -254,7 +260,7 @@ pub(super) fn pearson(pair: BinnedPair<'_>, level: f64) -> Option<TestResult> {
     reason = "rounded up and clamped to SIMULATIONS"
 )]
 fn simulations(level: f64) -> u64 {
-    // Not one more table because 0.01 / 19 is no binary number.
+    // Not one more table because 0.005 / 19 is no binary number.
     let wanted = (10.0 / level * (1.0 - 1e-12)).ceil();
     (wanted as u64).clamp(SIMULATIONS.0, SIMULATIONS.1)
 }

@@ -2,9 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::significance::{TestMethod, TestResult, chi_square_tail};
+use super::significance::{TestMethod, TestResult};
+use crate::tails::chi_square_tail;
 
 /// How p-values are corrected for testing many features at once.
+///
+/// # Formula
+///
+/// ```text
+/// Holm                 max over j <= i of min(1, (k + 1 - j) p_j)
+/// Bonferroni           min(1, k p_i)
+/// Sidak                1 - (1 - p_i)^k
+/// BenjaminiHochberg    min over j >= i of min(1, k p_j / j)
+/// BenjaminiYekutieli   min over j >= i of min(1, h k p_j / j),  h = 1 + 1/2 + ... + 1/k
+/// ```
+///
+/// where `p_1 <= p_2 <= ... <= p_k` are the p-values of `k` tests in ascending order. What comes out
+/// is compared with the level as a p-value is. It has no unit, is in `[0, 1]` and at least `p_i`. No
+/// p-values give none, and a single one is not changed.
 ///
 /// ```
 /// use pmmds::drift::Correction;
@@ -13,14 +28,16 @@ use super::significance::{TestMethod, TestResult, chi_square_tail};
 /// assert_eq!(Correction::BenjaminiHochberg.adjust(&p_values), [0.03, 0.03, 0.03]);
 /// assert_eq!(Correction::Bonferroni.adjust(&p_values), [0.03, 0.06, 0.09]);
 /// assert_eq!(Correction::None.adjust(&p_values), p_values);
+/// assert_eq!(Correction::Holm.adjust(&[0.5, 0.9]), [1.0, 1.0]);
+/// assert!(Correction::Holm.adjust(&[]).is_empty());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Correction {
     /// Bounds the chance of *any* false alarm among the features, whatever they have to do with each
-    /// other (S. Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, 1979, DOI
-    /// 10.2307/4615733).
+    /// other (S. Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, 1979, JSTOR
+    /// 4615733).
     #[default]
     Holm,
     /// Bounds the same chance, by one factor for all p-values (O. J. Dunn, *Multiple Comparisons
@@ -77,10 +94,10 @@ impl Correction {
     ///
     /// ```
     /// use pmmds::drift::Correction;
-    /// assert_eq!(Correction::Holm.first_level(0.01, 20), 0.0005);
-    /// assert_eq!(Correction::None.first_level(0.01, 20), 0.01);
-    /// assert!(Correction::Sidak.first_level(0.01, 20) > 0.0005);
-    /// assert!(Correction::BenjaminiYekutieli.first_level(0.01, 20) < 0.0005);
+    /// assert_eq!(Correction::Holm.first_level(0.005, 20), 0.00025);
+    /// assert_eq!(Correction::None.first_level(0.005, 20), 0.005);
+    /// assert!(Correction::Sidak.first_level(0.005, 20) > 0.00025);
+    /// assert!(Correction::BenjaminiYekutieli.first_level(0.005, 20) < 0.00025);
     /// ```
     #[must_use]
     pub fn first_level(self, alpha: f64, tests: usize) -> f64 {
@@ -131,7 +148,7 @@ fn step_up(p_values: &[f64], factor: f64) -> Vec<f64> {
 /// ```
 ///
 /// where `k` is the number of p-values. `F` is from 0, without upper bound; a p-value of 0 makes
-/// it infinite and the answer 0. `None` without p-values, or with one outside `[0, 1]`.
+/// it infinite and the answer 0, and where all are 1 it is 0 and the answer 1. It has no unit. `None` without p-values, or with one outside `[0, 1]`.
 ///
 /// It takes the tests for independent. Features of one row seldom are: then the answer is too
 /// small, and [`Correction::Holm`] is the safe choice. It also needs p-values that can take any

@@ -14,8 +14,11 @@ use super::smoothing::Smoothing;
 /// ```
 ///
 /// where `r_i` and `c_i` are the [smoothed](Smoothing) shares of reference and window in slot `i`:
-/// the nats lost by describing the reference with the window. 0 for equal distributions, without
-/// upper bound, and not symmetric. It hardly sees slots that are new in the window, where `r_i` is
+/// the nats lost by describing the reference with the window. 0 for equal distributions (but
+/// for rounding, which can be below 0 by 1e-15), without upper bound, and not symmetric. Slots that are
+/// empty on both sides are left out; a slot that is new in the window adds about 0, one that is empty
+/// there what the smoothing makes of it, or with [`Smoothing::None`] is
+/// [`NotComparable`]. It does not know an order, and hardly sees slots that are new in the window, where `r_i` is
 /// near 0; PSI does. With [`Smoothing::Floor`], which does not renormalise, it can be below 0 by
 /// about the floor.
 ///
@@ -63,8 +66,13 @@ impl DriftMetric for KullbackLeibler {
 /// JS = (KL(r || m) + KL(c || m)) / 2,  m_i = (r_i + c_i) / 2
 /// ```
 ///
-/// in nats: 0 for equal distributions, ln 2 = 0.693 for distributions without a common slot. Being
-/// bounded it tells a large shift from a larger one badly.
+/// where `r_i` and `c_i` are the [smoothed](Smoothing) shares of reference and window in slot `i`, and
+/// a share of 0 adds 0. In nats, in `[0, ln 2]`: 0 for equal distributions, ln 2 = 0.693 for
+/// distributions without a common slot and without smoothing, less with it. Symmetric; its root is a
+/// metric. Slots that are empty on both sides are left out.
+///
+/// Being bounded it tells a large shift from a larger one badly. It does not know an order, and with
+/// no drift it is about `(K - 1)(1/n + 1/m) / 8` for `K` slots.
 ///
 /// # Reference
 ///
@@ -76,6 +84,8 @@ impl DriftMetric for KullbackLeibler {
 /// let pair = BinnedPair::new(&binning, &[1_000_000, 0, 0, 0], &[0, 1_000_000, 0, 0])?;
 /// let js = JensenShannon::default().measure(pair)?;
 /// assert!(js < std::f64::consts::LN_2 && js > 0.693);
+/// let raw = JensenShannon::new(pmmds::drift::Smoothing::None).measure(pair)?;
+/// assert_eq!(raw, std::f64::consts::LN_2);
 /// # Ok::<(), pmmds::drift::NotComparable>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -16,9 +16,9 @@ use super::two_sample::{Alternative, Method, smirnov};
 ///
 /// where `F(e)` and `G(e)` are the shares of the known values of reference and window up to the
 /// edge `e`. A proportion, in `[0, 1]`: 0 for equal proportions, 1 where an edge separates the two.
-/// Missing values are left out on both sides: their share is drift that this metric does not see.
-/// Infinities count, in the outer bins. Levels have no order, so that categorical features are
-/// [`NotComparable`].
+/// Missing values are left out on both sides: their share is drift that this metric does not see, and
+/// a side without any other value is [`NotComparable`]. Infinities count, in the outer bins. Levels
+/// have no order, so that categorical features are [`NotComparable`] too.
 ///
 /// # Resolution
 ///
@@ -29,7 +29,7 @@ use super::two_sample::{Alternative, Method, smirnov};
 ///
 /// `D` sees a shift of the middle better than one of the tails, and does not say how *far* values
 /// went: [`Wasserstein`](super::Wasserstein) does. With no drift it is about `0.87 sqrt(1/n +
-/// 1/m)`.
+/// 1/m)`, or less with few bins.
 ///
 /// # Reference
 ///
@@ -42,6 +42,12 @@ use super::two_sample::{Alternative, Method, smirnov};
 /// // The last slot is missing: not a value, so that it does not count.
 /// let pair = BinnedPair::new(&binning, &[25, 25, 25, 25, 0], &[10, 10, 40, 40, 900])?;
 /// assert!((KolmogorovSmirnov.measure(pair)? - 0.3).abs() < 1e-15);
+///
+/// let apart = BinnedPair::new(&binning, &[50, 50, 0, 0, 0], &[0, 0, 2, 7, 0])?;
+/// assert_eq!(KolmogorovSmirnov.measure(apart)?, 1.0);
+/// let unknown = BinnedPair::new(&binning, &[50, 50, 0, 0, 0], &[0, 0, 0, 0, 9])?;
+/// let error = KolmogorovSmirnov.measure(unknown).unwrap_err();
+/// assert_eq!(error.why(), "the window has no known value");
 ///
 /// let levels = Binning::levels(["a"]);
 /// let pair = BinnedPair::new(&levels, &[1, 0, 0], &[1, 0, 0])?;

@@ -38,13 +38,14 @@
 //! | bin | [`Binning`], [`NumericBinning`], [`BinningStrategy`] | puts every value into a slot: a bin, a level, *other*, *missing* |
 //! | freeze | [`Profile`], [`ProfileOptions`], [`FeatureProfile`] | binnings, reference counts and [summaries](ReferenceSummary), one file per model version |
 //! | encode | [`Codes`], [`CodeRowsError`] | a row as one byte per feature, and one for the score |
-//! | count | [`Counts`], [`TrafficSummary`], [`Moments`], [`Rejected`] | exact `u64` per slot, that add up in any order |
+//! | count | [`Counts`], [`TrafficSummary`], [`Moments`], [`Rejected`] | exact `u64` per slot, that add up in any order; from [rows](Counts::observe), [codes](Counts::observe_codes), [stored codes](Counts::observe_code_rows), [data sets](Counts::of) or [bare numbers](NumericBinning::count) |
 //! | count live | [`LiveCounters`], [`LiveOptions`], [`LiveSnapshot`] | the same counts of the last hours, from many threads, at any moment |
 //! | measure | [`DriftMetric`] on a [`BinnedPair`]: [`Psi`], [`KullbackLeibler`], [`JensenShannon`] and [more](#metrics) | how far apart two histograms are |
 //! | smooth | [`Smoothing`] | keeps empty slots from being infinitely far away |
 //! | test | [`Significance`], [`TestResult`], [`TestMethod`], [`Correction`], [`fisher_combined`] | whether it is more than chance |
 //! | decide | [`DriftDetector`], [`DriftSettings`], [`Gate`] | [`FeatureStatus`] and [`Severity`] of each feature, the [`Verdict`], the [`Signal`]s |
-//! | share out | [`Workers`], [`Serial`] | who works on the columns of a data set; `rayon` uses every core |
+//! | compare samples | [`two_sample`] | tests and distances of raw numbers, without bins |
+//! | share out | [`Workers`], [`Serial`] | who works on the columns of a data set; the feature `rayon` uses every core |
 //! | tell | [`DriftReport`], [`FeatureDrift`], [`SlotShift`] | every number, one sentence per feature, `Display` as a table |
 //!
 //! # Bins
@@ -76,6 +77,31 @@
 //! | [`KolmogorovSmirnov`] | 0 to 1, a proportion; has a p-value | taken as they are | yes | `0.87 sqrt(1/n + 1/m)` |
 //! | [`Wasserstein`] | from 0, unit of the feature | taken as they are | yes | |
 //! | [`WassersteinRanks`] | 0 to 1/2, shares of the reference | taken as they are | yes | `0.3 sqrt(1/n + 1/m)` |
+//!
+//! where `K` is the number of slots that are not empty on both sides, `n` and `m` the rows of reference
+//! and window. Slots that are empty on *one* side are smoothed or taken as they are, as the table
+//! says; a side without any row makes no [`BinnedPair`]. Missing values are a slot like any other for
+//! metrics that know no order; infinities lie in the outer bins.
+//!
+//! ## Which one?
+//!
+//! | the question | the answer | not so good |
+//! |---|---|---|
+//! | has anything changed that matters? | PSI and its test together, as a [`DriftDetector`] has them | a p-value alone: at many rows it finds what matters to nobody |
+//! | how large is it, in a number that others know? | [`Psi`], with its conventional thresholds | [`KullbackLeibler`]: it hardly sees what is new in the window |
+//! | how large is it, between 0 and 1, in words? | [`TotalVariation`]: the share of rows that changed their slot | [`CramersV`] at samples of very different sizes |
+//! | which windows are close to each other? | [`Hellinger`], or the root of [`JensenShannon`]: both are metrics | [`Psi`], which is none |
+//! | is it more than chance? | [`ChiSquare::test`]; few rows in many slots are simulated | [`GTest`] at few rows |
+//! | did a *number* move, and which way? | [`KolmogorovSmirnov`] with its p-value; [`WassersteinRanks`] to compare features | any metric that knows no order |
+//! | how far did it move, in its own unit? | [`Wasserstein`] | where values went far beyond the reference: the outer bins hide it |
+//! | are there more missing values? | the [signal](#signals) of that name | metrics that know an order leave them out |
+//! | the raw numbers of both sides are at hand | a test of [`two_sample`](two_sample#which-one) | bins, which hide what happens inside them |
+//! | not sure | [`DriftDetector::all_metrics`]: all of these in every report | deciding by the largest of many numbers |
+//!
+//! Many features are many tests: [`Correction::Holm`] where any false alarm is one too many (the
+//! default), [`Correction::BenjaminiHochberg`] where some false ones among many alarms are no harm.
+//!
+//! ## What a metric is
 //!
 //! A metric is one number, 0 for equal proportions. So a p-value is none: it is what `test` of a
 //! metric answers, as a [`TestResult`]. Those that know an order leave missing values out and say
@@ -124,7 +150,9 @@
 //!
 //! Beside the drift of features, each with a threshold of its own in [`DriftSettings`]: drift of the
 //! score, more missing values, values outside the levels, numbers outside the range of the reference,
-//! refused requests. A request that was refused for an unknown category is in no histogram, and is
+//! refused requests. A share of missing, unseen or out-of-range values must also have grown by more
+//! than chance: p < 0.01 by the same test on two slots, with Bonferroni's correction for the number
+//! of features. That level is fixed; the 0.005 of [`Gate`] is for the drift of features. A request that was refused for an unknown category is in no histogram, and is
 //! counted here.
 //!
 //! # Empty slots
@@ -153,9 +181,9 @@
 //! | Anderson-Darling | F. W. Scholz and M. A. Stephens, 1987, DOI 10.2307/2288805 |
 //! | Mann-Whitney | H. B. Mann and D. R. Whitney, 1947, DOI 10.1214/aoms/1177730491 |
 //! | Welch | B. L. Welch, 1947, DOI 10.1093/biomet/34.1-2.28 |
-//! | chi-square test | K. Pearson, 1900, DOI 10.1080/14786440009463897; expected counts of 5: W. G. Cochran, 1954, DOI 10.2307/3001666 |
+//! | chi-square test | K. Pearson, 1900, DOI 10.1080/14786440009463897; expected counts of 5: W. G. Cochran, 1954, DOI 10.2307/3001616 |
 //! | simulated p-values | J. Besag and P. Clifford, 1991, DOI 10.1093/biomet/78.2.301 |
-//! | correction | S. Holm, 1979, DOI 10.2307/4615733; O. J. Dunn, 1961, DOI 10.1080/01621459.1961.10482090; Z. Šidák, 1967, DOI 10.1080/01621459.1967.10482935; Y. Benjamini and Y. Hochberg, 1995, DOI 10.1111/j.2517-6161.1995.tb02031.x; Y. Benjamini and D. Yekutieli, 2001, DOI 10.1214/aos/1013699998 |
+//! | correction | S. Holm, 1979, JSTOR 4615733; O. J. Dunn, 1961, DOI 10.1080/01621459.1961.10482090; Z. Šidák, 1967, DOI 10.1080/01621459.1967.10482935; Y. Benjamini and Y. Hochberg, 1995, DOI 10.1111/j.2517-6161.1995.tb02031.x; Y. Benjamini and D. Yekutieli, 2001, DOI 10.1214/aos/1013699998 |
 //! | combined p-values | F. Mosteller and R. A. Fisher, 1948, DOI 10.2307/2681650 |
 //! | quantiles | R. J. Hyndman and Y. Fan, 1996, DOI 10.1080/00031305.1996.10473566, definition 7 |
 //! | mean and spread | B. P. Welford, 1962, DOI 10.1080/00401706.1962.10490022 |

@@ -7,13 +7,14 @@ use serde_json::Value as Json;
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::order::Order;
-use super::significance::{chi_square_bound, chi_square_tail, provable_psi};
+use super::significance::{chi_square_bound, provable_psi};
 use super::two_sample::{
     Alternative, Method, Sample, anderson_darling, cramer_von_mises, energy_distance,
     kolmogorov_smirnov, laws, mann_whitney, wasserstein_distance, welch,
 };
 use super::*;
 use crate::record::Value;
+use crate::tails::chi_square_tail;
 use crate::tests::{any_number, close, number, numbers, read};
 
 /// Relative tolerance of a number computed from counts in another order of operations.

@@ -14,7 +14,10 @@ use super::smoothing::Smoothing;
 ///
 /// where `r_i` and `c_i` are the [smoothed](Smoothing) shares of reference and window in slot `i`.
 /// It is the symmetric divergence of Jeffreys, `KL(r||c) + KL(c||r)`, in nats: 0 for equal
-/// distributions, without upper bound. From 0.1 moderate, from 0.2 significant, from 0.25 major.
+/// distributions (but for rounding, below 1e-15), without upper bound. From 0.1 moderate, from 0.2
+/// significant, from 0.25 major. Slots that are empty on both sides are left out. One that is empty on
+/// one side adds what the smoothing makes of it: with the default, two slots without a row in
+/// common measure about `2 ln(2 n)` at `n` rows a side. Missing values are a slot like any other.
 ///
 /// With no drift at all PSI is not 0 but about `(K - 1)(1/n + 1/m)`
 /// ([`chance_psi`]), so at few rows it needs a test beside it. It does not
@@ -34,6 +37,9 @@ use super::smoothing::Smoothing;
 /// assert!(Psi::default().measure(same)?.abs() < 1e-15);
 /// let turned = BinnedPair::new(&binning, &[300, 100, 0, 0], &[10, 30, 0, 0])?;
 /// assert!(Psi::default().measure(turned)? > 0.25);
+///
+/// let disjoint = BinnedPair::new(&binning, &[100, 0, 0, 0], &[0, 100, 0, 0])?;
+/// assert!((Psi::default().measure(disjoint)? - 200.0 / 101.0 * 201_f64.ln()).abs() < 1e-12);
 ///
 /// // Without smoothing an empty slot is infinitely far away.
 /// let gone = BinnedPair::new(&binning, &[300, 100, 0, 0], &[40, 0, 0, 0])?;
@@ -96,7 +102,8 @@ pub(super) fn finite(sum: f64, name: &str) -> Result<f64, NotComparable> {
 
 /// The PSI to be expected when nothing has changed, `(K - 1)(1/n + 1/m)`, for `slots` used slots.
 ///
-/// The first term of its distribution, good from about five expected rows per slot.
+/// The first term of its distribution, good from about five expected rows per slot. In nats, from 0 (for a
+/// single slot, or none); infinite where a side has no rows.
 ///
 /// # Reference
 ///
@@ -106,6 +113,8 @@ pub(super) fn finite(sum: f64, name: &str) -> Result<f64, NotComparable> {
 /// ```
 /// // Ten bins, 100 rows against 1,000: a tenth comes from chance alone.
 /// assert!((pmmds::drift::chance_psi(10, 1000, 100) - 0.099).abs() < 1e-12);
+/// assert_eq!(pmmds::drift::chance_psi(1, 1000, 100), 0.0);
+/// assert_eq!(pmmds::drift::chance_psi(10, 1000, 0), f64::INFINITY);
 /// ```
 #[must_use]
 pub fn chance_psi(slots: u64, reference_rows: u64, current_rows: u64) -> f64 {

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
-use statrs::function::gamma::checked_gamma_ur;
 
 use super::metric::BinnedPair;
 
@@ -29,7 +28,7 @@ pub enum TestMethod {
     /// By simulation of tables with the same margins, where an expected count is below 5.
     MonteCarlo,
     /// From the law of the statistic at these numbers of rows, by counting all orders of the pooled
-    /// values.
+    /// values, or all signs of differences.
     Exact,
     /// From a published table, between its ends: the first stands for "at most", the last for "at
     /// least".
@@ -61,23 +60,13 @@ pub struct TestResult {
 }
 
 impl TestResult {
-    pub(super) fn new(statistic: f64, p_value: f64, method: TestMethod) -> Self {
+    pub(crate) fn new(statistic: f64, p_value: f64, method: TestMethod) -> Self {
         let p_value = p_value.clamp(0.0, 1.0);
         Self { statistic, degrees_of_freedom: None, p_value, method }
     }
 
-    pub(super) fn freedom(self, degrees: f64) -> Self {
+    pub(crate) fn freedom(self, degrees: f64) -> Self {
         Self { degrees_of_freedom: Some(degrees), ..self }
-    }
-}
-
-/// Chance that the chi-square law with `freedom` degrees of freedom gives `statistic` or more.
-pub(super) fn chi_square_tail(statistic: f64, freedom: f64) -> f64 {
-    if statistic > 0.0 {
-        // An argument that it refuses is one that overflowed: nothing is left of the tail.
-        checked_gamma_ur(freedom / 2.0, statistic / 2.0).unwrap_or(0.0).clamp(0.0, 1.0)
-    } else {
-        1.0
     }
 }
 

@@ -6,8 +6,10 @@ use super::metric::BinnedPair;
 
 /// How counts become shares, by default such that are never 0.
 ///
-/// Slots that are empty on both sides are left out everywhere; `K` counts the others, `n` and `m`
-/// are the rows of reference and window.
+/// Slots that are empty on both sides are left out everywhere; `K` counts the others. In the formulas
+/// `r_i` and `c_i` are the *counts* of reference and window in slot `i`, `n` and `m` their rows. A
+/// constant must be finite and above 0 ([`is_valid`](Self::is_valid)); smoothing pulls small samples
+/// together, so that a real shift in a few dozens of rows measures less than it is.
 ///
 /// ```
 /// use pmmds::drift::{BinnedPair, Binning, DriftMetric, Psi, Smoothing};

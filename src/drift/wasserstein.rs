@@ -19,9 +19,9 @@ use super::ordered::Ordered;
 /// The outer bins are open, so values in them have no place but the edge that they lie beyond: `W`
 /// is the distance of the values *clamped* to `[e_1, e_last]`. That keeps one outlier from making
 /// all of it, and hides how far beyond the edges values went. Missing values are left out on both
-/// sides, infinities count in the outer bins. Levels have no order, and fewer than two edges leave
-/// no place at all (a flag has one): both are [`NotComparable`];
-/// [`WassersteinRanks`] needs no edges.
+/// sides, infinities count in the outer bins. [`NotComparable`] are levels, which have no order, fewer
+/// than two edges (a flag has one), which leave no place at all, a side without a known value, and
+/// edges further apart than the largest number. [`WassersteinRanks`] needs no edges.
 ///
 /// # Resolution
 ///
@@ -42,6 +42,8 @@ use super::ordered::Ordered;
 /// assert_eq!(Wasserstein.measure(pair(&[0, 5, 5, 0, 0])?)?, 0.0);
 /// // From the middle of the edges to beyond 30: ten units on average.
 /// assert_eq!(Wasserstein.measure(pair(&[0, 0, 0, 9, 0])?)?, 10.0);
+/// let across = BinnedPair::new(&binning, &[5, 0, 0, 0, 0], &[0, 0, 0, 9, 0])?;
+/// assert_eq!(Wasserstein.measure(across)?, 20.0); // from end to end: the most there is
 ///
 /// let flag = Binning::Numeric(NumericBinning::new([0.0])?);
 /// let error = Wasserstein.measure(BinnedPair::new(&flag, &[1, 1, 0], &[1, 2, 0])?).unwrap_err();
@@ -106,14 +108,15 @@ impl DriftMetric for Wasserstein {
 ///
 /// where `u` is the share of the known values of the reference up to an edge and `G(u)` that of the
 /// window: exact at the edges, a straight line between them. In shares of the reference, in `[0,
-/// 1/2]`: 0 for equal proportions, 1/2 where all of the window lies in the first or the last of the
-/// reference's values. A window whose values all move up by a decile measures 0.1, whatever the
+/// 1/2]`: 0 for equal proportions, 1/2 where all of the window lies beyond the reference, and `(1 - r)
+/// / 2` where all of it lies in an outer bin that holds the share `r` of the reference. A window whose values all move up by a decile measures 0.1, whatever the
 /// unit, so that features can be compared.
 ///
 /// It stays the same under any rising change of scale, such as a logarithm, and needs no place for
 /// the open outer bins. For the same reason it does not see how far beyond the reference values
 /// went: a bin without reference rows has no width. It is not symmetric. Missing values are left
-/// out on both sides; for a categorical feature it is [`NotComparable`].
+/// out on both sides; a categorical feature, and a side without a known value, are
+/// [`NotComparable`].
 ///
 /// # Resolution
 ///
@@ -132,6 +135,8 @@ impl DriftMetric for Wasserstein {
 /// assert_eq!(measure(&[5, 95, 0], &[50, 950, 7])?, 0.0);
 /// // Ones fall from 95 % to 50 %.
 /// assert_eq!(measure(&[5, 95, 0], &[50, 50, 0])?, 0.225);
+/// assert!((measure(&[5, 95, 0], &[9, 0, 0])? - 0.475).abs() < 1e-15);
+/// assert_eq!(measure(&[9, 0, 0], &[0, 9, 0])?, 0.5); // beyond all of the reference
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

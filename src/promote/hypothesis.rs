@@ -1,28 +1,12 @@
 //! Tests of one question, answered by a statistic and a p-value.
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
-
-use super::paired::{quantile, two_sided};
+use super::paired::quantile;
 use super::rows::{float, mean};
+use crate::drift::{TestMethod, TestResult};
+use crate::tails::{normal_tails, student_tail};
 
 /// Most pairs for which [`signed_rank_test`] counts its distribution out: scipy's limit.
 const EXACT_PAIRS: usize = 50;
-
-/// What a test found.
-///
-/// ```
-/// use pmmds::promote::two_proportion_test;
-/// let found = two_proportion_test((45, 100), (60, 100)).unwrap();
-/// assert!((found.statistic + 2.124).abs() < 0.001 && (found.p_value - 0.0337).abs() < 0.0001);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct TestResult {
-    /// the statistic, as the test defines it
-    pub statistic: f64,
-    /// how likely one at least as extreme is by chance alone, two-sided, in `[0, 1]`
-    pub p_value: f64,
-}
 
 /// Student's test that paired values have the same mean: `champion` and `challenger` are what each
 /// row costs either model, such as its absolute error.
@@ -34,7 +18,8 @@ pub struct TestResult {
 /// ```
 ///
 /// where `var` has `n - 1` below the line, and the p-value is that of Student's distribution with
-/// `n - 1` degrees of freedom. A positive `t` says that the champion's values are the larger.
+/// `n - 1` degrees of freedom. No unit and no bounds; a positive `t` says that the champion's values are the
+/// larger.
 /// `None` unless both are of the same length, at least 2, all numbers are finite, and the
 /// differences are not all the same. With skewed differences and few rows prefer
 /// [`signed_rank_test`].
@@ -61,8 +46,8 @@ pub fn paired_t_test(champion: &[f64], challenger: &[f64]) -> Option<TestResult>
         return None;
     }
     let statistic = centre / variance.sqrt();
-    let student = StudentsT::new(0.0, 1.0, freedom).ok()?;
-    Some(TestResult { statistic, p_value: (2.0 * student.sf(statistic.abs())).min(1.0) })
+    let p_value = 2.0 * student_tail(statistic.abs(), freedom);
+    Some(TestResult::new(statistic, p_value, TestMethod::Asymptotic).freedom(freedom))
 }
 
 /// Wilcoxon's signed-rank test that the differences of paired values lie around 0: `champion` and
@@ -76,7 +61,7 @@ pub fn paired_t_test(champion: &[f64], challenger: &[f64]) -> Option<TestResult>
 /// ```
 ///
 /// where differences `d_i = champion_i - challenger_i` of 0 are left out and equal sizes share
-/// their mean rank. Up to 50 pairs without ties and zeros the p-value is exact, by counting all
+/// their mean rank. From 0, where all differences have one sign, to `n (n + 1) / 4` for `n` of them. Up to 50 pairs without ties and zeros the p-value is exact, by counting all
 /// signs; else it is the normal approximation with the variance
 /// `n (n+1) (2n+1) / 24 - sum_ties (t^3 - t) / 48`, without a correction for continuity. `None`
 /// unless both are of the same length, all numbers are finite and some differ. Its p-value is about
@@ -92,6 +77,7 @@ pub fn paired_t_test(champion: &[f64], challenger: &[f64]) -> Option<TestResult>
 /// let (champion, challenger) = ([3.0, 5.0, 4.0, 6.0, 9.0], [2.0, 3.0, 1.0, 2.0, 4.0]);
 /// let found = signed_rank_test(&champion, &challenger).unwrap();
 /// assert_eq!((found.statistic, found.p_value), (0.0, 0.0625)); // 2 / 2^5
+/// assert_eq!(found.method, pmmds::drift::TestMethod::Exact);
 /// ```
 #[must_use]
 pub fn signed_rank_test(champion: &[f64], challenger: &[f64]) -> Option<TestResult> {
@@ -116,13 +102,14 @@ pub fn signed_rank_test(champion: &[f64], challenger: &[f64]) -> Option<TestResu
     let all_ranks = count * (count + 1.0) / 2.0;
     let statistic = f64::min(positive, all_ranks - positive);
     let exact = all.len() <= EXACT_PAIRS && sizes.len() == all.len() && !ties;
-    let p_value = if exact {
-        exact_signed_rank(sizes.len(), statistic)
+    let (p_value, method) = if exact {
+        (exact_signed_rank(sizes.len(), statistic), TestMethod::Exact)
     } else {
         let variance = (all_ranks * count.mul_add(2.0, 1.0)) / 12.0 - tie_cubes / 48.0;
-        two_sided((statistic - all_ranks / 2.0) / variance.sqrt())
+        let z = (statistic - all_ranks / 2.0) / variance.sqrt();
+        (normal_tails(z), TestMethod::Asymptotic)
     };
-    Some(TestResult { statistic, p_value })
+    Some(TestResult::new(statistic, p_value, method))
 }
 
 /// Twice the share of all signs of the ranks 1 to `count` whose positive ranks sum to at most
@@ -156,7 +143,8 @@ fn exact_signed_rank(count: usize, statistic: f64) -> f64 {
 /// z = (p_1 - p_2) / sqrt( p (1 - p) (1/n_1 + 1/n_2) ),   p = (k_1 + k_2) / (n_1 + n_2)
 /// ```
 ///
-/// with the p-value of the normal distribution; a large-sample method, from about five successes and
+/// where `k` of `n` trials succeeded. No unit; above 0 where the first proportion is the larger. The
+/// p-value is that of the normal distribution: a large-sample method, from about five successes and
 /// five failures on each side. `None` without trials, for more successes than trials, and when all
 /// or none succeed, which shows no spread.
 ///
@@ -168,6 +156,8 @@ fn exact_signed_rank(count: usize, statistic: f64) -> f64 {
 /// ```
 /// use pmmds::promote::two_proportion_test;
 /// assert!(two_proportion_test((450, 1000), (480, 1000)).unwrap().p_value > 0.1);
+/// let found = two_proportion_test((45, 100), (60, 100)).unwrap();
+/// assert!((found.statistic + 2.124).abs() < 0.001 && (found.p_value - 0.0337).abs() < 0.0001);
 /// assert_eq!(two_proportion_test((0, 0), (1, 2)), None);
 /// ```
 #[must_use]
@@ -176,7 +166,8 @@ pub fn two_proportion_test(first: (u64, u64), second: (u64, u64)) -> Option<Test
     let pooled = (k1 + k2) / (n1 + n2);
     let variance = pooled * (1.0 - pooled) * (1.0 / n1 + 1.0 / n2);
     let statistic = (k1 / n1 - k2 / n2) / variance.sqrt();
-    (variance > 0.0).then(|| TestResult { statistic, p_value: two_sided(statistic) })
+    let p_value = normal_tails(statistic);
+    (variance > 0.0).then(|| TestResult::new(statistic, p_value, TestMethod::Asymptotic))
 }
 
 /// Wilson's interval of a proportion of `successes` in `trials`, such as an accuracy or a precision,
@@ -261,7 +252,7 @@ mod tests {
             signed_rank_test(&[5.0, 2.0, 2.0, 1.0, 4.0], &[5.0, 1.0, 1.0, 2.0, 2.0]).unwrap();
         assert!(close(found.statistic, 2.0, 1e-12));
         // n(n+1)(2n+1)/24 = 7.5, less (27 - 3)/48.
-        assert!(close(found.p_value, two_sided(3.0 / 7.0_f64.sqrt()), 1e-12));
+        assert!(close(found.p_value, normal_tails(3.0 / 7.0_f64.sqrt()), 1e-12));
     }
 
     #[test]

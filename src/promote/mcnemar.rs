@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use statrs::function::beta::checked_beta_reg;
 
-use super::TestResult;
-use super::paired::two_sided;
+use crate::drift::{TestMethod, TestResult};
+use crate::tails::normal_tails;
 
 /// McNemar's test: two classifiers on the same rows, by the rows on which only one of them is
 /// right.
@@ -23,7 +23,8 @@ use super::paired::two_sided;
 /// uncorrected    X2 = (b - c)^2 / (b + c)
 /// ```
 ///
-/// All are two-sided. The exact test is never wrong; the corrected chi-square is its approximation,
+/// All are two-sided; `X2` has no unit, and is 0 for `b = c`. Without such rows there is no `X2`, and
+/// the exact p-value is 1. The exact test is never wrong; the corrected chi-square is its approximation,
 /// good from about 25 such rows on.
 ///
 /// # Reference
@@ -101,8 +102,10 @@ impl McNemar {
         let rows = before + after;
         let apart = ((before - after).abs() - correction).max(0.0);
         // With one degree of freedom, the chance beyond X2 is that of a normal beyond its root.
-        let p_value = two_sided(apart / rows.sqrt());
-        (rows > 0.0).then(|| TestResult { statistic: apart * apart / rows, p_value })
+        let p_value = normal_tails(apart / rows.sqrt());
+        let statistic = apart * apart / rows;
+        let found = TestResult::new(statistic, p_value, TestMethod::Asymptotic).freedom(1.0);
+        (rows > 0.0).then_some(found)
     }
 }
 

@@ -15,7 +15,22 @@ use crate::model::Task;
 /// a count is that of the weights, and `n` their sum. A metric that does not exist for the rows at
 /// hand, such as a precision without positive predictions, is `None` everywhere, never 0 or NaN.
 ///
-/// Which of them describe a model depends on its task: see [`Metric::of`].
+/// Only the errors of a regression have a unit; the others are shares, nats or plain numbers. NaN,
+/// infinities and rows without a label never reach a metric: [`Evaluation`](super::Evaluation)
+/// refuses them, as it refuses no rows at all. Which of them describe a model depends on its task:
+/// see [`Metric::of`].
+///
+/// # Which one?
+///
+/// | the question | metric |
+/// |---|---|
+/// | does it rank positives above negatives? | [`RocAuc`](Self::RocAuc); with rare positives [`AveragePrecision`](Self::AveragePrecision) |
+/// | are the probabilities themselves used? | [`LogLoss`](Self::LogLoss) or [`Brier`](Self::Brier), with [`Ece`](Self::Ece) for the eye |
+/// | one threshold, and both classes matter | [`Mcc`](Self::Mcc) or [`BalancedAccuracy`](Self::BalancedAccuracy) |
+/// | one threshold, and the positives matter | [`Precision`](Self::Precision) with [`Recall`](Self::Recall), [`F1`](Self::F1) as one number |
+/// | a number, and large errors are the worst | [`Rmse`](Self::Rmse); over the spread of the labels [`R2`](Self::R2) |
+/// | a number, and outliers shall not decide | [`Mae`](Self::Mae), [`MedianAbsoluteError`](Self::MedianAbsoluteError) |
+/// | a number, as a share of itself | [`Mape`](Self::Mape), where no label is near 0 |
 ///
 /// ```
 /// use pmmds::promote::Metric;

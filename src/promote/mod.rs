@@ -77,6 +77,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use crate::drift::TestResult;
 pub use calibration::{Calibration, CalibrationBin, CalibrationBins};
 pub use candidate::{Candidate, Candidates, Champion, Validation};
 pub use combine::{And, Or};
@@ -84,9 +85,7 @@ pub use confusion::{Confusion, WeightedConfusion};
 pub use curve::{RocCurve, RocPoint};
 pub use decision::{Decision, Reason};
 pub use evaluation::{Evaluation, EvaluationError};
-pub use hypothesis::{
-    TestResult, paired_t_test, signed_rank_test, two_proportion_test, wilson_interval,
-};
+pub use hypothesis::{paired_t_test, signed_rank_test, two_proportion_test, wilson_interval};
 pub use latency::{Latency, measure_interleaved};
 pub use mcnemar::McNemar;
 pub use metric::{Metric, UnknownMetric};

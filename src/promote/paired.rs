@@ -6,12 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
-use statrs::function::erf::erfc;
 
 use super::influence::contributions;
 use super::rows::{Rows, float, mean};
 use super::{Evaluation, EvaluationError, McNemar, Metric};
 use crate::model::Task;
+use crate::tails::normal_tails;
 
 /// Why two models cannot be compared on rows.
 ///
@@ -261,11 +261,6 @@ pub(super) fn quantile(level: f64) -> f64 {
     -Normal::standard().inverse_cdf((1.0 - level) / 2.0)
 }
 
-/// The chance of a standard normal number at least as far from 0 as `z`.
-pub(super) fn two_sided(z: f64) -> f64 {
-    erfc(z.abs() / std::f64::consts::SQRT_2)
-}
-
 /// The difference of one metric between two models on the same rows, with its interval.
 ///
 /// # Formula
@@ -431,7 +426,7 @@ impl PairedDifference {
     /// 0.05 and the right direction.
     #[must_use]
     pub fn p_value(&self) -> Option<f64> {
-        self.z().map(two_sided)
+        self.z().map(normal_tails)
     }
 
     /// How much better the challenger is: positive is better, whatever the metric.

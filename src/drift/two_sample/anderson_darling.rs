@@ -29,12 +29,12 @@ const TABLE: [(f64, f64); 7] = [
 /// `B_x` are below `x`, with half of `l_x`; `n` and `M_x` are the same for one side alone. `sigma`
 /// is the standard deviation of `A2` if nothing had changed. The statistic is `T`: no unit, about 0
 /// with standard deviation 1 if nothing had changed (below 0 is closer than chance), without upper
-/// bound. Any rising change of scale leaves it the same, infinities keep their place, and equal
+/// bound as the samples grow. Any rising change of scale leaves it the same, infinities keep their place, and equal
 /// values are no problem.
 ///
 /// The p-value is read off a table of seven levels, by a parabola through their logarithms
 /// ([`TestMethod::Interpolated`]): 0.001 means *at most* 0.001, and 0.25 *at least* 0.25. So it
-/// cannot be corrected for more than a few tests.
+/// cannot be corrected for more than a few tests: at the default level of 0.005, of four.
 ///
 /// # Errors
 ///

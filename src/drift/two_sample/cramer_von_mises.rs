@@ -25,7 +25,7 @@ const PLACES: u32 = 256;
 /// where `R_i` is the rank of the `i`-th smallest value of the reference among all `n + m` values,
 /// `S_j` that of the `j`-th smallest of the window; equal values share their mean rank. For
 /// different values it is `n m / (n + m)^2` times the sum of `(F - G)^2` over all of them. No unit,
-/// from near 0, at most about `n m / (3 (n + m))`. Any rising change of scale leaves it the same;
+/// from near 0 to about `n m / (3 (n + m))`, which is where the samples do not overlap. Any rising change of scale leaves it the same;
 /// infinities keep their place.
 ///
 /// The p-value is exact up to 20 values of the larger side, taking values for different; above it

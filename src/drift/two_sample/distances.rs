@@ -13,8 +13,9 @@ use crate::drift::NotComparable;
 /// ```
 ///
 /// where `F` and `G` are the cumulative shares of the two samples. In the unit of the values, from
-/// 0 (same values in the same shares), without upper bound: one outlier among `n` values adds its
-/// distance over `n`. Symmetric, and a metric. Over the standard deviation of the reference it can
+/// 0 (same values in the same shares), without upper bound: samples that do not overlap measure the
+/// difference of their means, and one outlier among `n` values adds its distance over `n`, so that
+/// values with heavy tails are a poor choice for it. Symmetric, and a metric. Over the standard deviation of the reference it can
 /// be compared between features.
 ///
 /// # Errors

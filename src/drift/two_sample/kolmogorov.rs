@@ -196,7 +196,7 @@ impl Scaled {
 /// # Reference
 ///
 /// W. Pelz and I. J. Good, *Approximating the Lower Tail-Areas of the Kolmogorov-Smirnov One-Sample
-/// Statistic*, 1976, DOI 10.1111/j.2517-6161.1976.tb01579.x.
+/// Statistic*, Journal of the Royal Statistical Society B 38, 1976.
 pub(in crate::drift) fn pelz_good(n: f64, z: f64) -> f64 {
     let z2 = z * z;
     let (z4, z6, z8) = (z2 * z2, z2 * z2 * z2, z2 * z2 * z2 * z2);

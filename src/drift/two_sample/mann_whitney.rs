@@ -1,10 +1,9 @@
 //! Mann-Whitney: in how many pairs the window is higher.
 
-use statrs::function::erf::erfc;
-
 use super::sample::{Sample, float, steps};
 use super::{Alternative, Method};
 use crate::drift::{TestMethod, TestResult};
+use crate::tails::normal_tail;
 
 /// Values of the smaller side up to which [`Method::Auto`] is exact.
 const AUTO: usize = 8;
@@ -26,10 +25,11 @@ const MOST_PAIRS: usize = 10_000;
 /// is how often each value occurs. Pairs, from 0 to `n m`; `n m / 2` where neither side is higher.
 /// `U / (n m)` is the chance that a value of the window is the higher one: the ROC-AUC of telling
 /// the sides apart. Any rising change of scale leaves it the same; infinities keep their place.
+/// A one-sided test takes `U - n m / 2` with its sign instead of `|U - n m / 2|`.
 ///
-/// The p-value is exact for up to 10,000 pairs, with [`Method::Auto`] only where the smaller side
-/// has at most 8 values and no two are equal; else it is normal, with the continuity correction of
-/// 1/2 above. Where all values are equal it is 1.
+/// The p-value is exact for up to 10,000 pairs, taking values for different, with [`Method::Auto`]
+/// only where the smaller side has at most 8 values and no two are equal; else it is normal, with the
+/// continuity correction of 1/2 above. Where all values are equal it is 1.
 ///
 /// It sees no change that leaves neither side higher, such as a wider spread.
 ///
@@ -134,11 +134,6 @@ impl Counted {
         let tail: f64 = law.iter().skip(least).rev().sum();
         if alternative == Alternative::TwoSided { (2.0 * tail).min(1.0) } else { tail.min(1.0) }
     }
-}
-
-/// Chance that the normal law gives `z` or more.
-pub(in crate::drift) fn normal_tail(z: f64) -> f64 {
-    0.5 * erfc(z * std::f64::consts::FRAC_1_SQRT_2)
 }
 
 /// The chance of each number of pairs in which the one side is higher, 0 to `large * small`.

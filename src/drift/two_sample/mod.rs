@@ -65,8 +65,8 @@ pub use welch::welch;
 pub(super) mod laws {
     //! The laws behind the p-values, for the oracles.
     pub(in crate::drift) use super::kolmogorov::{pelz_good, tail as kolmogorov};
-    pub(in crate::drift) use super::mann_whitney::{Counted as MannWhitney, normal_tail as normal};
-    pub(in crate::drift) use super::welch::student_tail as student;
+    pub(in crate::drift) use super::mann_whitney::Counted as MannWhitney;
+    pub(in crate::drift) use crate::tails::{normal_tail as normal, student_tail as student};
 }
 
 /// What a p-value is the chance of, if nothing had changed.

@@ -1,11 +1,10 @@
 //! Welch's t: a difference of the means, with spreads that may differ.
 
-use statrs::function::beta::checked_beta_reg;
-
 use super::Alternative;
 use super::distances::only_finite;
 use super::sample::{Sample, float};
 use crate::drift::{NotComparable, TestMethod, TestResult};
+use crate::tails::student_tail;
 
 /// Welch's test: the difference of the means, in standard errors.
 ///
@@ -17,8 +16,8 @@ use crate::drift::{NotComparable, TestMethod, TestResult};
 /// ```
 ///
 /// where `x` is the reference (`n` values), `y` the window (`m` values), and `v` the sample variance
-/// (`n - 1`). No unit; above 0 where the window's mean is higher. The p-value is Student's, with
-/// `df` degrees of freedom.
+/// (`n - 1`). No unit and no bounds: 0 for equal means, above 0 where the window's mean is higher. The
+/// p-value is Student's, with `df` degrees of freedom, 1 for equal means.
 ///
 /// It sees the means alone, and one outlier moves both mean and spread: for skewed values of few
 /// rows [`mann_whitney`](super::mann_whitney) is the better choice.
@@ -88,12 +87,4 @@ fn moments(sample: &Sample) -> (f64, f64) {
         rest += off;
     }
     (mean + rest / rows, rest.mul_add(-rest / rows, squares) / (rows - 1.0))
-}
-
-/// Chance that Student's law with `freedom` degrees of freedom gives `t` or more.
-pub(in crate::drift) fn student_tail(t: f64, freedom: f64) -> f64 {
-    let share = freedom / t.mul_add(t, freedom);
-    // It refuses nothing between 0 and 1; were it to, nothing would be proven.
-    let outside = checked_beta_reg(0.5 * freedom, 0.5, share).unwrap_or(1.0);
-    if t >= 0.0 { 0.5 * outside } else { 0.5f64.mul_add(-outside, 1.0) }
 }
