@@ -1,5 +1,5 @@
 //! The whole story of `examples/full_stack`, told by the program itself: on the real data, on
-//! generated data, and killed at random moments.
+//! generated data, and killed at random moments; and its commands on one database at once.
 //!
 //! Cargo builds the example with the tests. `PMMDS_STORY_KILLS` says how often it is killed (3).
 
@@ -10,6 +10,10 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sqlx::Connection;
+
+mod story {
+    mod replicas;
+}
 
 /// The example that was built with this test.
 fn program() -> PathBuf {

@@ -34,9 +34,13 @@ impl JobState {
             Self::Failed => "failed",
         }
     }
+
+    fn from_stored(word: &str) -> Option<Self> {
+        [Self::Running, Self::Done, Self::Failed].into_iter().find(|state| state.as_str() == word)
+    }
 }
 
-/// A claim to a slot of a job: the attempt is the fencing token.
+/// A slot of a job, and who has it: the attempt is the fencing token.
 ///
 /// ```no_run
 /// # async fn look(store: pmmds::postgres::PostgresStore) -> Result<(), pmmds::Error> {
@@ -49,6 +53,8 @@ impl JobState {
 /// if let Some(run) = store.claim_job("monitor/churn", slot, "replica-1", lease, 3).await? {
 ///     // ... the work ...
 ///     store.finish_job(&run, JobState::Done, Some("stable")).await?;
+/// } else if let Some(run) = store.job("monitor/churn", slot).await? {
+///     println!("{} has it, and found {:?}", run.owner, run.result);
 /// }
 /// # Ok(()) }
 /// ```
@@ -65,6 +71,10 @@ pub struct JobRun {
     pub attempt: u32,
     /// when others may take over
     pub lease_until: Timestamp,
+    /// how far it has come
+    pub state: JobState,
+    /// what came of it
+    pub result: Option<String>,
 }
 
 const CLAIM: &str = "
@@ -118,6 +128,39 @@ impl PostgresStore {
             owner: owner.to_owned(),
             attempt: attempt.unsigned_abs(),
             lease_until: self.time(lease_until)?,
+            state: JobState::Running,
+            result: None,
+        }))
+    }
+
+    /// Who has the turn `slot` of `job`, or had it, and what came of it; `None` if nobody has
+    /// taken it.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached, or has a state that this release does not know.
+    pub async fn job(&self, job: &str, slot: Timestamp) -> Result<Option<JobRun>, Error> {
+        let what = format!("read {slot} of {job}");
+        let mut transaction = self.read(&what).await?;
+        let found: Option<(String, i32, String, Moment, Option<String>)> = rows(
+            "SELECT owner, attempt, state, lease_until, result FROM pmmds_store.job_runs
+            WHERE job = $1 AND slot = $2",
+        )
+        .bind(job)
+        .bind(Moment::from(slot))
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(|cause| self.failed(&what, cause))?;
+        let Some((owner, attempt, state, lease_until, result)) = found else { return Ok(None) };
+        let known = JobState::from_stored(&state);
+        Ok(Some(JobRun {
+            job: job.to_owned(),
+            slot,
+            owner,
+            attempt: attempt.unsigned_abs(),
+            lease_until: self.time(lease_until)?,
+            state: known.ok_or_else(|| self.corrupt(format!("{job} is {state:?}")))?,
+            result,
         }))
     }
 

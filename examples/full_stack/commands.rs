@@ -7,20 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use pmmds::Timestamp;
 use pmmds::axum::{RawFeatures, Service, ServiceBuilder};
 use pmmds::drift::Verdict;
 use pmmds::ledger::{RunState, Trigger};
-use pmmds::lifecycle::{Holdout, RetrainRequest, RetrainSettings, Retrained, Retraining};
+use pmmds::lifecycle::{
+    Holdout, Monitor, RetrainRequest, RetrainSettings, Retrained, Retraining, ServingModel,
+};
 use pmmds::linfa::formats;
 use pmmds::model::Progress;
 use pmmds::promote::OriginalPolicy;
+use pmmds::{Timestamp, Window};
 use tokio::net::TcpListener;
 
 use crate::Outcome;
 use crate::client::Client;
 use crate::data::{self, TelcoCsv};
 use crate::settings::Settings;
+use crate::slot;
 use crate::state::{State, WRITER};
 use crate::telco::Customers;
 
@@ -224,15 +227,39 @@ pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outco
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) async fn monitor(settings: &Settings) -> Outcome<ExitCode> {
+pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
-    let _lock = state.lock("monitor.lock")?;
     let monitor = state.monitor(settings)?;
     let Some(serving) = state.production().await? else {
         return Err("nothing is in production, so there is nothing to compare with".into());
     };
-    let hours = Duration::from_secs(settings.window_hours * 3600);
-    let window = monitor.window(hours).await?;
+    let now = state.log.now().await?;
+    let verdict = match slot {
+        None => {
+            let hours = Duration::from_secs(settings.window_hours * 3600);
+            look(&state, &monitor, &serving, Window::before(now, hours)?).await?
+        }
+        Some(length) => {
+            let window = slot::newest(now, length)?;
+            let look = async || look(&state, &monitor, &serving, window).await;
+            slot::once(&state, window, look).await?
+        }
+    };
+    Ok(match verdict {
+        Verdict::Stable => ExitCode::SUCCESS,
+        Verdict::Drift | Verdict::FeatureDrift => ExitCode::from(DRIFT),
+        _ => ExitCode::from(NO_VERDICT),
+    })
+}
+
+/// The monitor's look at `window` of the traffic of `serving`.
+async fn look(
+    state: &State,
+    monitor: &Monitor,
+    serving: &ServingModel,
+    window: Window,
+) -> Outcome<Verdict> {
+    let _lock = state.lock("monitor.lock")?;
     let done = monitor.run(serving.name(), serving.version(), serving.profile(), window).await?;
     say!("{} v{}, {window}, run {}", serving.name(), serving.version(), done.run.id);
     say!("{}", done.run.report);
@@ -243,11 +270,7 @@ pub(crate) async fn monitor(settings: &Settings) -> Outcome<ExitCode> {
     for alert in &done.resolved {
         say!("alert {} resolved", alert.id);
     }
-    Ok(match done.run.report.verdict {
-        Verdict::Stable => ExitCode::SUCCESS,
-        Verdict::Drift | Verdict::FeatureDrift => ExitCode::from(DRIFT),
-        _ => ExitCode::from(NO_VERDICT),
-    })
+    Ok(done.run.report.verdict)
 }
 
 pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {

@@ -26,6 +26,7 @@ mod client;
 mod commands;
 mod data;
 mod settings;
+mod slot;
 mod state;
 mod story;
 mod telco;
@@ -84,8 +85,12 @@ enum Command {
     },
     /// Compare the last hours with the profile; exits 0 stable, 1 drift, 2 error, 3 no verdict
     Monitor {
+        /// Look at the newest slot of this length that is over, such as 1h, once for all processes
+        /// on one database; what is logged later is not in it
+        #[arg(long, value_name = "LENGTH", value_parser = slot::length)]
+        slot: Option<Duration>,
         /// Only print the runs and alerts on record
-        #[arg(long)]
+        #[arg(long, conflicts_with = "slot")]
         summary: bool,
     },
     /// Retrain if there is a drift alert, compare with the champion, promote if better
@@ -138,8 +143,8 @@ async fn run(settings: Settings, command: Option<Command>) -> Outcome<ExitCode> 
             let traffic = commands::Traffic { count, drift, url, delay, outcomes: !no_outcomes };
             commands::seed_traffic(&settings, traffic).await
         }
-        Some(Command::Monitor { summary: true }) => commands::monitor_summary(&settings).await,
-        Some(Command::Monitor { summary: false }) => commands::monitor(&settings).await,
+        Some(Command::Monitor { summary: true, .. }) => commands::monitor_summary(&settings).await,
+        Some(Command::Monitor { slot, .. }) => commands::monitor(&settings, slot).await,
         Some(Command::Retrain { decisions: true, .. }) => commands::decisions(&settings).await,
         Some(Command::Retrain { force, .. }) => commands::retrain(&settings, force).await,
         Some(Command::Rollback { reason }) => commands::rollback(&settings, &reason).await,

@@ -24,6 +24,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) state: Option<PathBuf>,
 
+    /// Folder of the registry, for services that share one [default: registry in the state folder]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) registry: Option<PathBuf>,
+
     /// PostgreSQL database for log and ledger, such as postgres://user:password@host/name
     /// [default: an SQLite file in the folder]
     #[arg(

@@ -1,13 +1,14 @@
 //! The state folder: registry, database, data, and the lock that keeps a second writer out.
 
 use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pmmds::drift::DriftDetector;
 use pmmds::files::FileRegistry;
 use pmmds::ledger::Ledger;
-use pmmds::lifecycle::{AlertRules, Monitor, Promotion, ServingModel};
+use pmmds::lifecycle::{AlertRules, Environment, Monitor, Promotion, ServingModel};
 use pmmds::linfa::formats;
 use pmmds::log::InferenceLog;
 use pmmds::model::Trainer;
@@ -15,21 +16,45 @@ use pmmds::postgres::{Migrate, PostgresStore};
 use pmmds::registry::{Alias, ModelName, ModelRegistry};
 use pmmds::sqlite::SqliteStore;
 use pmmds::system::SystemEnvironment;
+use tempfile::NamedTempFile;
 
 use crate::Outcome;
 use crate::settings::Settings;
 
-/// This program among all that share the stores. The locks of the folder, which has the registry,
-/// keep a second one out, so a turn that a killed run has left behind is taken up at once.
-const OWNER: &str = "full_stack";
+/// The file that names a folder among all that share the stores.
+const OWNER: &str = "owner";
 
 /// The lock of those who change what is in production.
 pub(crate) const WRITER: &str = "lock";
+
+type Stores = (Arc<dyn InferenceLog>, Arc<dyn Ledger>, Option<PostgresStore>);
+
+/// The name of `folder`, which it gets once.
+fn owner_of(folder: &Path) -> Outcome<String> {
+    let path = folder.join(OWNER);
+    let failed = |e| format!("cannot name the owner in {}: {e}", path.display());
+    if !path.exists() {
+        let name = SystemEnvironment::new().new_id().to_string();
+        let mut file = NamedTempFile::new_in(folder).map_err(failed)?;
+        file.write_all(name.as_bytes()).map_err(failed)?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => {}
+            Err(e) if e.error.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(failed(e.error).into()),
+        }
+    }
+    Ok(std::fs::read_to_string(&path).map_err(failed)?)
+}
 
 /// Everything that lasts, opened.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     folder: PathBuf,
+    /// who takes turns: this folder. Its locks keep a second process out, so a turn that a killed
+    /// one has left behind is taken up at once
+    pub(crate) owner: String,
+    /// work that is done once, whichever folder's process gets to it; on SQLite there is one folder
+    pub(crate) jobs: Option<PostgresStore>,
     pub(crate) log: Arc<dyn InferenceLog>,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) registry: Arc<dyn ModelRegistry>,
@@ -43,22 +68,25 @@ impl State {
     pub(crate) async fn open(folder: &Path, settings: &Settings) -> Outcome<Self> {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("cannot make the state folder {}: {e}", folder.display()))?;
-        let (log, ledger): (Arc<dyn InferenceLog>, Arc<dyn Ledger>) = match &settings.database_url {
+        let (log, ledger, jobs): Stores = match &settings.database_url {
             None => {
                 let store = SqliteStore::open(folder.join("pmmds.sqlite")).await?;
-                (Arc::new(store.clone()), Arc::new(store))
+                (Arc::new(store.clone()), Arc::new(store), None)
             }
             Some(url) => {
                 let migrate = if settings.migrate { Migrate::Older } else { Migrate::Fresh };
                 let store = PostgresStore::builder(url).migrate(migrate).open().await?;
-                (Arc::new(store.clone()), Arc::new(store))
+                (Arc::new(store.clone()), Arc::new(store.clone()), Some(store))
             }
         };
+        let registry = settings.registry.clone().unwrap_or_else(|| folder.join("registry"));
         Ok(Self {
             folder: folder.to_owned(),
+            owner: owner_of(folder)?,
+            jobs,
             log,
             ledger,
-            registry: Arc::new(FileRegistry::open(folder.join("registry")).await?),
+            registry: Arc::new(FileRegistry::open(registry).await?),
             model: settings.model_name.clone(),
             alias: settings.model_alias.clone(),
             trainer: settings.trainer.trainer(),
@@ -101,7 +129,8 @@ impl State {
 
     pub(crate) fn promotion(&self) -> Promotion {
         let environment = Arc::new(SystemEnvironment::new());
-        Promotion::new(Arc::clone(&self.registry), self.log(), self.ledger(), environment, OWNER)
+        let (registry, owner) = (Arc::clone(&self.registry), self.owner.clone());
+        Promotion::new(registry, self.log(), self.ledger(), environment, owner)
             .alias(self.alias.clone())
     }
 
@@ -110,7 +139,7 @@ impl State {
             .enabled(settings.enable_alerts)
             .prediction_drift(settings.alert_on_prediction_drift);
         let environment = Arc::new(SystemEnvironment::new());
-        Ok(Monitor::new(self.log(), self.ledger(), environment, OWNER)
+        Ok(Monitor::new(self.log(), self.ledger(), environment, self.owner.clone())
             .detector(DriftDetector::new(settings.drift())?)
             .rules(rules))
     }

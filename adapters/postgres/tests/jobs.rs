@@ -83,6 +83,7 @@ async fn an_old_owner_changes_nothing() {
     let old = claim("a", 3).await.expect("nobody has it");
     assert_eq!(old.attempt, 1);
     assert_eq!(claim("b", 3).await, None, "somebody has it");
+    assert_eq!(store.job("job", slot).await.unwrap(), Some(old.clone()));
     tokio::time::sleep(brief).await;
     let new = claim("b", 3).await.expect("it was not finished in time");
     assert_eq!((new.attempt, new.owner.as_str()), (2, "b"));
@@ -96,6 +97,10 @@ async fn an_old_owner_changes_nothing() {
     store.finish_job(&again, JobState::Done, Some("stable")).await.unwrap();
     tokio::time::sleep(brief).await;
     assert_eq!(claim("e", 99).await, None, "it is done");
+    let done = store.job("job", slot).await.unwrap().expect("it is on record");
+    assert_eq!((&*done.owner, done.attempt, done.state), ("d", 4, JobState::Done));
+    assert_eq!(done.result.as_deref(), Some("stable"));
+    assert_eq!(store.job("another job", slot).await.unwrap(), None, "nobody has taken it");
     let other = store.claim_job("job", Timestamp::from_micros(1).unwrap(), "e", brief, 1).await;
     assert!(other.unwrap().is_some(), "another slot");
     let century = Duration::from_secs(101 * 366 * 86_400);

@@ -1,0 +1,205 @@
+//! Two services with a folder each, on one database and one registry, and whoever a scheduler
+//! starts beside them: each thing is done once.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{ask, command, database, real_data, told};
+
+/// Slots of the monitor here. In production it is an hour.
+const SLOT: &str = "3s";
+
+/// Requests to each service.
+const REQUESTS: &str = "600";
+
+/// What all processes share.
+struct Replicas {
+    root: tempfile::TempDir,
+    url: String,
+}
+
+impl Replicas {
+    /// `arguments` by the process of `replica`.
+    fn command(&self, replica: &str, arguments: &[&str]) -> Command {
+        let mut command = command(arguments, Some(&self.root.path().join(replica)));
+        command.args(["--database-url", &self.url, "--registry"]);
+        command.arg(self.root.path().join("registry"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, replica: &str, arguments: &[&str]) -> String {
+        told(&self.command(replica, arguments).output().unwrap())
+    }
+
+    /// The same by two processes of each replica at once.
+    fn race(&self, arguments: &[&str]) -> Vec<Output> {
+        let racers: Vec<Child> = ["a", "b", "a", "b"]
+            .map(|replica| self.command(replica, arguments).spawn().unwrap())
+            .into();
+        racers.into_iter().map(|racer| racer.wait_with_output().unwrap()).collect()
+    }
+
+    /// One line of the ledger.
+    #[track_caller]
+    fn assert_holds(&self, query: &str, expected: &str) {
+        assert_eq!(ask(&self.url, query), [expected], "{query}");
+    }
+}
+
+/// A service, killed if the test fails before it is stopped.
+struct Serving {
+    child: Child,
+    // held, so that it may go on talking
+    said: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Serving {
+    fn start(replicas: &Replicas, replica: &str) -> Self {
+        // A port that is free now: nobody else takes it within the second.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port_text = port.to_string();
+        let arguments = ["serve", "--port", &port_text, "--log-level", "error"];
+        let mut command = replicas.command(replica, &arguments);
+        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        let serving = Self { child, said, url: format!("http://127.0.0.1:{port}") };
+        assert_eq!(line, "serving churn-classifier v1\n");
+        serving
+    }
+
+    fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+        let last = self.said.by_ref().lines().map_while(Result::ok).last().unwrap_or_default();
+        assert_eq!(last, "stopped; every answered prediction is in the log");
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may be over already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The customers of the file at `data` without fibre and on long contracts: what version 1 is
+/// trained on, so that there is much that it cannot know.
+fn of_old(data: &Path, folder: &Path) -> PathBuf {
+    let all = std::fs::read_to_string(data).unwrap();
+    let is_new = |line: &&str| line.contains("Fiber optic") || line.contains("Month-to-month");
+    let rest: Vec<&str> = all.lines().filter(|line| !is_new(line)).collect();
+    assert!(rest.len() > 1_000 && rest.len() < all.lines().count());
+    let path = folder.join("of-old.csv");
+    std::fs::write(&path, rest.join("\n")).unwrap();
+    path
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn two_services_and_their_jobs_on_one_database_do_each_thing_once() {
+    let (Some(data), Some(url)) = (real_data(), database("replicas")) else { return };
+    let replicas = Replicas { root: tempfile::tempdir().unwrap(), url };
+    let old = of_old(&data, replicas.root.path());
+    replicas.run("a", &["train", "--data", old.to_str().unwrap()]);
+    let services = ["a", "b"].map(|replica| Serving::start(&replicas, replica));
+
+    // Customers of every kind come, to both.
+    let data = data.to_str().unwrap();
+    let senders = services.each_ref().map(|serving| {
+        let arguments =
+            ["seed-traffic", "--count", REQUESTS, "--data", data, "--url", &serving.url];
+        replicas.command("clients", &arguments).spawn().unwrap()
+    });
+    // Meanwhile and until there is an alert: four processes at a time.
+    let begun = Instant::now();
+    let mut codes = Vec::new();
+    let (mut looked, mut told_of, mut alerts) = (0, 0, 0);
+    while alerts == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no alert was opened: {codes:?}");
+        for output in replicas.race(&["monitor", "--slot", SLOT, "--min-drift-features", "1"]) {
+            let code = output.status.code();
+            assert!(matches!(code, Some(0 | 1 | 3)), "{code:?}: {}", text(&output.stderr));
+            codes.push(code);
+            let said = text(&output.stdout);
+            looked += usize::from(said.contains(", run "));
+            told_of += usize::from(said.contains(" was looked at by "));
+            alerts += usize::from(said.contains(" opened: "));
+        }
+    }
+    for sender in senders {
+        told(&sender.wait_with_output().unwrap());
+    }
+    // Of those who came to a slot one has looked, and the others were told what it found. An
+    // attempt fails while another slot is looked at, and is made again: looks are what counts.
+    let slots = ask(&replicas.url, "SELECT count(*)::text FROM pmmds_store.job_runs");
+    let slots: usize = slots[0].parse().unwrap();
+    assert!(slots < codes.len(), "nobody came to a slot that was taken");
+    assert_eq!((looked, looked + told_of), (slots, codes.len()));
+    for (query, expected) in [
+        ("SELECT bool_and(state = 'done')::text FROM pmmds_store.job_runs", "true"),
+        (
+            "SELECT bool_and(d.id IS NOT NULL AND d.window_end = j.slot + interval '3 s')::text
+            FROM pmmds_store.job_runs j FULL JOIN pmmds_store.drift_metrics d
+            ON d.window_start = j.slot",
+            "true",
+        ),
+        ("SELECT count(*)::text FROM pmmds_store.drift_alerts", "1"),
+    ] {
+        replicas.assert_holds(query, expected);
+    }
+
+    // One alert, and four that answer it.
+    let (mut trained, mut talk) = (0, String::new());
+    for output in replicas.race(&["retrain", "--data", data]) {
+        let (said, complaint) = (text(&output.stdout), text(&output.stderr));
+        let late = complaint.contains("has the turn") || complaint.contains("is at work in");
+        assert!(output.status.success() || late, "{said}{complaint}");
+        trained += usize::from(said.contains(".. train"));
+        talk += &(said + &complaint);
+    }
+    assert_eq!(trained, 1, "{talk}");
+    for (query, expected) in [
+        (
+            "SELECT string_agg((record ->> 'trigger') || ' ' || state, ', ' ORDER BY started_at)
+            FROM pmmds_store.retraining_runs",
+            "manual completed, drift completed",
+        ),
+        (
+            "SELECT string_agg((record ->> 'challenger') || ' ' || (record ->> 'promoted'), ', '
+            ORDER BY created_at) FROM pmmds_store.promotion_decisions",
+            "1 true, 2 true",
+        ),
+        ("SELECT count(*)::text FROM pmmds_store.drift_alerts WHERE resolved_at IS NULL", "0"),
+    ] {
+        replicas.assert_holds(query, expected);
+    }
+    assert!(replicas.run("b", &["retrain"]).contains("nothing to do"));
+
+    // Both have seen it.
+    for serving in services {
+        let begun = Instant::now();
+        let arguments = ["seed-traffic", "--count", "1", "--data", data, "--url", &serving.url];
+        while !replicas.run("clients", &arguments).contains("1 predictions by v2") {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it still serves version 1");
+        }
+        serving.stop();
+    }
+    replicas.assert_holds(
+        "SELECT (count(*) = count(DISTINCT request_id) AND count(*) >= 1202)::text
+        FROM pmmds_store.predictions",
+        "true",
+    );
+    let (server, name) = replicas.url.rsplit_once('/').unwrap();
+    ask(&format!("{server}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)"));
+}
