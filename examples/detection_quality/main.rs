@@ -42,7 +42,7 @@ const THRESHOLD: f64 = 0.2;
 #[command(name = "detection_quality", version)]
 struct Arguments {
     /// IBM's Telco file; `full_stack download-data` leaves it where the default looks
-    #[arg(long, value_name = "FILE", default_value = ".pmmds/telco-customer-churn.csv")]
+    #[arg(long, value_name = "FILE", default_value = ".pmmds/data/telco-customer-churn.csv")]
     data: PathBuf,
     /// Windows per cell without drift; two fifths of them above 200 rows, a fifth above 1,000
     #[arg(long, default_value_t = NonZeroUsize::new(5_000).expect("not 0"))]
