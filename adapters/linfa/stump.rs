@@ -97,7 +97,7 @@ impl Feature {
         #[expect(clippy::cast_precision_loss, reason = "at most MOST_ROWS")]
         let weights = rows.iter().map(|(_, _, count)| *count as f32).collect();
         let classes: Array1<usize> = rows.iter().map(|(_, class, _)| *class).collect();
-        // Cell by cell: `select` makes a view of every row first, which takes longer than the tree.
+        // Cell by cell: `select` makes a view of every row first.
         let shape = (rows.len(), self.distinct.ncols());
         let table =
             Array2::from_shape_fn(shape, |(at, column)| self.distinct[(rows[at].0, column)]);

@@ -135,7 +135,7 @@ impl fmt::Display for Tables<'_> {
         writeln!(
             f,
             "\nDetection: windows in which a feature was flagged whose true PSI is at least \
-             {THRESHOLD} ({drifted_windows} windows a cell). In brackets where the rule's false \
+             {THRESHOLD} ({drifted_windows} windows a cell, fewer above 200 rows in the same way). In brackets where the rule's false \
              alarms at this size are above {}.\n",
             percent(RIVAL)
         )?;
