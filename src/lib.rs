@@ -85,7 +85,7 @@
 //! | [`ModelRegistry`](registry::ModelRegistry) | which version is in production, and its files? | [`MemoryRegistry`](memory::MemoryRegistry), `files` | [conformance](#a-store-of-your-own) |
 //! | [`InferenceLog`](log::InferenceLog) | what was asked, answered, and came true? | [`MemoryLog`](memory::MemoryLog), `sqlite`, `postgres` | [conformance](#a-store-of-your-own) |
 //!
-//! Beside them: [`Ledger`](ledger::Ledger) keeps drift runs, alerts, decisions and leases;
+//! Beside them: [`Ledger`](ledger::Ledger) keeps drift runs, alerts, decisions, leases and jobs;
 //! [`Model`](model::Model), [`Trainer`](model::Trainer) and [`ModelFormat`](model::ModelFormat) are
 //! the model's side; [`Environment`](lifecycle::Environment) gives ids and a stopwatch;
 //! [`Workers`](drift::Workers) decide who works on the columns of a data set. All can be used as

@@ -81,7 +81,6 @@ mod store;
 mod tests;
 
 pub use counting::Verification;
-pub use jobs::{JobRun, JobState};
 pub use migrate::Migrate;
 pub use own_table::{OwnColumn, OwnTable};
 pub use partitions::Maintenance;
