@@ -13,6 +13,7 @@ use sqlx::Connection;
 
 mod story {
     mod replicas;
+    mod schedule;
 }
 
 /// The example that was built with this test.
@@ -250,6 +251,9 @@ fn every_setting_of_the_environment_acts() {
         ("PMMDS_DRIFT_MIN_DRIFT_FEATURES", "0"),
         ("PMMDS_DRIFT_MIN_SAMPLES_REQUIRED", "0"),
         ("PMMDS_DRIFT_CURRENT_WINDOW_HOURS", "0"),
+        ("PMMDS_DRIFT_ENABLE_SCHEDULED_MONITORING", "maybe"),
+        ("PMMDS_DRIFT_MONITOR_INTERVAL_HOURS", "0"),
+        ("PMMDS_ON_DRIFT", "maybe"),
         ("PMMDS_DRIFT_ENABLE_ALERTS", "maybe"),
         ("PMMDS_DRIFT_ALERT_ON_PREDICTION_DRIFT", "maybe"),
         ("PMMDS_LOG_LEVEL", "loud"),
@@ -272,6 +276,8 @@ fn what_cannot_be_is_said_and_exits_with_2() {
         (&["serve", "--host", "0.0.0.0", "--port", "0"], "admin token"),
         (&["rollback"], "no version in production"),
         (&["monitor"], "nothing is in production"),
+        (&["monitor", "--cron", "61 * * * *"], "value must be in range 0..=59; found 61"),
+        (&["serve", "--every", "0s"], "0s is not from 1s to a year"),
     ] {
         let state = tempfile::tempdir().unwrap();
         let output = command(arguments, Some(state.path())).output().unwrap();

@@ -27,7 +27,7 @@ const OWNER: &str = "owner";
 /// The lock of those who change what is in production.
 pub(crate) const WRITER: &str = "lock";
 
-type Stores = (Arc<dyn InferenceLog>, Arc<dyn Ledger>, Option<PostgresStore>);
+type Stores = (Arc<dyn InferenceLog>, Arc<dyn Ledger>);
 
 /// The name of `folder`, which it gets once.
 fn owner_of(folder: &Path) -> Outcome<String> {
@@ -53,8 +53,6 @@ pub(crate) struct State {
     /// who takes turns: this folder. Its locks keep a second process out, so a turn that a killed
     /// one has left behind is taken up at once
     pub(crate) owner: String,
-    /// work that is done once, whichever folder's process gets to it; on SQLite there is one folder
-    pub(crate) jobs: Option<PostgresStore>,
     pub(crate) log: Arc<dyn InferenceLog>,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) registry: Arc<dyn ModelRegistry>,
@@ -68,22 +66,21 @@ impl State {
     pub(crate) async fn open(folder: &Path, settings: &Settings) -> Outcome<Self> {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("cannot make the state folder {}: {e}", folder.display()))?;
-        let (log, ledger, jobs): Stores = match &settings.database_url {
+        let (log, ledger): Stores = match &settings.database_url {
             None => {
                 let store = SqliteStore::open(folder.join("pmmds.sqlite")).await?;
-                (Arc::new(store.clone()), Arc::new(store), None)
+                (Arc::new(store.clone()), Arc::new(store))
             }
             Some(url) => {
                 let migrate = if settings.migrate { Migrate::Older } else { Migrate::Fresh };
                 let store = PostgresStore::builder(url).migrate(migrate).open().await?;
-                (Arc::new(store.clone()), Arc::new(store.clone()), Some(store))
+                (Arc::new(store.clone()), Arc::new(store))
             }
         };
         let registry = settings.registry.clone().unwrap_or_else(|| folder.join("registry"));
         Ok(Self {
             folder: folder.to_owned(),
             owner: owner_of(folder)?,
-            jobs,
             log,
             ledger,
             registry: Arc::new(FileRegistry::open(registry).await?),
@@ -91,6 +88,13 @@ impl State {
             alias: settings.model_alias.clone(),
             trainer: settings.trainer.trainer(),
         })
+    }
+
+    /// The same for a process that takes no lock of the folder: it is an owner of its own, so that
+    /// turns keep out whoever else is at work in the folder.
+    pub(crate) fn of_this_process(&self) -> Self {
+        let process = SystemEnvironment::new().new_id();
+        Self { owner: format!("{}/{process}", self.owner), ..self.clone() }
     }
 
     /// Where the download is kept.

@@ -136,6 +136,15 @@ impl Monitor {
         self
     }
 
+    /// How long a look may take before another process takes its owner for dead. Where a schedule
+    /// looks, let it be at most half the lease of its slots, so that who takes over a slot finds
+    /// the turn free. Defaults to five minutes.
+    #[must_use]
+    pub fn lease(mut self, length: Duration) -> Self {
+        self.turns = self.turns.of_length(length);
+        self
+    }
+
     /// The `length` before now, by the log's clock.
     ///
     /// # Errors
