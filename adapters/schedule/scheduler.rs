@@ -205,8 +205,9 @@ impl Scheduler {
         self
     }
 
-    /// Is called with every slot that is over, whoever did it; for a slot that failed, when it is
-    /// given up. By default tracing says it, and nothing else.
+    /// Is called with every slot that was done here, and with what is seen of the others while it
+    /// is the newest: who did it, or that it is given up. By default tracing says it, and nothing
+    /// else.
     #[must_use]
     pub fn told(mut self, told: impl Fn(&SlotEnd) + Send + Sync + 'static) -> Self {
         self.told = Arc::new(told);
@@ -258,10 +259,12 @@ impl Scheduler {
             match next {
                 Next::Work(run, slot) => {
                     let (run, stopped) = self.work(*run, slot, &work, Some(stop.as_mut())).await;
+                    if let Some(run) = run.filter(|run| run.state == JobState::Done) {
+                        // At once: the next slot may have come.
+                        memory.told = Some(run.slot);
+                        self.tell(&SlotEnd { run, ours: true });
+                    }
                     if stopped {
-                        if let Some(run) = run.filter(|run| run.state == JobState::Done) {
-                            self.tell(&SlotEnd { run, ours: true });
-                        }
                         return;
                     }
                 }

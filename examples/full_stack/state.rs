@@ -27,6 +27,9 @@ const OWNER: &str = "owner";
 /// The lock of those who change what is in production.
 pub(crate) const WRITER: &str = "lock";
 
+/// Looks in a row without a verdict that open an alert.
+const SILENT_LOOKS: u32 = 3;
+
 type Stores = (Arc<dyn InferenceLog>, Arc<dyn Ledger>);
 
 /// The name of `folder`, which it gets once.
@@ -141,6 +144,7 @@ impl State {
     pub(crate) fn monitor(&self, settings: &Settings) -> Outcome<Monitor> {
         let rules = AlertRules::default()
             .enabled(settings.enable_alerts)
+            .unknown_after(Some(SILENT_LOOKS))
             .prediction_drift(settings.alert_on_prediction_drift);
         let environment = Arc::new(SystemEnvironment::new());
         Ok(Monitor::new(self.log(), self.ledger(), environment, self.owner.clone())
