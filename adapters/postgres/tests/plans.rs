@@ -14,7 +14,7 @@ const FILL: &str = "
         SELECT clock_timestamp() - n * interval '400 ms', gen_random_uuid(), 0.5, 80, NULL, 1, 1, 1,
             '\\x0102' FROM generate_series(1, 300000) n;
     INSERT INTO pmmds_store.prediction_features
-        SELECT id, at, id, 1, '{}' FROM pmmds_store.prediction_logs WHERE random() < 0.2;
+        SELECT id, at, id, 1, '{}' FROM pmmds_store.prediction_logs WHERE at > '2000-01-01' AND random() < 0.2;
     INSERT INTO pmmds_store.request_ids
         SELECT id, 'churn', at FROM pmmds_store.prediction_logs ORDER BY at DESC;
     INSERT INTO pmmds_store.outcomes SELECT id, 1, at FROM pmmds_store.prediction_features;
