@@ -15,6 +15,9 @@ WASM := wasm32-unknown-unknown
 # built once.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
+# The tests' Python environments, made by scripts/venv when they are first wanted.
+export PMMDS_TEST_VENVS ?= $(CARGO_TARGET_DIR)/venvs
+
 # Cheap first: a formatting mistake is reported in a second, not after the build.
 STEPS := fmt-check lock clippy-core clippy-full docs adapters-as-crates wasm features-alone \
 	core-only examples test-full doc-tests benches package-list package

@@ -4,10 +4,11 @@
 //! `PMMDS_TEST_VENVS` names the folder of the Python environments, which `scripts/venv` makes by
 //! pip; `make test` sets it. Without it the tests say so and pass.
 
+mod python;
 mod telco_file;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use pmmds::model::{Model, TrainedModel, Trainer};
 use pmmds::record::{Columns, Dataset, Row, Target, Value};
 use pmmds::schema::{Feature, FeatureKind, FeatureSchema, LevelId, Unlisted};
 use pmmds::validate::Violations;
+use python::python;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde_json::{Value as Json, json};
@@ -28,18 +30,6 @@ const UNHEARD_OF: &str = "never heard of";
 
 /// Rows that are made up for each model, besides real ones.
 const MADE_UP: usize = 2_000;
-
-/// The Python of `tests/python/NAME.txt`, or `None` where the tests may make none.
-fn python(name: &str) -> Option<PathBuf> {
-    if std::env::var_os("PMMDS_TEST_VENVS").is_none() {
-        eprintln!("SKIPPED: no Python; set PMMDS_TEST_VENVS, see scripts/venv");
-        return None;
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/venv");
-    let made = Command::new(script).arg(name).output().expect("scripts/venv runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    Some(Path::new(String::from_utf8_lossy(&made.stdout).trim()).join("python"))
-}
 
 /// A model with rows to score.
 struct Case {
