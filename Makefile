@@ -1,6 +1,6 @@
 # `make` lists the targets. `make test` is what the README promises and what .ci/run calls.
-# The Rust toolchain, a C compiler (bundled SQLite, ring), a shell and PostgreSQL are all it needs;
-# `scripts/services` installs the last where it may.
+# The Rust toolchain, a C compiler (bundled SQLite, ring), a shell, PostgreSQL and Python with pip
+# (for an MLflow server) are all it needs; `scripts/services` installs the last two where it may.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -80,7 +80,7 @@ doc: ## Build the documentation and say where it is
 	@echo "$(CARGO_TARGET_DIR)/doc/pmmds/index.html"
 
 bench: ## Measure (ARGS=name runs one benchmark)
-	$(SERVICES) $(CARGO) bench --all-features -- $(ARGS)
+	$(SERVICES) postgres $(CARGO) bench --all-features -- $(ARGS)
 
 # Where the machine is too noisy for times: each function by itself, under valgrind.
 instructions: ## Count the instructions per value of the counting kernel
@@ -172,7 +172,7 @@ examples:
 
 # Catches: benches that no longer build or panic; each body runs once, nothing is measured.
 benches:
-	$(SERVICES) $(CARGO) test --all-features --benches
+	$(SERVICES) postgres $(CARGO) test --all-features --benches
 
 # Catches: a file that a source includes and the package leaves out; tests that leak into it.
 package-list:
