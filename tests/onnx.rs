@@ -4,6 +4,9 @@
 //! `PMMDS_TEST_VENVS` names the folder of the Python environments, which `scripts/venv` makes by
 //! pip; `make test` sets it. Without it the tests say so and pass.
 
+mod onnx {
+    mod registered;
+}
 mod python;
 mod telco_file;
 
@@ -14,9 +17,9 @@ use std::sync::Arc;
 
 use pmmds::linfa::{
     AdaBoost, LinearFormat, LinearRegressionFormat, LogisticRegression, RidgeRegression,
-    StepFormat, onnx,
+    StepFormat, onnx::FILE_NAME,
 };
-use pmmds::model::{Model, TrainedModel, Trainer};
+use pmmds::model::{Model, Prediction, TrainedModel, Trainer};
 use pmmds::record::{Columns, Dataset, Row, Target, Value};
 use pmmds::schema::{Feature, FeatureKind, FeatureSchema, LevelId, Unlisted};
 use pmmds::validate::Violations;
@@ -43,7 +46,7 @@ struct Case {
 impl Case {
     fn trained(name: &'static str, trained: TrainedModel) -> Self {
         let document = serde_json::from_slice(&trained.document).unwrap();
-        let graph = trained.companions[onnx::FILE_NAME].clone();
+        let graph = trained.companions[FILE_NAME].clone();
         Self { name, model: trained.model, document, graph, rows: Vec::new() }.made_up()
     }
 
@@ -77,30 +80,54 @@ impl Case {
     }
 
     fn write(&self, folder: &Path) {
-        std::fs::write(folder.join(self.name).with_extension("onnx"), &self.graph).unwrap();
-        let column = |(at, feature): (usize, &Feature)| {
-            let values: Vec<Json> =
-                self.rows.iter().map(|row| told(feature, row.values()[at])).collect();
-            let kind = match feature.kind() {
-                FeatureKind::Numeric { integer: true, .. } if !feature.is_nullable() => "long",
-                FeatureKind::Numeric { .. } => "double",
-                _ => "string",
-            };
-            let levels = feature.levels();
-            json!({ "name": feature.name(), "kind": kind, "levels": levels, "values": values })
-        };
-        let predictions: Vec<_> = self
+        let file = folder.join(self.name);
+        std::fs::write(file.with_extension("onnx"), &self.graph).unwrap();
+        let predictions: Vec<Prediction> = self
             .rows
             .iter()
             .map(|row| self.model.task().prediction(self.model.score(row)).unwrap())
             .collect();
-        let scores: Vec<String> = predictions.iter().map(|p| p.score().to_string()).collect();
-        let labels: Option<Vec<u8>> = predictions.iter().map(|p| p.label()).collect();
-        let columns: Vec<Json> =
-            self.model.schema().features().iter().enumerate().map(column).collect();
-        let case = json!({ "columns": columns, "scores": scores, "labels": labels });
-        std::fs::write(folder.join(self.name).with_extension("json"), case.to_string()).unwrap();
+        let case = expected(self.model.schema(), &self.rows, &predictions);
+        std::fs::write(file.with_extension("json"), case.to_string()).unwrap();
     }
+}
+
+/// Rows and what they have to score, for Python.
+fn expected(schema: &FeatureSchema, rows: &[Row], predictions: &[Prediction]) -> Json {
+    let column = |(at, feature): (usize, &Feature)| {
+        let values: Vec<Json> = rows.iter().map(|row| told(feature, row.values()[at])).collect();
+        let kind = match feature.kind() {
+            FeatureKind::Numeric { integer: true, .. } if !feature.is_nullable() => "long",
+            FeatureKind::Numeric { .. } => "double",
+            _ => "string",
+        };
+        json!({
+            "name": feature.name(),
+            "kind": kind,
+            "levels": feature.levels(),
+            "nullable": feature.is_nullable(),
+            "values": values,
+        })
+    };
+    let scores: Vec<String> = predictions.iter().map(|p| p.score().to_string()).collect();
+    let labels: Option<Vec<u8>> = predictions.iter().map(Prediction::label).collect();
+    let columns: Vec<Json> = schema.features().iter().enumerate().map(column).collect();
+    json!({ "columns": columns, "scores": scores, "labels": labels })
+}
+
+/// Runs `tests/python/onnx_scores.py`, for which `uri` is where models are registered; what it
+/// says.
+fn scored_by(python: &Path, uri: &str, arguments: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/onnx_scores.py");
+    let run = Command::new(python)
+        .arg(script)
+        .args(arguments)
+        .env("MLFLOW_TRACKING_URI", uri)
+        .output()
+        .unwrap();
+    let [told, errors] = [&run.stdout, &run.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(run.status.success(), "{told}\n{errors}");
+    told.into_owned()
 }
 
 /// A value as it goes to Python: numbers as text, since JSON knows no infinity.
@@ -249,24 +276,43 @@ fn cases() -> Vec<Case> {
             r#""kind":"categorical","levels":["a","b"],"weights":[1e-7,-0.3],"other":4.0,"missing":-5e9"#,
         ),
     ];
-    let Some(table) = telco_file::telco() else { return cases };
-    let schema = include_str!("../examples/telco_schema.toml");
-    let schema = Arc::new(FeatureSchema::from_toml(schema).unwrap());
-    let mut found = Violations::new();
-    let customers =
-        Dataset::from_table(&schema, &table, "churn", "Yes", Some("customer_id"), &mut found);
-    let customers = customers.unwrap();
-    let telco = |name, trainer: &dyn Trainer, data: &Dataset| {
-        Case::trained(name, trainer.fit(data, &()).unwrap()).with_rows_of(data.columns(), 3_000)
+    let Some(telco) = Telco::read() else { return cases };
+    let with_rows = |name, trained, data: &Dataset| {
+        Case::trained(name, trained).with_rows_of(data.columns(), 3_000)
     };
-    cases.push(telco("telco_logistic", &LogisticRegression::default(), &customers));
-    cases.push(telco("telco_stumps", &AdaBoost::default(), &customers));
-    let known = schema.features().iter().filter(|f| !f.name().ends_with("_charges")).cloned();
-    let known = Arc::new(FeatureSchema::new(known).unwrap());
-    let charges =
-        Dataset::from_table_numeric(&known, &table, "monthly_charges", None, &mut found).unwrap();
-    cases.push(telco("telco_ridge", &RidgeRegression::default(), &charges));
+    for (name, trainer, data) in telco.trainings() {
+        cases.push(with_rows(name, trainer.fit(data, &()).unwrap(), data));
+    }
     cases
+}
+
+/// Real customers: whether they left, and what they are charged.
+struct Telco {
+    churn: Dataset,
+    charges: Dataset,
+}
+
+impl Telco {
+    fn read() -> Option<Self> {
+        let table = telco_file::telco()?;
+        let schema = include_str!("../examples/telco_schema.toml");
+        let schema = Arc::new(FeatureSchema::from_toml(schema).unwrap());
+        let known = schema.features().iter().filter(|f| !f.name().ends_with("_charges")).cloned();
+        let known = Arc::new(FeatureSchema::new(known).unwrap());
+        let mut found = Violations::new();
+        let churn = Dataset::from_table(&schema, &table, "churn", "Yes", None, &mut found);
+        let target = "monthly_charges";
+        let charges = Dataset::from_table_numeric(&known, &table, target, None, &mut found);
+        Some(Self { churn: churn.unwrap(), charges: charges.unwrap() })
+    }
+
+    fn trainings(&self) -> [(&'static str, Box<dyn Trainer>, &Dataset); 3] {
+        [
+            ("telco_logistic", Box::new(LogisticRegression::default()), &self.churn),
+            ("telco_stumps", Box::new(AdaBoost::default()), &self.churn),
+            ("telco_ridge", Box::new(RidgeRegression::default()), &self.charges),
+        ]
+    }
 }
 
 #[test]
@@ -275,10 +321,7 @@ fn python_scores_what_we_score() {
     let folder = tempfile::tempdir().unwrap();
     let cases = cases();
     cases.iter().for_each(|case| case.write(folder.path()));
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/onnx_scores.py");
-    let run = Command::new(python).arg(script).arg(folder.path()).output().unwrap();
-    let [told, errors] = [&run.stdout, &run.stderr].map(|text| String::from_utf8_lossy(text));
-    assert!(run.status.success(), "{told}\n{errors}");
+    let told = scored_by(&python, "", &["graphs", folder.path().to_str().unwrap()]);
     println!("{told}");
     let rows: BTreeMap<&str, usize> = told
         .lines()

@@ -1,5 +1,11 @@
-"""Scores the rows of every case in a folder with onnxruntime and with MLflow's pyfunc, and holds the
-scores to the expected ones. Prints one line per case; ends with an error at the first difference."""
+"""Holds the scores of our graphs in Python to the expected ones.
+
+    onnx_scores.py graphs FOLDER            every NAME.onnx there, with the rows of NAME.json
+    onnx_scores.py registered FILE MODEL    a model of the server at MLFLOW_TRACKING_URI, such as
+                                            models:/churn@production, with the rows of FILE
+
+Prints a line per case; ends with an error at the first difference.
+"""
 
 import json
 import sys
@@ -51,55 +57,75 @@ def compare(case, how, expected, labels, outputs):
     return off[worst]
 
 
-def check(path):
-    case = json.loads(path.with_suffix(".json").read_text())
+def read(path):
+    case = json.loads(path.read_text())
     expected = numpy.array([float(score) for score in case["scores"]])
     labels = None if case["labels"] is None else numpy.array(case["labels"], dtype="int64")
+    return case["columns"], expected, labels
 
+
+def frame_of(columns, null):
+    return pandas.DataFrame({spec["name"]: column(spec, null) for spec in columns})
+
+
+def by_name(answer):
+    return {name: answer[name].to_numpy() for name in answer}
+
+
+def graph(path):
+    columns, expected, labels = read(path.with_suffix(".json"))
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    inputs = {value.name: value for value in session.get_inputs()}
-    assert list(inputs) == [spec["name"] for spec in case["columns"]]
+    inputs = {value.name: value.type for value in session.get_inputs()}
+    names = [value.name for value in session.get_outputs()]
     types = {"string": "tensor(string)", "long": "tensor(int64)", "double": "tensor(double)"}
-    for spec in case["columns"]:
-        assert inputs[spec["name"]].type == types[spec["kind"]], spec["name"]
+    assert inputs == {spec["name"]: types[spec["kind"]] for spec in columns}, inputs
     worst = 0.0
-
     for null in NULLS:
-        frame = pandas.DataFrame({spec["name"]: column(spec, null) for spec in case["columns"]})
+        frame = frame_of(columns, null)
         shape = [-1, 1] if len(inputs) == 1 else [-1]
         feeds = {name: frame[name].to_numpy().reshape(shape) for name in frame}
-        names = [value.name for value in session.get_outputs()]
         outputs = dict(zip(names, session.run(names, feeds)))
         worst = max(worst, compare(path.stem, f"onnxruntime, {null}", expected, labels, outputs))
 
     # One row alone, which is what a service sends.
     alone = session.run(names, {name: values[:1] for name, values in feeds.items()})
-    compare(path.stem, "one row", expected[:1], None if labels is None else labels[:1], dict(zip(names, alone)))
+    first = None if labels is None else labels[:1]
+    compare(path.stem, "one row", expected[:1], first, dict(zip(names, alone)))
 
     # As MLflow saves and loads a model of its own, with the types of the columns checked.
-    signature = ModelSignature(Schema([ColSpec(spec["kind"], spec["name"]) for spec in case["columns"]]))
+    signature = ModelSignature(Schema([ColSpec(spec["kind"], spec["name"]) for spec in columns]))
     with tempfile.TemporaryDirectory() as folder:
-        mlflow.onnx.save_model(
-            model,
-            f"{folder}/model",
-            signature=signature,
-            save_as_external_data=False,
-            pip_requirements=[],
-        )
-        loaded = mlflow.pyfunc.load_model(f"{folder}/model")
-        answer = loaded.predict(frame.astype({name: object for name in frame if frame[name].dtype == object}))
-        outputs = {name: answer[name].to_numpy() for name in answer}
-        worst = max(worst, compare(path.stem, "pyfunc", expected, labels, outputs))
+        saved = {"signature": signature, "save_as_external_data": False, "pip_requirements": []}
+        mlflow.onnx.save_model(model, f"{folder}/model", **saved)
+        answer = mlflow.pyfunc.load_model(f"{folder}/model").predict(frame)
+        worst = max(worst, compare(path.stem, "pyfunc", expected, labels, by_name(answer)))
     print(f"{len(expected)} rows of {path.stem}", f"largest difference {worst:.1e}", sep="\n")
 
 
+def registered(path, uri):
+    columns, expected, labels = read(path)
+    loaded = mlflow.pyfunc.load_model(uri)
+    assert set(loaded.metadata.flavors) == {"pmmds", "onnx", "python_function"}, loaded.metadata
+    described = {spec.name: (spec.type.name, spec.required) for spec in loaded.metadata.signature.inputs}
+    assert described == {s["name"]: (s["kind"], not s["nullable"]) for s in columns}, described
+    answer = loaded.predict(frame_of(columns, None))
+    assert list(answer) == loaded.metadata.signature.outputs.input_names(), list(answer)
+    worst = compare(uri, "pyfunc", expected, labels, by_name(answer))
+    # The flavor of its own checks the graph.
+    assert len(mlflow.onnx.load_model(uri).graph.input) == len(columns)
+    print(f"{len(expected)} rows of {uri}", f"largest difference {worst:.1e}", sep="\n")
+
+
 def main():
-    graphs = sorted(Path(sys.argv[1]).glob("*.onnx"))
-    assert graphs, "there is nothing to check"
+    what, path = sys.argv[1], Path(sys.argv[2])
+    if what == "registered":
+        return registered(path, sys.argv[3])
+    graphs = sorted(path.glob("*.onnx"))
+    assert what == "graphs" and graphs, "there is nothing to check"
     for path in graphs:
-        check(path)
+        graph(path)
 
 
 main()
