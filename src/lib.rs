@@ -82,7 +82,7 @@
 //! | [`FeatureValidator`](validate::FeatureValidator) | is this a row that the model was made for? | [`SchemaValidator`](validate::SchemaValidator) | [contract](validate::FeatureValidator#contract) |
 //! | [`DriftMetric`](drift::DriftMetric) | how far apart are two histograms? | [`Psi`](drift::Psi), [`KullbackLeibler`](drift::KullbackLeibler), [`JensenShannon`](drift::JensenShannon), [`Hellinger`](drift::Hellinger) and [more](drift#metrics) | [10 lines](#a-metric-of-your-own) |
 //! | [`PromotionPolicy`](promote::PromotionPolicy) | shall the challenger take over? | [`OriginalPolicy`](promote::OriginalPolicy), [rules](promote), `and`, `or` | [a closure](#a-policy-of-your-own) |
-//! | [`ModelRegistry`](registry::ModelRegistry) | which version is in production, and its files? | [`MemoryRegistry`](memory::MemoryRegistry), `files` | [conformance](#a-store-of-your-own) |
+//! | [`ModelRegistry`](registry::ModelRegistry) | which version is in production, and its files? | [`MemoryRegistry`](memory::MemoryRegistry), `files`, `mlflow` | [conformance](#a-store-of-your-own) |
 //! | [`InferenceLog`](log::InferenceLog) | what was asked, answered, and came true? | [`MemoryLog`](memory::MemoryLog), `sqlite`, `postgres` | [conformance](#a-store-of-your-own) |
 //!
 //! Beside them: [`Ledger`](ledger::Ledger) keeps drift runs, alerts, decisions, leases and jobs;
@@ -310,6 +310,7 @@
 //! | [`sqlite`] | no | sqlx, bundled SQLite (a C compiler) | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) in one file |
 //! | [`postgres`] | no | sqlx, rustls with ring, tokio, tracing | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) on PostgreSQL 15 and later |
 //! | [`files`] | no | tokio | [`ModelRegistry`](registry::ModelRegistry) in a folder |
+//! | [`mlflow`] | no | reqwest, rustls with ring, backon, tokio, tracing | [`ModelRegistry`](registry::ModelRegistry) and run tracking on an MLflow server |
 //! | [`linfa`] | no | linfa, linfa-ensemble, linfa-linalg, linfa-logistic, linfa-trees, rand_chacha 0.3 | [logistic regression], [AdaBoost] on stumps with calibrated scores, and [ridge regression] for numbers: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
 //! | [`schedule`] | no | cronexpr, time zones of jiff, tokio, tracing | jobs at the moments of a schedule, every hour or by cron, once across replicas |
@@ -360,6 +361,8 @@
 #![cfg_attr(not(feature = "linfa"), doc = "[logistic regression]: #crate-features")]
 #![cfg_attr(not(feature = "linfa"), doc = "[ridge regression]: #crate-features")]
 #![cfg_attr(not(feature = "linfa"), doc = "[`linfa`]: #crate-features")]
+#![cfg_attr(feature = "mlflow", doc = "[`mlflow`]: mod@crate::mlflow")]
+#![cfg_attr(not(feature = "mlflow"), doc = "[`mlflow`]: #crate-features")]
 #![cfg_attr(feature = "postgres", doc = "[`postgres`]: mod@crate::postgres")]
 #![cfg_attr(not(feature = "postgres"), doc = "[`postgres`]: #crate-features")]
 #![cfg_attr(feature = "rayon", doc = "[`rayon`]: mod@crate::rayon")]
@@ -441,6 +444,10 @@ pub mod csv;
 #[cfg(feature = "files")]
 #[path = "../adapters/files/mod.rs"]
 pub mod files;
+
+#[cfg(feature = "mlflow")]
+#[path = "../adapters/mlflow/mod.rs"]
+pub mod mlflow;
 
 #[cfg(feature = "linfa")]
 #[path = "../adapters/linfa/mod.rs"]

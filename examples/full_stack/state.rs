@@ -30,7 +30,7 @@ pub(crate) const WRITER: &str = "lock";
 /// Looks in a row without a verdict that open an alert.
 const SILENT_LOOKS: u32 = 3;
 
-type Stores = (Arc<dyn InferenceLog>, Arc<dyn Ledger>);
+type Stores = (Arc<dyn InferenceLog>, Arc<dyn Ledger>, Option<PostgresStore>);
 
 /// The name of `folder`, which it gets once.
 fn owner_of(folder: &Path) -> Outcome<String> {
@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub(crate) owner: String,
     pub(crate) log: Arc<dyn InferenceLog>,
     pub(crate) ledger: Arc<dyn Ledger>,
+    /// what PostgreSQL has beside the traits
+    pub(crate) postgres: Option<PostgresStore>,
     pub(crate) registry: Arc<dyn ModelRegistry>,
     pub(crate) model: ModelName,
     pub(crate) alias: Alias,
@@ -69,15 +71,15 @@ impl State {
     pub(crate) async fn open(folder: &Path, settings: &Settings) -> Outcome<Self> {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("cannot make the state folder {}: {e}", folder.display()))?;
-        let (log, ledger): Stores = match &settings.database_url {
+        let (log, ledger, postgres): Stores = match &settings.database_url {
             None => {
                 let store = SqliteStore::open(folder.join("pmmds.sqlite")).await?;
-                (Arc::new(store.clone()), Arc::new(store))
+                (Arc::new(store.clone()), Arc::new(store), None)
             }
             Some(url) => {
                 let migrate = if settings.migrate { Migrate::Older } else { Migrate::Fresh };
                 let store = PostgresStore::builder(url).migrate(migrate).open().await?;
-                (Arc::new(store.clone()), Arc::new(store))
+                (Arc::new(store.clone()), Arc::new(store.clone()), Some(store))
             }
         };
         let registry = settings.registry.clone().unwrap_or_else(|| folder.join("registry"));
@@ -86,6 +88,7 @@ impl State {
             owner: owner_of(folder)?,
             log,
             ledger,
+            postgres,
             registry: Arc::new(FileRegistry::open(registry).await?),
             model: settings.model_name.clone(),
             alias: settings.model_alias.clone(),

@@ -153,8 +153,8 @@ pub struct ReferenceDataset {
 /// #     model: model.clone(),
 /// #     version: VersionId::FIRST,
 /// #     key: "drift".to_owned(),
-/// #     drift_run: Uuid::from_u128(2),
-/// #     last_run: Uuid::from_u128(2),
+/// #     drift_run: Some(Uuid::from_u128(2)),
+/// #     last_run: Some(Uuid::from_u128(2)),
 /// #     severity: Severity::Major,
 /// #     message: "1 of 1 features drifted: x (PSI 0.69)".to_owned(),
 /// #     features: vec!["x".to_owned()],
@@ -182,10 +182,11 @@ pub struct Alert {
     /// what it is about: while an alert with the same model, version and key is open, there is no
     /// second one
     pub key: String,
-    /// the drift run that opened it
-    pub drift_run: Uuid,
+    /// the drift run that opened it; `None` where it is not about drift but about a store or
+    /// service: then whoever opened it resolves it, and not the monitor, nor a promotion
+    pub drift_run: Option<Uuid>,
     /// the latest drift run that confirmed it
-    pub last_run: Uuid,
+    pub last_run: Option<Uuid>,
     /// how bad it is
     pub severity: Severity,
     /// what changed, in plain words
@@ -573,8 +574,8 @@ pub trait DriftStore: Debug + Send + Sync {
 /// #     model: model.clone(),
 /// #     version: VersionId::FIRST,
 /// #     key: "drift".to_owned(),
-/// #     drift_run: Uuid::from_u128(2),
-/// #     last_run: Uuid::from_u128(2),
+/// #     drift_run: Some(Uuid::from_u128(2)),
+/// #     last_run: Some(Uuid::from_u128(2)),
 /// #     severity: Severity::Major,
 /// #     message: "1 of 1 features drifted: x (PSI 0.69)".to_owned(),
 /// #     features: vec!["x".to_owned()],

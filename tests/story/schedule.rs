@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::replicas::{Replicas, Serving, of_old};
+use super::replicas::{Replicas, of_old};
+use super::serving::Serving;
 use crate::{ask, command, database, real_data, told};
 
 /// A process whose lines are read as they come; killed if the test fails before it ends.
@@ -130,7 +131,7 @@ fn what_a_killed_replica_has_begun_the_other_ends() {
     let old = of_old(&data, replicas.root.path());
     replicas.run("a", &["train", "--data", old.to_str().unwrap()]);
     let data = data.to_str().unwrap();
-    let service = Serving::start(&replicas, "a", &["--scheduled-monitoring", "false"]);
+    let service = Serving::start(|arguments| replicas.command("a", arguments));
     let send = ["seed-traffic", "--count", "600", "--data", data, "--url", &service.url];
     replicas.run("clients", &send);
 

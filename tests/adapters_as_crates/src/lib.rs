@@ -14,6 +14,8 @@ pub mod csv;
 pub mod files;
 #[path = "../../../adapters/linfa/mod.rs"]
 pub mod linfa;
+#[path = "../../../adapters/mlflow/mod.rs"]
+pub mod mlflow;
 #[path = "../../../adapters/postgres/mod.rs"]
 pub mod postgres;
 #[path = "../../../adapters/rayon/mod.rs"]
