@@ -3,11 +3,12 @@ use proptest::prelude::*;
 use super::*;
 
 /// Expressions that have a moment at least every other day, so that a slow twin can be asked.
-const EXPRESSIONS: [&str; 9] = [
+const EXPRESSIONS: [&str; 10] = [
     "* * * * *",
     "*/7 * * * *",
     "0 * * * *",
     "30 2 * * *",
+    "* 3 * * *",
     "59 23 * * *",
     "0 6-18/4 * * *",
     "15,45 9 */2 * *",
