@@ -7,6 +7,7 @@
 //! until the events are found that it cannot take, so that those beside them are written.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::clock::Clock;
+use super::metrics::Histogram;
 use super::models::Loaded;
 use super::options::{Durability, Limits};
 use super::replay::{Replay, Ticket};
@@ -82,6 +84,9 @@ struct Shared {
     // what was refused since the last batch, per version; no memory per request
     rejected: Mutex<Vec<(Arc<Loaded>, Counts)>>,
     rejections: Notify,
+    // how long predictions took, and rows that were refused, for the metrics
+    latency: Histogram,
+    refused_rows: AtomicU64,
     // why the last attempt to write failed; None after one that worked
     trouble: Mutex<Option<String>>,
 }
@@ -117,6 +122,8 @@ impl LogQueue {
             account: Mutex::default(),
             rejected: Mutex::default(),
             rejections: Notify::new(),
+            latency: Histogram::default(),
+            refused_rows: AtomicU64::new(0),
             trouble: Mutex::default(),
         });
         let writer = Writer {
@@ -145,6 +152,7 @@ impl LogQueue {
             mpsc::error::TrySendError::Closed(()) => NotTaken::Closed,
         })?;
         item.model.live.observe(item.event.at, &item.row, &item.event.codes);
+        self.shared.latency.observe(item.event.latency);
         {
             let mut account = locked(&self.shared.account);
             account.accepted += 1;
@@ -156,6 +164,7 @@ impl LogQueue {
 
     /// Counts a refused request; it is written with the next batch.
     pub(super) fn push_rejected(&self, model: &Arc<Loaded>, violations: &Violations) {
+        self.shared.refused_rows.fetch_add(1, Ordering::Relaxed);
         model.live.observe_rejected(self.clock.now(), model.model.schema(), violations);
         {
             let mut rejected = locked(&self.shared.rejected);
@@ -171,6 +180,16 @@ impl LogQueue {
 
     pub(super) fn account(&self) -> LogAccount {
         *locked(&self.shared.account)
+    }
+
+    /// How long predictions took.
+    pub(super) fn latency(&self) -> &Histogram {
+        &self.shared.latency
+    }
+
+    /// Rows that broke a rule of the schema.
+    pub(super) fn refused_rows(&self) -> u64 {
+        self.shared.refused_rows.load(Ordering::Relaxed)
     }
 
     /// Why the log cannot take more, if it cannot.

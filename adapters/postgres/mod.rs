@@ -93,7 +93,6 @@ mod store;
 mod tests;
 
 pub use counting::Verification;
-pub use jobs::{JobRun, JobState};
 pub use maintain::Maintenance;
 pub use migrate::Migrate;
 pub use own_table::{OwnColumn, OwnTable};

@@ -27,6 +27,8 @@
 //! # }
 //! ```
 
+mod jobs;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
@@ -46,6 +48,8 @@ use crate::promote::{
 use crate::registry::{ModelName, VersionId};
 use crate::schema::Fingerprint;
 use crate::{Error, ErrorKind, Timestamp, Window};
+
+pub use jobs::{job_expiry, jobs, racing_jobs};
 
 /// How the suite is run; nothing that the contract says.
 ///
@@ -152,8 +156,11 @@ pub async fn all<L, Made, Sleep>(
         leases,
         racing_leases(racers),
         fenced_writes,
+        jobs,
+        racing_jobs(racers),
     );
-    lease_expiry(&make().await, &options.model("lease_expiry"), options.lease, sleep).await;
+    lease_expiry(&make().await, &options.model("lease_expiry"), options.lease, &sleep).await;
+    job_expiry(&make().await, &options.model("job_expiry"), options.lease, sleep).await;
 }
 
 /// 2024-05-01T00:00:00Z.

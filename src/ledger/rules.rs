@@ -75,7 +75,7 @@ pub enum DecisionStep {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    component: &'static str,
+    pub(super) component: &'static str,
 }
 
 impl Rules {
