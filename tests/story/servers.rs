@@ -135,9 +135,12 @@ fn with_mlflow_stopped_the_old_model_serves_and_nothing_is_promoted() {
 
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let port = port.to_string();
-    let mut service = run(&["serve", "--port", &port, "--log-level", "error"]).spawn().unwrap();
+    let serve = ["serve", "--port", &port, "--log-level", "error"];
+    let mut service = run(&serve).stderr(Stdio::inherit()).spawn().unwrap();
     let mut first = String::new();
-    BufReader::new(service.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    // Held to the end: a service whose reader goes away ends.
+    let mut said = BufReader::new(service.stdout.take().unwrap());
+    said.read_line(&mut first).unwrap();
     assert_eq!(first, "serving churn-classifier v1\n");
     let url = format!("http://127.0.0.1:{port}");
     let served = |count: &str| {
@@ -170,4 +173,6 @@ fn with_mlflow_stopped_the_old_model_serves_and_nothing_is_promoted() {
     assert_eq!(decisions.matches("\"challenger_version\"").count(), 1, "{decisions}");
     assert!(Command::new("kill").arg(service.id().to_string()).status().unwrap().success());
     assert!(service.wait().unwrap().success());
+    let last = said.lines().map_while(Result::ok).last();
+    assert_eq!(last.as_deref(), Some("stopped; every answered prediction is in the log"));
 }
