@@ -11,9 +11,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sqlx::Connection;
 
+mod python;
 mod story {
+    mod prefect;
     mod replicas;
     mod servers;
+    mod serving;
 }
 
 /// The example that was built with this test.

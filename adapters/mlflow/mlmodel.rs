@@ -21,6 +21,20 @@ pub(super) const MAX_MLMODEL_BYTES: u64 = 1 << 20;
 /// Version of the flavor `pmmds`: of the names in it, not of the model.
 const FLAVOR_VERSION: u32 = 1;
 
+/// The file of an artifact that holds the model as an ONNX graph, and its copy beside `MLmodel`,
+/// where MLflow's own loader wants it.
+const ONNX: &str = "model.onnx";
+
+/// The release of ONNX that has every operator of such a graph.
+const ONNX_VERSION: &str = "1.9.0";
+
+/// The Python that MLflow makes an environment with to serve the graph.
+const PYTHON_VERSION: &str = "3.11";
+
+/// What Python needs to load the graph. MLflow hands texts over to onnxruntime as pandas has them,
+/// and those of pandas 3 are not taken.
+const REQUIREMENTS: &str = "mlflow>=2.9\nonnx>=1.9\nonnxruntime>=1.9\npandas<3\n";
+
 /// What is only known once there is a run.
 pub(super) struct About<'a> {
     /// of the folder that it stands in
@@ -69,8 +83,8 @@ pub(super) fn write(files: &ArtifactFiles, about: &About<'_>) -> Result<Vec<u8>,
     serde_json::to_vec_pretty(&content).map_err(|e| failed().with_source(e))
 }
 
-/// Who can load it, and from which of the files. A file in another program's format is one more
-/// flavor here; what that flavor needs beside `MLmodel` is written by [`beside`].
+/// Who can load it, and from which of the files. What a flavor needs beside `MLmodel` is written by
+/// [`beside`].
 fn flavors(files: &ArtifactFiles) -> Map<String, Value> {
     let mut flavors = Map::new();
     let mut own = json!({ "data": FILES, "version": FLAVOR_VERSION });
@@ -78,12 +92,39 @@ fn flavors(files: &ArtifactFiles) -> Map<String, Value> {
         own["format"] = manifest.model_format.into();
     }
     flavors.insert("pmmds".to_owned(), own);
+    if files.get(ONNX).is_some() {
+        let onnx = json!({
+            "data": ONNX,
+            "onnx_version": ONNX_VERSION,
+            "providers": ["CPUExecutionProvider"],
+            "onnx_session_options": null,
+            "code": null,
+        });
+        let python_function = json!({
+            "loader_module": "mlflow.onnx",
+            "data": ONNX,
+            "env": { "virtualenv": "python_env.yaml" },
+            "python_version": PYTHON_VERSION,
+        });
+        flavors.insert("onnx".to_owned(), onnx);
+        flavors.insert("python_function".to_owned(), python_function);
+    }
     flavors
 }
 
 /// Files that stand beside `MLmodel` because a flavor asks for them.
-pub(super) fn beside(_files: &ArtifactFiles) -> Vec<(&'static str, Vec<u8>)> {
-    Vec::new()
+pub(super) fn beside(files: &ArtifactFiles) -> Vec<(&'static str, Vec<u8>)> {
+    let Some(graph) = files.get(ONNX) else { return Vec::new() };
+    let environment = json!({
+        "python": PYTHON_VERSION,
+        "build_dependencies": ["pip", "setuptools", "wheel"],
+        "dependencies": ["-r requirements.txt"],
+    });
+    vec![
+        (ONNX, graph.to_vec()),
+        ("requirements.txt", REQUIREMENTS.into()),
+        ("python_env.yaml", environment.to_string().into_bytes()),
+    ]
 }
 
 /// The columns that go in and come out, as MLflow describes them: JSON in a text.

@@ -30,6 +30,12 @@
 //! | registered model and version, with its source run and source model | signature by `schema.json`; tags `pmmds/run_id` and `pmmds/digest` |
 //! | aliases, tags | those of [`set_alias`](ModelRegistry::set_alias) and [`tag`](ModelRegistry::tag) |
 //!
+//! An artifact with a `model.onnx`, such as the trainers of feature `linfa` make, can be loaded by
+//! Python as well: `mlflow.pyfunc.load_model("models:/churn-classifier@production").predict(frame)`
+//! takes a pandas frame of the features and answers what the model answers. There the graph, a copy
+//! of it and what it needs of Python stand beside `MLmodel`; no sum is checked by Python. Of pandas 3
+//! columns of text have to be objects: `frame.astype({"contract": object})`.
+//!
 //! The run is `FINISHED` before the version is made; `FAILED` is one whose files MLflow refused. A
 //! training that failed before it had an artifact has no run here: the ledger has it. A server of
 //! MLflow 2 has no logged models; there the files go to the folder `model` of the run.
