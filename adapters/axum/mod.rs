@@ -10,8 +10,14 @@
 //! | `GET /healthz`, `/livez`, `/ready`, `/readyz` | health; `?verbose` lists each check |
 //! | `GET /openapi.json`, `/docs` | the API, made from the schema of the version in service |
 //! | `GET /api/v1/drift/live` | ops: drift of what this process has answered lately, as it is now |
+//! | `GET /api/v1/drift/latest`, `/api/v1/drift/runs`, `/api/v1/drift/runs/{id}` | ops: what the monitor found |
+//! | `GET /api/v1/alerts`, `/api/v1/decisions`, `/api/v1/retraining-runs` | ops: what is on record, newest first |
+//! | `GET /metrics`, `/metrics/json` | ops: what this process has done, for Prometheus and as JSON |
 //! | `POST /model/reload` | admin: bring the version behind the alias into service |
 //! | `POST /api/v1/outcomes` | admin: what really happened |
+//! | `POST /api/v1/drift/runs`, `POST /api/v1/retrain` | admin: start the [`Operations`] of the owner |
+//! | `GET /api/v1/jobs/{id}` | admin: what became of what was started |
+//! | `POST /api/v1/alerts/{id}/acknowledge` | admin: `{"action_taken"?: text}` |
 //!
 //! # Promises
 //!
@@ -32,22 +38,29 @@
 
 mod auth;
 mod clock;
+mod conditional;
 mod docs;
 mod envelope;
 mod health;
+mod idempotency;
+mod jobs;
 mod live;
 mod log_writer;
+mod metrics;
 mod models;
 mod openapi;
+mod operations;
 mod options;
 mod outcomes;
 mod predict;
 mod problem;
+mod records;
 mod replay;
 mod request;
 mod routes;
 mod serve;
 mod service;
+mod small_body;
 mod state;
 
 use std::time::Duration;
@@ -55,6 +68,7 @@ use std::time::Duration;
 pub use live::LiveReport;
 pub use log_writer::LogAccount;
 pub use models::{ModelInfo, ReloadError, Reloaded};
+pub use operations::{JobEnd, Operations};
 pub use options::{Durability, Limits, RawFeatures, Scoring};
 pub use service::{Service, ServiceBuilder};
 

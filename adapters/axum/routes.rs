@@ -3,8 +3,8 @@
 //! | part | routes |
 //! |---|---|
 //! | public | predict, health, the model in service, the document of the API |
-//! | admin | reload, outcomes |
-//! | ops | what operators look at: drift as it is now |
+//! | admin | reload, outcomes, runs of monitor and retraining, acknowledgement of alerts |
+//! | ops | what operators look at: drift as it is now, what is on record, metrics |
 
 use ::axum::Json;
 use ::axum::Router;
@@ -14,9 +14,10 @@ use ::axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::models::{ModelInfo, Reloaded};
-use super::problem::{Problem, method_not_allowed, not_found, panicked};
+use super::problem::{Problem, not_found, panicked};
 use super::state::State;
-use super::{auth, docs, envelope, health, live, openapi, outcomes, predict};
+use super::{auth, docs, envelope, health, idempotency, jobs, live, metrics, openapi, outcomes};
+use super::{predict, records};
 
 /// What clients of the model use.
 pub(super) fn public(state: &State) -> Router {
@@ -39,13 +40,27 @@ pub(super) fn admin(state: &State) -> Router {
     let routes = Router::new()
         .route("/api/v1/outcomes", post(outcomes::record))
         .route("/model/reload", post(reload))
+        .route("/api/v1/drift/runs", post(jobs::run_monitor))
+        .route("/api/v1/retrain", post(jobs::retrain))
+        .route("/api/v1/jobs/{id}", get(jobs::job))
+        .route("/api/v1/alerts/{id}/acknowledge", post(records::acknowledge))
+        .route_layer(from_fn_with_state(state.clone(), idempotency::once))
         .route_layer(from_fn_with_state(state.clone(), auth::guard));
     wrapped(routes, state)
 }
 
 /// What operators look at.
 pub(super) fn ops(state: &State) -> Router {
-    let routes = Router::new().route("/api/v1/drift/live", get(live::latest));
+    let routes = Router::new()
+        .route("/api/v1/drift/live", get(live::latest))
+        .route("/api/v1/drift/latest", get(records::latest_drift))
+        .route("/api/v1/drift/runs", get(records::drift_runs))
+        .route("/api/v1/drift/runs/{id}", get(records::drift_run))
+        .route("/api/v1/alerts", get(records::alerts))
+        .route("/api/v1/decisions", get(records::decisions))
+        .route("/api/v1/retraining-runs", get(records::retraining_runs))
+        .route("/metrics", get(metrics::text))
+        .route("/metrics/json", get(metrics::json));
     wrapped(routes, state)
 }
 
@@ -64,7 +79,6 @@ pub(super) fn alone(state: &State) -> Router {
 /// The layers that every route has.
 fn wrapped(routes: Router<State>, state: &State) -> Router {
     routes
-        .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(state.clone(), envelope::envelope))
         .with_state(state.clone())

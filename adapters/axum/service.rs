@@ -12,14 +12,19 @@ use tokio::task::AbortHandle;
 use super::auth::{Admin, TOKEN_CHARS};
 use super::clock::Clock;
 use super::health::Probe;
+use super::idempotency;
+use super::jobs::Jobs;
 use super::live::LiveReport;
 use super::log_writer::{LogAccount, LogQueue};
+use super::metrics::Metrics;
 use super::models::{ModelInfo, Models, ReloadError, Reloaded};
+use super::operations::Operations;
 use super::options::{Durability, Limits, RawFeatures, Scoring};
 use super::replay::Replay;
 use super::routes;
 use super::state::{Inner, State};
 use crate::drift::{DriftDetector, LiveOptions};
+use crate::ledger::Ledger;
 use crate::log::InferenceLog;
 use crate::model::ModelFormat;
 use crate::registry::{Alias, ModelName, ModelRegistry};
@@ -36,11 +41,14 @@ pub(super) const AXUM: &str = "axum";
 /// use pmmds::axum::{Durability, Limits, RawFeatures, Scoring, ServiceBuilder};
 /// use pmmds::drift::{DriftDetector, LiveOptions};
 /// use pmmds::registry::Alias;
-/// # use pmmds::{log::InferenceLog, model::ModelFormat, registry::ModelRegistry};
+/// # use pmmds::axum::Operations;
+/// # use pmmds::{ledger::Ledger, log::InferenceLog, model::ModelFormat, registry::ModelRegistry};
 ///
 /// # async fn start(
 /// #     log: Arc<dyn InferenceLog>,
 /// #     registry: Arc<dyn ModelRegistry>,
+/// #     ledger: Arc<dyn Ledger>,
+/// #     operations: Arc<dyn Operations>,
 /// #     formats: Vec<Arc<dyn ModelFormat>>,
 /// # ) -> Result<(), Box<dyn std::error::Error>> {
 /// let service = ServiceBuilder::new(log, registry, formats, "churn-classifier".parse()?)
@@ -54,6 +62,8 @@ pub(super) const AXUM: &str = "axum";
 ///     .poll_every(Duration::from_secs(30))
 ///     .live(LiveOptions::new().window(Duration::from_secs(6 * 3600)))
 ///     .detector(DriftDetector::default())
+///     .ledger(ledger)
+///     .operations(operations)
 ///     .start()
 ///     .await?;
 /// let app = ::axum::Router::new().nest("/ml", service.router());
@@ -77,6 +87,8 @@ pub struct ServiceBuilder {
     poll: Option<Duration>,
     live: LiveOptions,
     detector: DriftDetector,
+    ledger: Option<Arc<dyn Ledger>>,
+    operations: Option<Arc<dyn Operations>>,
 }
 
 impl fmt::Debug for ServiceBuilder {
@@ -96,6 +108,8 @@ impl fmt::Debug for ServiceBuilder {
             .field("poll", &self.poll)
             .field("live", &self.live)
             .field("detector", &self.detector)
+            .field("ledger", &self.ledger)
+            .field("operations", &self.operations)
             .finish()
     }
 }
@@ -124,6 +138,8 @@ impl ServiceBuilder {
             poll: None,
             live: LiveOptions::new(),
             detector: DriftDetector::default(),
+            ledger: None,
+            operations: None,
         }
     }
 
@@ -190,6 +206,20 @@ impl ServiceBuilder {
     /// [`DriftDetector::default`].
     pub fn detector(mut self, detector: DriftDetector) -> Self {
         self.detector = detector;
+        self
+    }
+
+    /// The ledger, for the routes that tell what is on record: drift runs, alerts, decisions,
+    /// retraining runs. Defaults to none: then they answer 404 `no_ledger`.
+    pub fn ledger(mut self, ledger: Arc<dyn Ledger>) -> Self {
+        self.ledger = Some(ledger);
+        self
+    }
+
+    /// What `POST /api/v1/drift/runs` and `POST /api/v1/retrain` start. Defaults to none: then they
+    /// answer 404 `no_operations`.
+    pub fn operations(mut self, operations: Arc<dyn Operations>) -> Self {
+        self.operations = Some(operations);
         self
     }
 
@@ -277,6 +307,10 @@ impl ServiceBuilder {
             raw_features: self.raw_features,
             scoring: self.scoring,
             draining: AtomicBool::new(false),
+            ledger: self.ledger,
+            jobs: Jobs::new(self.operations),
+            answers: Arc::new(Replay::new(idempotency::ENTRIES, idempotency::BYTES)),
+            metrics: Metrics::default(),
         });
         Ok(Service { state, _poll: Arc::new(Poll(poll)) })
     }
@@ -329,7 +363,8 @@ impl Service {
         routes::public(&self.state)
     }
 
-    /// The routes that steer the model, behind the admin token: reload, outcomes.
+    /// The routes that steer the model, behind the admin token: reload, outcomes, runs of monitor
+    /// and retraining, acknowledgement of alerts. Each takes an `Idempotency-Key`.
     ///
     /// Without a token they are open to this machine only, which they know from the peer's
     /// address: [`serve`](Self::serve) tells them, and so does axum's
@@ -338,7 +373,7 @@ impl Service {
         routes::admin(&self.state)
     }
 
-    /// The routes for operators: drift as it is now.
+    /// The routes for operators: drift as it is now, what is on record in the ledger, metrics.
     pub fn ops(&self) -> Router {
         routes::ops(&self.state)
     }

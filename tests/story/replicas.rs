@@ -119,6 +119,19 @@ fn two_services_and_their_jobs_on_one_database_do_each_thing_once() {
         replicas.assert_holds(query, expected);
     }
 
+    // Who has looked is a folder's process, and each folder has a name of its own: two with one
+    // name would take each other's turns for their own.
+    let names = ["a", "b"].map(|replica| {
+        std::fs::read_to_string(replicas.root.path().join(replica).join("owner")).unwrap()
+    });
+    assert_ne!(names[0], names[1]);
+    for table in ["job_runs", "leases"] {
+        let owners = format!("SELECT DISTINCT owner::text FROM pmmds_store.{table}");
+        let owners = ask(&replicas.url, &owners);
+        assert!(!owners.is_empty());
+        assert!(owners.iter().all(|owner| names.contains(owner)), "{owners:?} are not {names:?}");
+    }
+
     // One alert, and four that answer it.
     let (mut trained, mut talk) = (0, String::new());
     for output in replicas.race(&["retrain", "--data", data]) {

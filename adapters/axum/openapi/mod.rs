@@ -1,6 +1,8 @@
 //! `GET /openapi.json`: OpenAPI 3.1, made from the schema of the version in service.
 
 mod features;
+mod operator_shapes;
+mod operators;
 mod shapes;
 
 use std::fmt;
@@ -11,7 +13,7 @@ use ::axum::http::header::{CONTENT_TYPE, HeaderValue};
 use ::axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use utoipa::openapi::path::{
-    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, Paths,
+    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, Paths,
 };
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::response::{Response as Described, ResponseBuilder};
@@ -80,13 +82,14 @@ impl Document {
         let mut paths = Paths::new();
         let mut add = |path: &str, method: HttpMethod, operation: OperationBuilder| {
             let operation: Operation = operation.build();
-            paths.paths.insert(path.to_owned(), PathItem::new(method, operation));
+            paths.add_path_operation(path, vec![method], operation);
         };
         add("/api/v1/predict", HttpMethod::Post, predict(model));
-        add("/api/v1/outcomes", HttpMethod::Post, admin(outcomes()));
+        let once = |operation| admin(operators::with_key(operation));
+        add("/api/v1/outcomes", HttpMethod::Post, once(outcomes()));
         add("/api/v1/drift/live", HttpMethod::Get, drift_live());
         add("/model", HttpMethod::Get, model_info());
-        add("/model/reload", HttpMethod::Post, admin(reload()));
+        add("/model/reload", HttpMethod::Post, once(reload()));
         add("/healthz", HttpMethod::Get, healthz());
         add("/livez", HttpMethod::Get, checks("livez", "Whether the process runs"));
         for path in ["ready", "readyz"] {
@@ -95,6 +98,12 @@ impl Document {
                 described("Not ready, with the reason", &[(JSON, reference("Ready"))]),
             );
             add(&format!("/{path}"), HttpMethod::Get, operation);
+        }
+        for (path, operation) in operators::open() {
+            add(path, HttpMethod::Get, operation);
+        }
+        for (path, method, operation) in operators::guarded() {
+            add(path, method, admin(operation));
         }
         let features: Schema = match model {
             Some(model) => features::object(model.schema()).into(),
@@ -109,6 +118,8 @@ impl Document {
         let target = model.map_or(Target::Binary, |model| model.model().task().target());
         let shapes = shapes::all(name, target).map(|(name, shape)| (name.to_owned(), shape.into()));
         components.schemas.extend(shapes);
+        let more = operator_shapes::all().map(|(name, shape)| (name.to_owned(), shape.into()));
+        components.schemas.extend(more);
         if token {
             let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
             components.add_security_scheme(TOKEN, SecurityScheme::Http(scheme));

@@ -15,42 +15,42 @@ use crate::registry::ModelName;
 pub(super) const EXAMPLE_ID: &str = "0195f3a0-0000-7000-8000-00000000002a";
 
 const UUID: &str = "uuid";
-const DATE_TIME: &str = "date-time";
+pub(super) const DATE_TIME: &str = "date-time";
 
-fn of(kind: Type) -> ObjectBuilder {
+pub(super) fn of(kind: Type) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(kind)
 }
 
-fn text() -> Object {
+pub(super) fn text() -> Object {
     of(Type::String).build()
 }
 
-fn formatted(format: &str) -> ObjectBuilder {
+pub(super) fn formatted(format: &str) -> ObjectBuilder {
     of(Type::String).format(Some(SchemaFormat::Custom(format.to_owned())))
 }
 
 /// The same, or null.
-fn nullable(object: ObjectBuilder) -> ObjectBuilder {
+pub(super) fn nullable(object: ObjectBuilder) -> ObjectBuilder {
     object.schema_type([Type::String, Type::Null].into_iter().collect::<SchemaType>())
 }
 
-fn id() -> Object {
+pub(super) fn id() -> Object {
     formatted(UUID).examples([EXAMPLE_ID]).build()
 }
 
-fn version() -> ObjectBuilder {
+pub(super) fn version() -> ObjectBuilder {
     of(Type::String).pattern(Some("^[1-9][0-9]*$")).examples(["1"])
 }
 
-fn texts() -> Schema {
+pub(super) fn texts() -> Schema {
     Schema::Array(Array::new(text()))
 }
 
-fn count() -> Object {
+pub(super) fn count() -> Object {
     of(Type::Integer).minimum(Some(0_usize)).build()
 }
 
-fn one_of(texts: &[&str]) -> Object {
+pub(super) fn one_of(texts: &[&str]) -> Object {
     of(Type::String).enum_values(Some(texts.iter().copied())).build()
 }
 
@@ -58,14 +58,14 @@ fn millis() -> Object {
     of(Type::Number).minimum(Some(0_usize)).build()
 }
 
-fn digest() -> Object {
+pub(super) fn digest() -> Object {
     of(Type::String).pattern(Some("^[0-9a-f]{64}$")).build()
 }
 
-type Property = (&'static str, RefOr<Schema>);
+pub(super) type Property = (&'static str, RefOr<Schema>);
 
 /// An object of which every property is there.
-fn object(properties: impl IntoIterator<Item = Property>) -> ObjectBuilder {
+pub(super) fn object(properties: impl IntoIterator<Item = Property>) -> ObjectBuilder {
     let add = |object: ObjectBuilder, (name, schema): Property| {
         object.property(name, schema).required(name)
     };
@@ -76,7 +76,7 @@ fn closed(object: ObjectBuilder) -> Object {
     object.additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false))).build()
 }
 
-fn reference(name: &str) -> RefOr<Schema> {
+pub(super) fn reference(name: &str) -> RefOr<Schema> {
     Ref::from_schema_name(name).into()
 }
 
@@ -134,6 +134,7 @@ pub(super) fn all(
     .build();
     let other =
         object([("code", text().into()), ("message", text().into())]).property("request_id", id());
+    let other = other.property("job_id", id());
     let detail = OneOfBuilder::new().item(other.build()).item(invalid.clone()).build();
     let problem = object([
         ("type", text().into()),
@@ -143,6 +144,7 @@ pub(super) fn all(
         ("detail", text().into()),
     ])
     .property("request_id", id())
+    .property("job_id", id())
     .property("errors", Schema::Array(Array::new(reference("ProblemDetail"))))
     .property("warnings", texts());
     let problem_detail = object([

@@ -20,6 +20,8 @@ pub mod mlflow;
 pub mod postgres;
 #[path = "../../../adapters/rayon/mod.rs"]
 pub mod rayon;
+#[path = "../../../adapters/schedule/mod.rs"]
+pub mod schedule;
 #[path = "../../../adapters/sqlite/mod.rs"]
 pub mod sqlite;
 #[path = "../../../adapters/system/mod.rs"]
