@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use pmmds::drift::DriftSettings;
 use pmmds::linfa::{AdaBoost, LogisticRegression};
+use pmmds::mlflow::MlflowRegistry;
 use pmmds::model::Trainer;
 use pmmds::registry::{Alias, ModelName};
 
@@ -27,6 +28,18 @@ pub(crate) struct Settings {
     /// Folder of the registry, for services that share one [default: registry in the state folder]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) registry: Option<PathBuf>,
+
+    /// MLflow server for models and runs, such as http://mlflow:5000. Its credentials come from
+    /// MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN [default: MLFLOW_TRACKING_URI, and without
+    /// it the folder of the registry]
+    #[arg(
+        long,
+        env = "PMMDS_MLFLOW_TRACKING_URI",
+        hide_env_values = true,
+        value_name = "URI",
+        global = true
+    )]
+    pub(crate) mlflow_uri: Option<String>,
 
     /// PostgreSQL database for log and ledger, such as postgres://user:password@host/name
     /// [default: an SQLite file in the folder]
@@ -159,7 +172,23 @@ impl Settings {
         drift
     }
 
-    /// Refuses variables that look like settings and are none: a typo must not go unnoticed.
+    /// The MLflow server, if one is named: here, or as MLflow's own clients name it. A folder that is
+    /// named wins over what they would take.
+    pub(crate) fn mlflow(&self) -> Outcome<Option<MlflowRegistry>> {
+        let named = std::env::var_os("MLFLOW_TRACKING_URI").is_some_and(|uri| !uri.is_empty());
+        let builder = match &self.mlflow_uri {
+            Some(_) if self.registry.is_some() => {
+                return Err("give either --registry or --mlflow-uri".into());
+            }
+            Some(uri) => MlflowRegistry::builder(uri).environment()?,
+            None if named && self.registry.is_none() => MlflowRegistry::from_env()?,
+            None => return Ok(None),
+        };
+        Ok(Some(builder.build()?))
+    }
+
+    /// Refuses variables that look like settings and are none: a typo must not go unnoticed. Those
+    /// of the tests, which `scripts/services up` sets, are for the tests.
     pub(crate) fn check_environment(command: &clap::Command) -> Outcome<()> {
         let known: Vec<String> = command
             .get_arguments()
@@ -167,7 +196,8 @@ impl Settings {
             .collect();
         let unknown: Vec<String> = std::env::vars_os()
             .filter_map(|(name, _)| name.into_string().ok())
-            .filter(|name| name.starts_with("PMMDS_") && !known.contains(name))
+            .filter(|name| name.starts_with("PMMDS_") && !name.starts_with("PMMDS_TEST_"))
+            .filter(|name| !known.contains(name))
             .collect();
         if unknown.is_empty() {
             return Ok(());

@@ -79,14 +79,20 @@ impl State {
                 (Arc::new(store.clone()), Arc::new(store.clone()), Some(store))
             }
         };
-        let registry = settings.registry.clone().unwrap_or_else(|| folder.join("registry"));
+        let registry: Arc<dyn ModelRegistry> = match settings.mlflow()? {
+            Some(mlflow) => Arc::new(mlflow),
+            None => {
+                let path = settings.registry.clone().unwrap_or_else(|| folder.join("registry"));
+                Arc::new(FileRegistry::open(path).await?)
+            }
+        };
         Ok(Self {
             folder: folder.to_owned(),
             owner: owner_of(folder)?,
             jobs,
             log,
             ledger,
-            registry: Arc::new(FileRegistry::open(registry).await?),
+            registry,
             model: settings.model_name.clone(),
             alias: settings.model_alias.clone(),
             trainer: settings.trainer.trainer(),
