@@ -106,6 +106,20 @@ pub(crate) struct Settings {
           value_parser = clap::value_parser!(u64).range(1..=8760), global = true)]
     pub(crate) window_hours: u64,
 
+    /// Whether the service monitors by itself
+    #[arg(long, env = "PMMDS_DRIFT_ENABLE_SCHEDULED_MONITORING", default_value_t = true,
+          action = clap::ArgAction::Set, global = true)]
+    pub(crate) scheduled_monitoring: bool,
+
+    /// Hours between two looks of the service
+    #[arg(long, env = "PMMDS_DRIFT_MONITOR_INTERVAL_HOURS", default_value_t = 1,
+          value_parser = clap::value_parser!(u64).range(1..=8760), global = true)]
+    pub(crate) monitor_interval_hours: u64,
+
+    /// What scheduled monitoring does about a drift alert
+    #[arg(long, env = "PMMDS_ON_DRIFT", value_enum, default_value = "retrain", global = true)]
+    pub(crate) on_drift: Reaction,
+
     /// Whether alerts are opened
     #[arg(long, env = "PMMDS_DRIFT_ENABLE_ALERTS", default_value_t = true,
           action = clap::ArgAction::Set, global = true)]
@@ -148,6 +162,15 @@ impl Learner {
             Self::Adaboost => Arc::new(AdaBoost::default()),
         }
     }
+}
+
+/// What is done about a drift alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reaction {
+    /// Train a challenger on the traffic, and promote it if it is better
+    Retrain,
+    /// Leave it to a person
+    Tell,
 }
 
 /// Least severity of what is logged.

@@ -597,8 +597,15 @@ async fn a_rollback_during_training_wins() {
     let retraining = world.retraining().policy(Arc::new(always));
     let done = retraining.run(&request, &rolled).await.unwrap();
     assert_eq!(done.promoted(), None);
-    assert_eq!(done.decision.unwrap().state, DecisionState::Cancelled);
+    let cancelled = done.decision.unwrap();
+    assert_eq!(cancelled.state, DecisionState::Cancelled);
     assert_eq!(world.champion().await, Some(version(1)));
+    // Both are on record, and the one that lost says which won.
+    let [last, before, ..] = &world.decisions().await[..] else { panic!("two at least") };
+    assert_eq!((last, before.kind), (&cancelled, DecisionKind::Rollback));
+    assert_eq!((before.champion, before.state), (Some(version(2)), DecisionState::Done));
+    let told = format!("; decision {} was first.", before.id);
+    assert!(cancelled.reason.ends_with(&told), "{}", cancelled.reason);
 }
 
 #[tokio::test]
