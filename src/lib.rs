@@ -312,6 +312,7 @@
 //! | [`files`] | no | tokio | [`ModelRegistry`](registry::ModelRegistry) in a folder |
 //! | [`linfa`] | no | linfa, linfa-ensemble, linfa-linalg, linfa-logistic, linfa-trees, rand_chacha 0.3 | [logistic regression], [AdaBoost] on stumps with calibrated scores, and [ridge regression] for numbers: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
+//! | [`webhook`] | no | reqwest, rustls with ring, backon, tokio | alerts by HTTP POST, as JSON or for Slack |
 //! | [`system`] | no | nothing new (uuid's clock and randomness) | [`Environment`](lifecycle::Environment) of this machine |
 //! | [`rayon`] | no | rayon | [`Workers`](drift::Workers) on every core, for whole data sets |
 //! | [`conformance`] | no | nothing | one test suite per I/O trait |
@@ -367,6 +368,8 @@
 #![cfg_attr(not(feature = "sqlite"), doc = "[`sqlite`]: #crate-features")]
 #![cfg_attr(feature = "system", doc = "[`system`]: mod@crate::system")]
 #![cfg_attr(not(feature = "system"), doc = "[`system`]: #crate-features")]
+#![cfg_attr(feature = "webhook", doc = "[`webhook`]: mod@crate::webhook")]
+#![cfg_attr(not(feature = "webhook"), doc = "[`webhook`]: #crate-features")]
 #![deny(clippy::disallowed_methods)]
 #![cfg_attr(
     test,
@@ -458,3 +461,7 @@ pub mod sqlite;
 #[cfg(feature = "system")]
 #[path = "../adapters/system/mod.rs"]
 pub mod system;
+
+#[cfg(feature = "webhook")]
+#[path = "../adapters/webhook/mod.rs"]
+pub mod webhook;

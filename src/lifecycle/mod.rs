@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | serve | [`load`] -> [`ServingModel`] | resolve alias, fetch by version, verify, swap |
 //! | monitor | [`Monitor`] | window counts, detect, drift run on record, alert |
+//! | deliver | [`Delivery`] | alerts that are on record and not told, receivers, what came of it on record |
 //! | retrain | [`Retraining`] | labelled traffic, validate, fit, register, compare, decide |
 //! | promote | [`Promotion`] | intended, alias, read back, done; roll back; reconcile |
 //!
@@ -17,6 +18,7 @@
 //! else did to the alias.
 
 mod alerts;
+mod deliver;
 mod environment;
 mod holdout;
 mod monitor;
@@ -28,6 +30,7 @@ mod tests;
 mod turn;
 
 pub use alerts::AlertRules;
+pub use deliver::{AlertNotice, AlertSink, Delivery, Told};
 pub use environment::Environment;
 pub use holdout::{Holdout, Side, TrainedOn};
 pub use monitor::{Monitor, MonitorRun};

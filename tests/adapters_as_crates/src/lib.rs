@@ -22,3 +22,5 @@ pub mod rayon;
 pub mod sqlite;
 #[path = "../../../adapters/system/mod.rs"]
 pub mod system;
+#[path = "../../../adapters/webhook/mod.rs"]
+pub mod webhook;

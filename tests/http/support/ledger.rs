@@ -73,6 +73,7 @@ pub(crate) fn alert(number: u64) -> Alert {
         retraining_run: None,
         quiet_runs: 0,
         resolved_at: None,
+        deliveries: Vec::new(),
     }
 }
 
