@@ -252,6 +252,7 @@ fn every_setting_of_the_environment_acts() {
         ("PMMDS_DRIFT_CURRENT_WINDOW_HOURS", "0"),
         ("PMMDS_DRIFT_ENABLE_ALERTS", "maybe"),
         ("PMMDS_DRIFT_ALERT_ON_PREDICTION_DRIFT", "maybe"),
+        ("PMMDS_ALERT_WEBHOOK_SHAPE", "morse"),
         ("PMMDS_LOG_LEVEL", "loud"),
         ("PMMDS_LOG_JSON", "maybe"),
     ] {

@@ -11,7 +11,7 @@ use pmmds::axum::{RawFeatures, Service, ServiceBuilder};
 use pmmds::drift::Verdict;
 use pmmds::ledger::{RunState, Trigger};
 use pmmds::lifecycle::{
-    Holdout, Monitor, RetrainRequest, RetrainSettings, Retrained, Retraining, ServingModel,
+    Holdout, RetrainRequest, RetrainSettings, Retrained, Retraining, ServingModel,
 };
 use pmmds::linfa::formats;
 use pmmds::model::Progress;
@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use crate::Outcome;
 use crate::client::Client;
 use crate::data::{self, TelcoCsv};
+use crate::operations::{self, Flows};
 use crate::settings::Settings;
 use crate::slot;
 use crate::state::{State, WRITER};
@@ -48,7 +49,7 @@ pub(crate) async fn load_data(settings: &Settings, cache: &std::path::Path) -> O
     Ok(csv)
 }
 
-async fn customers(settings: &Settings) -> Outcome<Customers> {
+pub(crate) async fn customers(settings: &Settings) -> Outcome<Customers> {
     Customers::read(&load_data(settings, &State::data_cache(&folder(settings))).await?)
 }
 
@@ -125,8 +126,11 @@ pub(crate) async fn service(
     )
     .alias(state.alias.clone())
     .raw_features(RawFeatures::Keep);
+    builder = builder
+        .ledger(state.ledger())
+        .operations(Arc::new(Flows { state: state.clone(), settings: settings.clone() }));
     if let Some(token) = &settings.admin_token {
-        builder = builder.admin_token(token);
+        builder = builder.admin_token(token.reveal());
     }
     if let Some(interval) = poll {
         builder = builder.poll_every(interval);
@@ -189,7 +193,7 @@ pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outco
     let url = traffic
         .url
         .unwrap_or_else(|| format!("http://{}", SocketAddr::new(settings.host, settings.port)));
-    let client = Client::new(url.trim_end_matches('/'), settings.admin_token.clone())?;
+    let client = Client::new(url.trim_end_matches('/'), settings.token())?;
     let mut rows: Vec<usize> =
         if traffic.drift { customers.campaign() } else { customers.newcomers() };
     let distinct = rows.len();
@@ -229,7 +233,6 @@ pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outco
 
 pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
-    let monitor = state.monitor(settings)?;
     let Some(serving) = state.production().await? else {
         return Err("nothing is in production, so there is nothing to compare with".into());
     };
@@ -237,11 +240,11 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
     let verdict = match slot {
         None => {
             let hours = Duration::from_secs(settings.window_hours * 3600);
-            look(&state, &monitor, &serving, Window::before(now, hours)?).await?
+            look(&state, settings, &serving, Window::before(now, hours)?).await?
         }
         Some(length) => {
             let window = slot::newest(now, length)?;
-            let look = async || look(&state, &monitor, &serving, window).await;
+            let look = async || look(&state, settings, &serving, window).await;
             slot::once(&state, window, look).await?
         }
     };
@@ -252,15 +255,14 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
     })
 }
 
-/// The monitor's look at `window` of the traffic of `serving`.
+/// The monitor's look at `window` of the traffic of `serving`, on stdout.
 async fn look(
     state: &State,
-    monitor: &Monitor,
+    settings: &Settings,
     serving: &ServingModel,
     window: Window,
 ) -> Outcome<Verdict> {
-    let _lock = state.lock("monitor.lock")?;
-    let done = monitor.run(serving.name(), serving.version(), serving.profile(), window).await?;
+    let done = operations::look(state, settings, serving, window).await?;
     say!("{} v{}, {window}, run {}", serving.name(), serving.version(), done.run.id);
     say!("{}", done.run.report);
     if let Some(alert) = &done.alert {
@@ -306,23 +308,10 @@ pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {
 
 pub(crate) async fn retrain(settings: &Settings, force: bool) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
-    let _lock = state.lock(WRITER)?;
-    let alerts = state.ledger.open_alerts(&state.model).await?;
-    let alert = alerts.iter().find(|alert| alert.key == "drift");
-    if alert.is_none() && !force {
-        say!("no open drift alert, so nothing to do (--force retrains all the same)");
-        return Ok(ExitCode::SUCCESS);
+    match operations::retrain(&state, settings, force, &Steps).await? {
+        Some(done) => print_retrained(&done),
+        None => say!("no open drift alert, so nothing to do (--force retrains all the same)"),
     }
-    let customers = customers(settings).await?;
-    let known = customers.all.select(&customers.known());
-    let request = RetrainRequest {
-        model: &state.model,
-        trigger: if force { Trigger::Manual } else { Trigger::Drift },
-        alert: if force { None } else { alert },
-        reference: &known,
-    };
-    let done = retraining(&state, newest_half()).run(&request, &Steps).await?;
-    print_retrained(&done);
     Ok(ExitCode::SUCCESS)
 }
 
