@@ -53,7 +53,8 @@ class Client:
 
     def predict_batch(self, rows):
         """Many rows at once, answered in their order."""
-        return self._call("POST", "/api/v1/predict/batch", {"instances": [{"features": row} for row in rows]})
+        instances = [{"request_id": str(uuid.uuid4()), "features": row} for row in rows]
+        return self._call("POST", "/api/v1/predict/batch", {"instances": instances})
 
     def outcomes(self, pairs):
         """What really happened, as pairs of request id and outcome."""

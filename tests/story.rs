@@ -12,6 +12,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sqlx::Connection;
 
 mod story {
+    mod operators;
     mod replicas;
 }
 

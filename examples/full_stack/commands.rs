@@ -11,7 +11,7 @@ use pmmds::axum::{RawFeatures, Service, ServiceBuilder};
 use pmmds::drift::Verdict;
 use pmmds::ledger::{RunState, Trigger};
 use pmmds::lifecycle::{
-    Holdout, RetrainRequest, RetrainSettings, Retrained, Retraining, ServingModel,
+    Holdout, Monitor, RetrainRequest, RetrainSettings, Retrained, Retraining, ServingModel,
 };
 use pmmds::linfa::formats;
 use pmmds::model::Progress;
@@ -233,6 +233,7 @@ pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outco
 
 pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
+    let monitor = state.monitor(settings)?;
     let Some(serving) = state.production().await? else {
         return Err("nothing is in production, so there is nothing to compare with".into());
     };
@@ -240,11 +241,11 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
     let verdict = match slot {
         None => {
             let hours = Duration::from_secs(settings.window_hours * 3600);
-            look(&state, settings, &serving, Window::before(now, hours)?).await?
+            look(&state, settings, &monitor, &serving, Window::before(now, hours)?).await?
         }
         Some(length) => {
             let window = slot::newest(now, length)?;
-            let look = async || look(&state, settings, &serving, window).await;
+            let look = async || look(&state, settings, &monitor, &serving, window).await;
             slot::once(&state, window, look).await?
         }
     };
@@ -259,10 +260,11 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
 async fn look(
     state: &State,
     settings: &Settings,
+    monitor: &Monitor,
     serving: &ServingModel,
     window: Window,
 ) -> Outcome<Verdict> {
-    let done = operations::look(state, settings, serving, window).await?;
+    let done = operations::look(state, settings, monitor, serving, window).await?;
     say!("{} v{}, {window}, run {}", serving.name(), serving.version(), done.run.id);
     say!("{}", done.run.report);
     if let Some(alert) = &done.alert {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pmmds::axum::{JobEnd, Operations};
 use pmmds::ledger::Trigger;
-use pmmds::lifecycle::{Delivery, MonitorRun, RetrainRequest, Retrained, ServingModel};
+use pmmds::lifecycle::{Delivery, Monitor, MonitorRun, RetrainRequest, Retrained, ServingModel};
 use pmmds::model::Progress;
 use pmmds::webhook::Webhook;
 use pmmds::{Error, ErrorKind, Window};
@@ -20,11 +20,11 @@ use crate::state::{State, WRITER};
 pub(crate) async fn look(
     state: &State,
     settings: &Settings,
+    monitor: &Monitor,
     serving: &ServingModel,
     window: Window,
 ) -> Outcome<MonitorRun> {
     let _lock = state.lock("monitor.lock")?;
-    let monitor = state.monitor(settings)?;
     let done = monitor.run(serving.name(), serving.version(), serving.profile(), window).await?;
     if let Some(url) = &settings.alert_webhook_url {
         let sink = Webhook::new("webhook", url.reveal()).shape(settings.alert_webhook_shape.into());
@@ -84,9 +84,10 @@ impl Operations for Flows {
         let Some(serving) = state.production().await.map_err(failed)? else {
             return Err(Error::new(ErrorKind::NotFound, "full_stack", "nothing is in production"));
         };
+        let monitor = state.monitor(settings).map_err(failed)?;
         let hours = Duration::from_secs(settings.window_hours * 3600);
         let window = Window::before(state.log.now().await?, hours).map_err(|e| failed(e.into()))?;
-        let done = look(state, settings, &serving, window).await.map_err(failed)?;
+        let done = look(state, settings, &monitor, &serving, window).await.map_err(failed)?;
         Ok(JobEnd::new(done.run.report.verdict.headline()).run(done.run.id))
     }
 
