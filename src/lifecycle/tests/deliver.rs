@@ -57,8 +57,8 @@ struct Desk {
     ledger: Arc<MemoryLedger>,
     pager: Arc<Pager>,
     delivery: Delivery,
-    now: Box<dyn Fn() -> Timestamp>,
-    pass: Box<dyn Fn(Duration)>,
+    now: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    pass: Box<dyn Fn(Duration) + Send + Sync>,
 }
 
 impl Desk {
@@ -67,7 +67,8 @@ impl Desk {
         let log = Arc::new(MemoryLog::with_clock(clock.clone()));
         let ledger = Arc::new(MemoryLedger::with_clock(clock.clone()));
         let pager = Pager::new("pager");
-        let delivery = Delivery::new(log.clone(), ledger.clone(), "desk").sink(pager.clone());
+        let delivery = Delivery::new(Arc::clone(&log) as _, Arc::clone(&ledger) as _, "desk")
+            .sink(Arc::clone(&pager) as _);
         let (now, pass) = (Box::new(clock), Box::new(pass));
         Self { log, ledger, pager, delivery, now, pass }
     }
@@ -203,9 +204,9 @@ async fn a_new_receiver_hears_what_is_open_and_not_the_past() {
 
     // A second receiver has a record of its own.
     let chat = Pager::new("chat");
-    let both = Delivery::new(desk.log.clone(), desk.ledger.clone(), "desk")
-        .sink(desk.pager.clone())
-        .sink(chat.clone());
+    let both = Delivery::new(Arc::clone(&desk.log) as _, Arc::clone(&desk.ledger) as _, "desk")
+        .sink(Arc::clone(&desk.pager) as _)
+        .sink(Arc::clone(&chat) as _);
     both.run(&ModelName::new("churn").unwrap()).await.unwrap();
     assert_eq!((desk.pager.heard(), chat.heard()), (vec![], vec![(2, Resolved), (3, Opened)]));
 }
@@ -216,7 +217,7 @@ async fn what_a_crash_left_unsaid_is_said_and_one_process_says_it() {
     desk.open(1, Severity::Major).await;
     // Cut off between the receiver's answer and the record: told again, under the same key.
     let model = ModelName::new("churn").unwrap();
-    *desk.pager.takes_along.lock().unwrap() = Some(desk.ledger.clone());
+    *desk.pager.takes_along.lock().unwrap() = Some(Arc::clone(&desk.ledger));
     assert_eq!(desk.delivery.run(&model).await.unwrap_err().kind(), ErrorKind::Unavailable);
     desk.ledger.bring_up();
     assert_eq!(desk.run().await.delivered, 1);
