@@ -3,7 +3,8 @@
 //! One task writes. It gathers events into one batch per model version, gives each batch its id
 //! before the first attempt, and sends the *same* batch again until the store has it: exactly once,
 //! whatever breaks in between. While it sends, events queue up behind it; when the queue is full,
-//! predictions are refused, and nothing is dropped.
+//! predictions are refused, and nothing is dropped. A batch that the store can never take is halved
+//! until the events are found that it cannot take, so that those beside them are written.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,11 +48,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub struct LogAccount {
     /// events that were taken in
     pub accepted: u64,
-    /// events that the store has
+    /// events that the store has, or whose request it has, where it keeps one event of each
     pub written: u64,
     /// events in the queue or in a batch on its way
     pub queued: u64,
-    /// events of batches that the store can never take, as it says
+    /// events that the store can never take, as it says
     pub refused: u64,
     /// events that a shutdown could not write in time
     pub lost: u64,
@@ -223,14 +224,33 @@ impl LogQueue {
 #[derive(Debug)]
 struct Open {
     model: Arc<Loaded>,
-    batch: EventBatch,
+    // nobody else's but while it is sent
+    batch: Arc<EventBatch>,
     waiting: Vec<(Arc<Ticket>, Bytes)>,
+}
+
+impl Open {
+    /// In two, of which the second is called `id`; `None` when there is nothing to tell apart.
+    fn halve(&mut self, id: BatchId) -> Option<Self> {
+        let events = self.batch.events().len();
+        if events == 0 || events == 1 && self.batch.counts().rejected_requests() == 0 {
+            return None;
+        }
+        let (half, mut at) = (events / 2, 0);
+        let rest = Arc::make_mut(&mut self.batch).take_out(id, |_| {
+            at += 1;
+            at > half
+        });
+        let (model, waiting) = (Arc::clone(&self.model), self.waiting.split_off(half));
+        Some(Self { model, batch: Arc::new(rest), waiting })
+    }
 }
 
 /// How writing a batch ended.
 enum Ended {
     Written,
-    Refused,
+    // for ever
+    Refused(Error),
     GivenUp,
 }
 
@@ -306,7 +326,7 @@ impl Writer {
         let Item { model, row, event, ticket, answer } = item;
         let at = self.opened(&model);
         let open = &mut self.open[at];
-        open.batch.push(model.model.profile(), &row, event);
+        Arc::make_mut(&mut open.batch).push(model.model.profile(), &row, event);
         open.waiting.push((ticket, answer));
         self.rows += 1;
     }
@@ -317,7 +337,7 @@ impl Writer {
         }
         let id = BatchId(self.clock.id(self.clock.now()));
         let (name, version) = (model.model.name().clone(), model.model.version());
-        let batch = EventBatch::new(id, name, version, model.model.profile());
+        let batch = Arc::new(EventBatch::new(id, name, version, model.model.profile()));
         self.open.push(Open { model: Arc::clone(model), batch, waiting: Vec::new() });
         self.open.len() - 1
     }
@@ -328,26 +348,39 @@ impl Writer {
         for (model, counts) in rejected {
             let at = self.opened(&model);
             // They are of the same version, hence of the same profile.
-            let merged = self.open[at].batch.merge_rejected(&counts);
+            let merged = Arc::make_mut(&mut self.open[at].batch).merge_rejected(&counts);
             debug_assert!(merged.is_ok(), "{merged:?}");
         }
         self.rows = 0;
-        for Open { batch, waiting, .. } in std::mem::take(&mut self.open) {
-            let ended = self.write(Arc::new(batch)).await;
+        let mut left = std::mem::take(&mut self.open);
+        while let Some(mut open) = left.pop() {
+            let ended = self.write(&open.batch).await;
+            if matches!(ended, Ended::Refused(_))
+                && let Some(half) = open.halve(BatchId(self.clock.id(self.clock.now())))
+            {
+                left.extend([half, open]);
+                continue;
+            }
+            let Open { batch, waiting, .. } = open;
             let events = waiting.len() as u64;
+            if let Ended::Refused(error) = &ended {
+                let (id, error) = (batch.id(), error.chain());
+                let request = batch.events().first().map(|event| event.request_id);
+                tracing::error!(batch = %id, ?request, error, "the log refuses this for ever");
+            }
             {
                 let mut account = locked(&self.shared.account);
                 account.queued -= events;
                 match ended {
                     Ended::Written => account.written += events,
-                    Ended::Refused => account.refused += events,
+                    Ended::Refused(_) => account.refused += events,
                     Ended::GivenUp => account.lost += events,
                 }
             }
             for (ticket, answer) in waiting {
                 match ended {
                     Ended::Written => ticket.answer(answer),
-                    Ended::Refused | Ended::GivenUp => self.replay.abandon(&ticket),
+                    Ended::Refused(_) | Ended::GivenUp => self.replay.abandon(&ticket),
                 }
             }
         }
@@ -355,11 +388,11 @@ impl Writer {
     }
 
     /// Sends `batch` until the store has it.
-    async fn write(&mut self, batch: Arc<EventBatch>) -> Ended {
+    async fn write(&mut self, batch: &Arc<EventBatch>) -> Ended {
         let mut pause = FIRST_PAUSE;
         loop {
             // In a task of its own, so that a store that panics does not take the writer along.
-            let (log, sent) = (Arc::clone(&self.log), Arc::clone(&batch));
+            let (log, sent) = (Arc::clone(&self.log), Arc::clone(batch));
             let mut attempt = tokio::spawn(async move { log.append(&sent).await });
             let deadline = Instant::now() + self.attempt;
             let deadline = self.stopped.borrow().map_or(deadline, |stop| stop.min(deadline));
@@ -379,9 +412,7 @@ impl Writer {
             let events = batch.events().len();
             if error.kind() == ErrorKind::InvalidInput {
                 // Sent again it would be refused again, and hold up everything behind it.
-                let (batch, error) = (batch.id(), error.chain());
-                tracing::error!(%batch, events, error, "the log refuses a batch for ever");
-                return Ended::Refused;
+                return Ended::Refused(error);
             }
             tracing::warn!(batch = %batch.id(), events, error = error.chain(), "a batch waits");
             *locked(&self.shared.trouble) = Some(error.chain());

@@ -29,7 +29,7 @@ struct Json<'a> {
     severity: Severity,
     message: &'a str,
     features: &'a [String],
-    drift_run: Uuid,
+    drift_run: Option<Uuid>,
     opened_at: Timestamp,
     resolved_at: Option<Timestamp>,
     acknowledged_at: Option<Timestamp>,

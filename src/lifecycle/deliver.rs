@@ -33,7 +33,7 @@ const ERROR_CHARS: usize = 300;
 /// use pmmds::lifecycle::AlertNotice;
 /// # let alert = Alert {
 /// #     id: Uuid::from_u128(7), model: "churn".parse()?, version: VersionId::FIRST,
-/// #     key: "drift".to_owned(), drift_run: Uuid::nil(), last_run: Uuid::nil(),
+/// #     key: "drift".to_owned(), drift_run: None, last_run: None,
 /// #     severity: Severity::Major, message: String::new(), features: Vec::new(),
 /// #     opened_at: Timestamp::EPOCH, acknowledged_at: None, action_taken: None,
 /// #     retraining_run: None, quiet_runs: 0, resolved_at: None, deliveries: Vec::new(),
@@ -165,7 +165,7 @@ pub struct Told {
 /// # let ledger = Arc::new(MemoryLedger::with_clock(move || noon));
 /// # let alert = Alert {
 /// #     id: Uuid::from_u128(7), model: "churn".parse()?, version: VersionId::FIRST,
-/// #     key: "drift".to_owned(), drift_run: Uuid::nil(), last_run: Uuid::nil(),
+/// #     key: "drift".to_owned(), drift_run: None, last_run: None,
 /// #     severity: Severity::Major, message: "3 of 19 features drifted".to_owned(),
 /// #     features: Vec::new(), opened_at: noon, acknowledged_at: None, action_taken: None,
 /// #     retraining_run: None, quiet_runs: 0, resolved_at: None, deliveries: Vec::new(),

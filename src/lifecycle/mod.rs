@@ -7,6 +7,7 @@
 //! | deliver | [`Delivery`] | alerts that are on record and not told, receivers, what came of it on record |
 //! | retrain | [`Retraining`] | labelled traffic, validate, fit, register, compare, decide |
 //! | promote | [`Promotion`] | intended, alias, read back, done; roll back; reconcile |
+//! | all of it | [`Cycle`] | monitor, and retrain and promote if that asks for it |
 //!
 //! All of them are safe to kill at any moment and to start again: leases keep others out, and what
 //! is on record tells where to go on. They take their time and ids from the stores and an
@@ -18,6 +19,7 @@
 //! else did to the alias.
 
 mod alerts;
+mod cycle;
 mod deliver;
 mod environment;
 mod holdout;
@@ -30,6 +32,7 @@ mod tests;
 mod turn;
 
 pub use alerts::AlertRules;
+pub use cycle::{Answer, Cycle, CycleLook, CycleRun, OnDrift};
 pub use deliver::{AlertNotice, AlertSink, Delivery, Told};
 pub use environment::Environment;
 pub use holdout::{Holdout, Side, TrainedOn};
