@@ -13,6 +13,7 @@ use sqlx::Connection;
 
 mod python;
 mod story {
+    mod operators;
     mod prefect;
     mod replicas;
     mod schedule;
@@ -275,6 +276,7 @@ fn every_setting_of_the_environment_acts() {
         ("PMMDS_ON_DRIFT", "maybe"),
         ("PMMDS_DRIFT_ENABLE_ALERTS", "maybe"),
         ("PMMDS_DRIFT_ALERT_ON_PREDICTION_DRIFT", "maybe"),
+        ("PMMDS_ALERT_WEBHOOK_SHAPE", "morse"),
         ("PMMDS_LOG_LEVEL", "loud"),
         ("PMMDS_LOG_JSON", "maybe"),
     ] {

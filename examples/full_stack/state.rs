@@ -78,7 +78,7 @@ impl State {
             }
             Some(url) => {
                 let migrate = if settings.migrate { Migrate::Older } else { Migrate::Fresh };
-                let store = PostgresStore::builder(url).migrate(migrate).open().await?;
+                let store = PostgresStore::builder(url.reveal()).migrate(migrate).open().await?;
                 (Arc::new(store.clone()), Arc::new(store.clone()), Some(store))
             }
         };
