@@ -26,16 +26,21 @@ pub(crate) async fn look(
 ) -> Outcome<MonitorRun> {
     let _lock = state.lock("monitor.lock")?;
     let done = monitor.run(serving.name(), serving.version(), serving.profile(), window).await?;
-    if let Some(url) = &settings.alert_webhook_url {
-        let sink = Webhook::new("webhook", url.reveal()).shape(settings.alert_webhook_shape.into());
-        let delivery = Delivery::new(state.log(), state.ledger(), state.owner.clone())
-            .sink(Arc::new(sink.build()?));
+    if let Some(delivery) = delivery(state, settings)? {
         let told = delivery.run(&state.model).await?;
         if told.pending + told.dead > 0 {
             tracing::warn!(told.pending, told.dead, "alerts could not be delivered");
         }
     }
     Ok(done)
+}
+
+/// How receivers hear of alerts, where there are any.
+pub(crate) fn delivery(state: &State, settings: &Settings) -> Outcome<Option<Delivery>> {
+    let Some(url) = &settings.alert_webhook_url else { return Ok(None) };
+    let sink = Webhook::new("webhook", url.reveal()).shape(settings.alert_webhook_shape.into());
+    let delivery = Delivery::new(state.log(), state.ledger(), state.owner.clone());
+    Ok(Some(delivery.sink(Arc::new(sink.build()?))))
 }
 
 /// Retrains for the open drift alert, or with `force` without one; `None` where nothing asks for

@@ -10,16 +10,16 @@ use crate::ledger::{Alert, AlertEvent, DeliveryState, LeaseStore};
 use crate::memory::test_clock;
 
 #[derive(Debug)]
-struct Pager {
+pub(super) struct Pager {
     name: &'static str,
     heard: Mutex<Vec<(u128, AlertEvent)>>,
-    works: Mutex<bool>,
+    pub(super) works: Mutex<bool>,
     // taken down when it is told something
     takes_along: Mutex<Option<Arc<MemoryLedger>>>,
 }
 
 impl Pager {
-    fn new(name: &'static str) -> Arc<Self> {
+    pub(super) fn new(name: &'static str) -> Arc<Self> {
         Arc::new(Self {
             name,
             heard: Mutex::default(),
@@ -29,7 +29,7 @@ impl Pager {
     }
 
     /// What it has heard since it was last asked.
-    fn heard(&self) -> Vec<(u128, AlertEvent)> {
+    pub(super) fn heard(&self) -> Vec<(u128, AlertEvent)> {
         std::mem::take(&mut *self.heard.lock().unwrap())
     }
 }
