@@ -6,11 +6,13 @@
 //! | route | |
 //! |---|---|
 //! | `POST /api/v1/predict` | `{"request_id"?: uuid, "features": {...}}` |
+//! | `POST /api/v1/predict/batch` | `{"instances": [{...}, ...]}`; `?atomic=true` fails whole |
 //! | `GET /model` | the version in service |
 //! | `GET /healthz`, `/livez`, `/ready`, `/readyz` | health; `?verbose` lists each check |
 //! | `GET /openapi.json`, `/docs` | the API, made from the schema of the version in service |
 //! | `GET /api/v1/drift/live` | ops: drift of what this process has answered lately, as it is now |
 //! | `POST /model/reload` | admin: bring the version behind the alias into service |
+//! | `POST /api/v1/observations` | admin: predictions that were made elsewhere |
 //! | `POST /api/v1/outcomes` | admin: what really happened |
 //!
 //! # Promises
@@ -30,7 +32,9 @@
 //!
 //! The service makes no runtime and no tracing subscriber; it uses those of the application.
 
+mod answer;
 mod auth;
+mod batch;
 mod clock;
 mod docs;
 mod envelope;
@@ -38,6 +42,7 @@ mod health;
 mod live;
 mod log_writer;
 mod models;
+mod observations;
 mod openapi;
 mod options;
 mod outcomes;
@@ -46,6 +51,7 @@ mod problem;
 mod replay;
 mod request;
 mod routes;
+mod rows;
 mod serve;
 mod service;
 mod state;
@@ -55,6 +61,7 @@ use std::time::Duration;
 pub use live::LiveReport;
 pub use log_writer::LogAccount;
 pub use models::{ModelInfo, ReloadError, Reloaded};
+pub use observations::ObserveError;
 pub use options::{Durability, Limits, RawFeatures, Scoring};
 pub use service::{Service, ServiceBuilder};
 

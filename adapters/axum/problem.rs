@@ -37,9 +37,9 @@ impl Detail {
         Self { pointer: pointer.into(), code, message: message.into() }
     }
 
-    /// A broken rule of the schema.
-    pub(super) fn of(violation: &Violation) -> Self {
-        let pointer = format!("/features/{}", escaped(violation.feature()));
+    /// A broken rule of the schema, for features that stand at `at`.
+    pub(super) fn of(violation: &Violation, at: &str) -> Self {
+        let pointer = format!("{at}/{}", escaped(violation.feature()));
         Self::new(pointer, violation.rule().code(), violation.message())
     }
 }
@@ -88,6 +88,34 @@ impl Problem {
         let mut problem = Self::new(StatusCode::BAD_REQUEST, "validation_failed", message);
         (problem.0.errors, problem.0.warnings) = (errors, warnings);
         problem
+    }
+
+    /// Everything that is wrong, and the problem itself where nothing is told apart.
+    pub(super) fn details(&self) -> Vec<Detail> {
+        let Inner { code, message, errors, request_id, .. } = &*self.0;
+        if !errors.is_empty() {
+            return errors.clone();
+        }
+        let of = request_id.map_or_else(String::new, |id| format!(" (request_id {id})"));
+        vec![Detail::new("", code, format!("{message}{of}"))]
+    }
+
+    pub(super) fn with_details(mut self, errors: Vec<Detail>) -> Self {
+        self.0.errors = errors;
+        self
+    }
+
+    /// As it stands in the answer for many rows.
+    pub(super) fn of_row(&self) -> RowProblem<'_> {
+        let Inner { status, code, message, errors, warnings, request_id, .. } = &*self.0;
+        RowProblem {
+            status: status.as_u16(),
+            code,
+            message,
+            request_id: *request_id,
+            errors,
+            warnings,
+        }
     }
 
     /// 503: not now, but soon.
@@ -212,6 +240,18 @@ impl<'a> Plain<'a> {
         };
         Self { detail }
     }
+}
+
+/// What is wrong with one row of many, with the status that it would have had by itself.
+#[derive(Debug, Serialize)]
+pub(super) struct RowProblem<'a> {
+    status: u16,
+    code: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<uuid::Uuid>,
+    errors: &'a [Detail],
+    warnings: &'a [String],
 }
 
 #[derive(Serialize)]

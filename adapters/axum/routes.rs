@@ -16,12 +16,13 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::models::{ModelInfo, Reloaded};
 use super::problem::{Problem, method_not_allowed, not_found, panicked};
 use super::state::State;
-use super::{auth, docs, envelope, health, live, openapi, outcomes, predict};
+use super::{auth, batch, docs, envelope, health, live, observations, openapi, outcomes, predict};
 
 /// What clients of the model use.
 pub(super) fn public(state: &State) -> Router {
     let routes = Router::new()
         .route("/api/v1/predict", post(predict::predict))
+        .route("/api/v1/predict/batch", post(batch::predict))
         .route("/model", get(model))
         .route("/healthz", get(health::healthz))
         .route("/livez", get(health::livez))
@@ -37,6 +38,7 @@ pub(super) fn public(state: &State) -> Router {
 /// What steers the model: behind the token.
 pub(super) fn admin(state: &State) -> Router {
     let routes = Router::new()
+        .route("/api/v1/observations", post(observations::observe))
         .route("/api/v1/outcomes", post(outcomes::record))
         .route("/model/reload", post(reload))
         .route_layer(from_fn_with_state(state.clone(), auth::guard));

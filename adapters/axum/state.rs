@@ -82,8 +82,17 @@ impl Inner {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Bytes, Problem> {
+        self.json_body_of(headers, body, self.limits.body_bytes).await
+    }
+
+    /// The whole body of a JSON request, at most `most` bytes.
+    pub(super) async fn json_body_of(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        most: usize,
+    ) -> Result<Bytes, Problem> {
         check_json(headers)?;
-        let most = self.limits.body_bytes;
         let too_large = || {
             let message = format!("The body is larger than {most} bytes");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).closing()

@@ -1,15 +1,18 @@
 //! The HTTP service over real sockets: what a client, an operator and a hostile stranger see.
 
 mod admin;
+mod batch;
 mod describe;
 mod drain;
 mod faults;
 mod health;
 mod live;
 mod log;
+mod observations;
 mod odd_json;
 mod predict;
 mod regression;
 mod reload;
 mod replay;
+mod schemathesis;
 mod support;

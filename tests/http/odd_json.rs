@@ -13,6 +13,11 @@ fn with_tenure(text: &str) -> Vec<u8> {
     body.into_bytes()
 }
 
+/// The features of the quick start alone.
+fn features() -> Value {
+    serde_json::from_str::<Value>(CURL_BODY).unwrap()["features"].take()
+}
+
 fn with_contract(text: &[u8]) -> Vec<u8> {
     let (before, after) = CURL_BODY.split_once("\"Month-to-month\"").unwrap();
     [before.as_bytes(), text, after.as_bytes()].concat()
@@ -67,6 +72,7 @@ async fn every_row_answers_as_listed() {
         ("deep, and never closed", deep.into_bytes(), 400, "nested deeper"),
         ("a byte order mark", with_bom, 200, ""),
         ("a top-level array", b"[]".to_vec(), 400, "Invalid JSON"),
+        ("the fields as an array", format!("[null, {}]", features()).into_bytes(), 400, "Invalid"),
         ("features as an array", br#"{"features": []}"#.to_vec(), 400, "Invalid JSON"),
         ("features as null", br#"{"features": null}"#.to_vec(), 400, "Invalid JSON"),
         ("no features", b"{}".to_vec(), 400, "Missing required field: features"),

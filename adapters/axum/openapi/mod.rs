@@ -1,6 +1,7 @@
 //! `GET /openapi.json`: OpenAPI 3.1, made from the schema of the version in service.
 
 mod features;
+mod rows;
 mod shapes;
 
 use std::fmt;
@@ -18,8 +19,8 @@ use utoipa::openapi::response::{Response as Described, ResponseBuilder};
 use utoipa::openapi::schema::{Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    Components, Content, HeaderBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder,
-    OpenApiVersion, Ref, RefOr, Required, Server,
+    Components, Content, HeaderBuilder, InfoBuilder, ObjectBuilder, OneOfBuilder, OpenApi,
+    OpenApiBuilder, OpenApiVersion, Ref, RefOr, Required, Server,
 };
 
 use super::problem::PROBLEM_JSON;
@@ -45,13 +46,13 @@ impl fmt::Debug for Document {
 
 /// `GET /openapi.json`
 pub(super) async fn serve(Shared(state): Shared<State>, OriginalUri(uri): OriginalUri) -> Response {
-    let token = state.admin.has_token();
+    let (token, most) = (state.admin.has_token(), state.most_rows());
     let Document(mut document) = match state.models.current() {
         Some(loaded) => {
-            let make = || Document::of(state.models.name(), Some(&loaded.model), token);
+            let make = || Document::of(state.models.name(), Some(&loaded.model), token, most);
             loaded.openapi.get_or_init(make).clone()
         }
-        None => Document::of(state.models.name(), None, token),
+        None => Document::of(state.models.name(), None, token, most),
     };
     // Relative to the host, whatever it is called.
     let prefix = uri.path().strip_suffix("/openapi.json").unwrap_or_default();
@@ -63,8 +64,14 @@ pub(super) async fn serve(Shared(state): Shared<State>, OriginalUri(uri): Origin
 }
 
 impl Document {
-    /// The document of a service for `model`; without a version, features are any object.
-    pub(super) fn of(name: &ModelName, model: Option<&ServingModel>, token: bool) -> Self {
+    /// The document of a service for `model` that takes at most `most` rows at a time; without a
+    /// version, features are any object.
+    pub(super) fn of(
+        name: &ModelName,
+        model: Option<&ServingModel>,
+        token: bool,
+        most: usize,
+    ) -> Self {
         let admin = |operation: OperationBuilder| {
             let operation = operation.tag("admin");
             if token {
@@ -83,6 +90,8 @@ impl Document {
             paths.paths.insert(path.to_owned(), PathItem::new(method, operation));
         };
         add("/api/v1/predict", HttpMethod::Post, predict(model));
+        add("/api/v1/predict/batch", HttpMethod::Post, rows::batch(model));
+        add("/api/v1/observations", HttpMethod::Post, admin(rows::observations(model)));
         add("/api/v1/outcomes", HttpMethod::Post, admin(outcomes()));
         add("/api/v1/drift/live", HttpMethod::Get, drift_live());
         add("/model", HttpMethod::Get, model_info());
@@ -109,10 +118,13 @@ impl Document {
         let target = model.map_or(Target::Binary, |model| model.model().task().target());
         let shapes = shapes::all(name, target).map(|(name, shape)| (name.to_owned(), shape.into()));
         components.schemas.extend(shapes);
+        let shapes = rows::all(name, target, most).into_iter();
+        components.schemas.extend(shapes.map(|(name, shape)| (name.to_owned(), shape.into())));
         if token {
             let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
             components.add_security_scheme(TOKEN, SecurityScheme::Http(scheme));
         }
+        everywhere(&mut paths);
         let description = "Every answer has an `x-request-id`. Errors are \
                            `{\"detail\": ...}`, or RFC 9457 with `Accept: \
                            application/problem+json`.";
@@ -151,6 +163,40 @@ fn json_of(description: &str, schema: &str) -> Described {
 /// An error in both of its shapes.
 fn error(description: &str) -> Described {
     described(description, &[(JSON, reference("Error")), (PROBLEM_JSON, reference("Problem"))])
+}
+
+/// An error that says what is wrong with the body: as a list, or by itself where there is no body
+/// to speak of.
+fn invalid(description: &str) -> Described {
+    let either = OneOfBuilder::new().item(reference("ValidationError")).item(reference("Error"));
+    let either = Schema::OneOf(either.build());
+    described(description, &[(JSON, either.into()), (PROBLEM_JSON, reference("Problem"))])
+}
+
+/// What every route can answer, and every answer has.
+fn everywhere(paths: &mut Paths) {
+    let text = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[A-Za-z0-9._-]{1,128}$"))
+        .build();
+    let id = HeaderBuilder::new().schema(Some(text)).description(Some("The id of the request"));
+    let id = id.build();
+    let operations = paths.paths.values_mut().flat_map(|item| {
+        [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch]
+    });
+    for operation in operations.flatten() {
+        let responses = &mut operation.responses.responses;
+        for (status, what) in
+            [("500", "Something went wrong here"), ("504", "The request took too long")]
+        {
+            responses.entry(status.to_owned()).or_insert_with(|| error(what).into());
+        }
+        for response in responses.values_mut() {
+            if let RefOr::T(response) = response {
+                response.headers.insert("x-request-id".to_owned(), id.clone().into());
+            }
+        }
+    }
 }
 
 /// An error that passes by itself.
@@ -192,10 +238,6 @@ fn predict(model: Option<&ServingModel>) -> OperationBuilder {
         .build();
     let mut answer = json_of("The prediction", "Prediction");
     answer.headers.insert("idempotent-replayed".to_owned(), header.into());
-    let invalid = described(
-        "Everything that is wrong with the request",
-        &[(JSON, reference("ValidationError")), (PROBLEM_JSON, reference("Problem"))],
-    );
     with_body(operation("predict", "Predict for one row").tag("predict"))
         .description(Some(
             "The prediction is logged before it is answered, or queued for it, as the service is \
@@ -203,7 +245,7 @@ fn predict(model: Option<&ServingModel>) -> OperationBuilder {
         ))
         .request_body(Some(body(reference("PredictRequest"), example)))
         .response("200", answer)
-        .response("400", invalid)
+        .response("400", invalid("Everything that is wrong with the request"))
         .response("409", error("The request_id was used with other features"))
         .response("500", error("The model answered no valid prediction"))
 }
@@ -211,10 +253,7 @@ fn predict(model: Option<&ServingModel>) -> OperationBuilder {
 fn outcomes() -> OperationBuilder {
     let example = json!([{ "request_id": shapes::EXAMPLE_ID, "outcome": 1 }]);
     let list = utoipa::openapi::schema::Array::new(reference("Outcome"));
-    let invalid = described(
-        "Everything that is wrong with the outcomes; none of them is recorded",
-        &[(JSON, reference("ValidationError")), (PROBLEM_JSON, reference("Problem"))],
-    );
+    let invalid = invalid("Everything that is wrong with the outcomes; none of them is recorded");
     with_body(operation("record_outcomes", "Tell what really happened"))
         .description(Some("Idempotent. May come before the prediction is in the log."))
         .request_body(Some(body(Schema::Array(list).into(), Some(example))))

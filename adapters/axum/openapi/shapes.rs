@@ -17,11 +17,11 @@ pub(super) const EXAMPLE_ID: &str = "0195f3a0-0000-7000-8000-00000000002a";
 const UUID: &str = "uuid";
 const DATE_TIME: &str = "date-time";
 
-fn of(kind: Type) -> ObjectBuilder {
+pub(super) fn of(kind: Type) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(kind)
 }
 
-fn text() -> Object {
+pub(super) fn text() -> Object {
     of(Type::String).build()
 }
 
@@ -30,23 +30,39 @@ fn formatted(format: &str) -> ObjectBuilder {
 }
 
 /// The same, or null.
-fn nullable(object: ObjectBuilder) -> ObjectBuilder {
-    object.schema_type([Type::String, Type::Null].into_iter().collect::<SchemaType>())
+pub(super) fn nullable(object: ObjectBuilder) -> ObjectBuilder {
+    let object = object.build();
+    let kind = match &object.schema_type {
+        SchemaType::Type(kind) => kind.clone(),
+        _ => Type::String,
+    };
+    ObjectBuilder::from(object).schema_type([kind, Type::Null].into_iter().collect::<SchemaType>())
 }
 
-fn id() -> Object {
+pub(super) fn id_or_null() -> Object {
+    nullable(formatted(UUID))
+        .description(Some("Names the request; sent again, it gets its first answer"))
+        .examples([EXAMPLE_ID])
+        .build()
+}
+
+pub(super) fn model_name(name: &ModelName) -> Object {
+    of(Type::String).examples([name.as_str()]).build()
+}
+
+pub(super) fn id() -> Object {
     formatted(UUID).examples([EXAMPLE_ID]).build()
 }
 
-fn version() -> ObjectBuilder {
+pub(super) fn version() -> ObjectBuilder {
     of(Type::String).pattern(Some("^[1-9][0-9]*$")).examples(["1"])
 }
 
-fn texts() -> Schema {
+pub(super) fn texts() -> Schema {
     Schema::Array(Array::new(text()))
 }
 
-fn count() -> Object {
+pub(super) fn count() -> Object {
     of(Type::Integer).minimum(Some(0_usize)).build()
 }
 
@@ -54,7 +70,7 @@ fn one_of(texts: &[&str]) -> Object {
     of(Type::String).enum_values(Some(texts.iter().copied())).build()
 }
 
-fn millis() -> Object {
+pub(super) fn millis() -> Object {
     of(Type::Number).minimum(Some(0_usize)).build()
 }
 
@@ -65,18 +81,18 @@ fn digest() -> Object {
 type Property = (&'static str, RefOr<Schema>);
 
 /// An object of which every property is there.
-fn object(properties: impl IntoIterator<Item = Property>) -> ObjectBuilder {
+pub(super) fn object(properties: impl IntoIterator<Item = Property>) -> ObjectBuilder {
     let add = |object: ObjectBuilder, (name, schema): Property| {
         object.property(name, schema).required(name)
     };
     properties.into_iter().fold(ObjectBuilder::new(), add)
 }
 
-fn closed(object: ObjectBuilder) -> Object {
+pub(super) fn closed(object: ObjectBuilder) -> Object {
     object.additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false))).build()
 }
 
-fn reference(name: &str) -> RefOr<Schema> {
+pub(super) fn reference(name: &str) -> RefOr<Schema> {
     Ref::from_schema_name(name).into()
 }
 
@@ -102,7 +118,7 @@ fn prediction(name: &ModelName, target: Target) -> Object {
     }
     let first = [("request_id", id().into()), ("prediction", predicted.into())];
     let rest = [
-        ("model_name", of(Type::String).examples([name.as_str()]).build().into()),
+        ("model_name", model_name(name).into()),
         ("model_version", version().build().into()),
         ("latency_ms", millis().into()),
         ("warnings", texts().into()),
@@ -121,11 +137,7 @@ pub(super) fn all(
         Target::Number => truth.build(),
         _ => truth.enum_values(Some([0, 1])).build(),
     };
-    let name = || of(Type::String).examples([name.as_str()]).build();
-    let request_id = nullable(formatted(UUID))
-        .description(Some("Names the request; sent again, it gets its first answer"))
-        .examples([EXAMPLE_ID])
-        .build();
+    let name = || model_name(name);
     let invalid = object([
         ("message", text().into()),
         ("errors", texts().into()),
@@ -227,7 +239,7 @@ pub(super) fn all(
         (
             "PredictRequest",
             object([("features", reference("Features"))])
-                .property("request_id", request_id)
+                .property("request_id", id_or_null())
                 .max_properties(Some(MOST_FIELDS))
                 .build(),
         ),
