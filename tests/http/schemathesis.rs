@@ -36,8 +36,10 @@ async fn run(server: &Server, examples: u32, more: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let done = Command::new(Path::new(bin.trim()).join("schemathesis"))
         .current_dir(folder.path())
+        .arg("--config-file")
+        .arg(repository.join("tests/http/schemathesis.toml"))
         .args(["run", &server.url("/openapi.json"), "--checks", "all", "--no-color"])
-        .args(["--seed", SEED, "--generation-deterministic", "--generation-database", "none"])
+        .args(["--seed", SEED, "--generation-deterministic"])
         .args(["--max-examples", &examples.to_string(), "--continue-on-failure"])
         .args(more)
         .stdin(Stdio::null())

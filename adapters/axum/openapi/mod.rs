@@ -16,11 +16,11 @@ use utoipa::openapi::path::{
 };
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::response::{Response as Described, ResponseBuilder};
-use utoipa::openapi::schema::{Schema, Type};
+use utoipa::openapi::schema::{AnyOfBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    Components, Content, HeaderBuilder, InfoBuilder, ObjectBuilder, OneOfBuilder, OpenApi,
-    OpenApiBuilder, OpenApiVersion, Ref, RefOr, Required, Server,
+    Components, Content, HeaderBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder,
+    OpenApiVersion, Ref, RefOr, Required, Server,
 };
 
 use super::problem::PROBLEM_JSON;
@@ -168,8 +168,8 @@ fn error(description: &str) -> Described {
 /// An error that says what is wrong with the body: as a list, or by itself where there is no body
 /// to speak of.
 fn invalid(description: &str) -> Described {
-    let either = OneOfBuilder::new().item(reference("ValidationError")).item(reference("Error"));
-    let either = Schema::OneOf(either.build());
+    let either = AnyOfBuilder::new().item(reference("ValidationError")).item(reference("Error"));
+    let either = Schema::AnyOf(either.build());
     described(description, &[(JSON, either.into()), (PROBLEM_JSON, reference("Problem"))])
 }
 
