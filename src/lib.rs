@@ -312,6 +312,8 @@
 //! | [`files`] | no | tokio | [`ModelRegistry`](registry::ModelRegistry) in a folder |
 //! | [`linfa`] | no | linfa, linfa-ensemble, linfa-linalg, linfa-logistic, linfa-trees, rand_chacha 0.3 | [logistic regression], [AdaBoost] on stumps with calibrated scores, and [ridge regression] for numbers: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
+//! | `oip` | no | `axum` | the Open Inference Protocol (KServe V2 over REST), a part of the HTTP service |
+//! | `mlflow-scoring` | no | `axum` | MLflow's `/invocations`, a part of the HTTP service |
 //! | [`system`] | no | nothing new (uuid's clock and randomness) | [`Environment`](lifecycle::Environment) of this machine |
 //! | [`rayon`] | no | rayon | [`Workers`](drift::Workers) on every core, for whole data sets |
 //! | [`conformance`] | no | nothing | one test suite per I/O trait |

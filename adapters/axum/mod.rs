@@ -14,6 +14,8 @@
 //! | `POST /model/reload` | admin: bring the version behind the alias into service |
 //! | `POST /api/v1/observations` | admin: predictions that were made elsewhere |
 //! | `POST /api/v1/outcomes` | admin: what really happened |
+//! | `/v2/...` | feature `oip`: the Open Inference Protocol (KServe V2) |
+//! | `POST /invocations`, `GET /ping`, `/version` | feature `mlflow-scoring`: MLflow's scoring server |
 //!
 //! # Promises
 //!
@@ -38,11 +40,17 @@ mod batch;
 mod clock;
 mod docs;
 mod envelope;
+#[cfg(any(feature = "oip", feature = "mlflow-scoring"))]
+mod foreign;
 mod health;
 mod live;
 mod log_writer;
+#[cfg(feature = "mlflow-scoring")]
+mod mlflow_scoring;
 mod models;
 mod observations;
+#[cfg(feature = "oip")]
+mod oip;
 mod openapi;
 mod options;
 mod outcomes;

@@ -69,6 +69,28 @@ struct Inner {
     closes: bool,
 }
 
+#[cfg(any(feature = "oip", feature = "mlflow-scoring"))]
+impl Inner {
+    /// Everything in one line, for who reads no lists; of many errors the first.
+    fn sentence(&self) -> String {
+        const MOST: usize = 20;
+        let Self { message, errors, request_id, .. } = self;
+        let one = |Detail { pointer, message, .. }: &Detail| match pointer.as_str() {
+            "" => message.clone(),
+            at => format!("{at}: {message}"),
+        };
+        let mut all: Vec<String> = errors.iter().take(MOST).map(one).collect();
+        if errors.len() > MOST {
+            all.push(format!("... and {} more", errors.len() - MOST));
+        }
+        match (request_id, all.is_empty()) {
+            (Some(id), true) => format!("{message} (request_id {id})"),
+            (None, true) => message.clone(),
+            (_, false) => format!("{message}: {}", all.join("; ")),
+        }
+    }
+}
+
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
@@ -162,6 +184,22 @@ impl Problem {
         let (content_type, json) = match accept {
             Wanted::Plain => ("application/json", serde_json::to_vec(&Plain::of(inner))),
             Wanted::Problem => (PROBLEM_JSON, serde_json::to_vec(&Rfc9457::of(inner))),
+            #[cfg(feature = "oip")]
+            Wanted::OpenInference => {
+                let error = serde_json::json!({ "error": inner.sentence() });
+                ("application/json", serde_json::to_vec(&error))
+            }
+            #[cfg(feature = "mlflow-scoring")]
+            Wanted::Mlflow => {
+                let code = match inner.status {
+                    StatusCode::NOT_FOUND => "RESOURCE_DOES_NOT_EXIST",
+                    StatusCode::SERVICE_UNAVAILABLE => "TEMPORARILY_UNAVAILABLE",
+                    status if status.is_server_error() => "INTERNAL_ERROR",
+                    _ => "BAD_REQUEST",
+                };
+                let error = serde_json::json!({ "error_code": code, "message": inner.sentence() });
+                ("application/json", serde_json::to_vec(&error))
+            }
         };
         let headers = into.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -195,6 +233,12 @@ pub(super) enum Wanted {
     Plain,
     /// RFC 9457
     Problem,
+    /// `{"error": "..."}`
+    #[cfg(feature = "oip")]
+    OpenInference,
+    /// `{"error_code": "...", "message": "..."}`
+    #[cfg(feature = "mlflow-scoring")]
+    Mlflow,
 }
 
 impl Wanted {

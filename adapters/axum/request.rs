@@ -118,6 +118,16 @@ impl PredictRequest {
         request
     }
 
+    /// Reads features that stand at `at` themselves.
+    #[cfg(any(feature = "oip", feature = "mlflow-scoring"))]
+    pub(super) fn read_flat(model: &ServingModel, features: &str, at: String) -> Self {
+        let mut request = Self::blank(model.schema(), at);
+        request.flat = true;
+        let whole = request.decode_features(model.schema(), features);
+        request.validate(model, whole);
+        request
+    }
+
     /// Validates what was read, to its end if `whole`.
     fn validate(&mut self, model: &ServingModel, whole: bool) {
         if whole {

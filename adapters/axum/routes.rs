@@ -13,8 +13,12 @@ use ::axum::middleware::from_fn_with_state;
 use ::axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
+#[cfg(feature = "mlflow-scoring")]
+use super::mlflow_scoring;
 use super::models::{ModelInfo, Reloaded};
-use super::problem::{Problem, method_not_allowed, not_found, panicked};
+#[cfg(feature = "oip")]
+use super::oip;
+use super::problem::{Problem, Wanted, method_not_allowed, not_found, panicked};
 use super::state::State;
 use super::{auth, batch, docs, envelope, health, live, observations, openapi, outcomes, predict};
 
@@ -32,7 +36,38 @@ pub(super) fn public(state: &State) -> Router {
         .route("/docs", get(docs::index))
         .route("/docs/", get(docs::index))
         .route("/docs/{file}", get(docs::asset));
-    wrapped(routes, state)
+    let routes = wrapped(routes, state);
+    #[cfg(feature = "oip")]
+    let routes = routes.merge(open_inference(state));
+    #[cfg(feature = "mlflow-scoring")]
+    let routes = routes.merge(mlflow_scoring(state));
+    routes
+}
+
+/// The Open Inference Protocol.
+#[cfg(feature = "oip")]
+fn open_inference(state: &State) -> Router {
+    let routes = Router::new()
+        .route("/v2", get(oip::server))
+        .route("/v2/health/live", get(oip::live))
+        .route("/v2/health/ready", get(oip::ready))
+        .route("/v2/models/{name}", get(oip::model))
+        .route("/v2/models/{name}/ready", get(oip::model_ready))
+        .route("/v2/models/{name}/infer", post(oip::infer))
+        .route("/v2/models/{name}/versions/{version}", get(oip::model))
+        .route("/v2/models/{name}/versions/{version}/ready", get(oip::model_ready))
+        .route("/v2/models/{name}/versions/{version}/infer", post(oip::infer));
+    wrapped_for(routes, state, Some(Wanted::OpenInference))
+}
+
+/// What `mlflow models serve` has.
+#[cfg(feature = "mlflow-scoring")]
+fn mlflow_scoring(state: &State) -> Router {
+    let routes = Router::new()
+        .route("/invocations", post(mlflow_scoring::invocations))
+        .route("/ping", get(mlflow_scoring::ping))
+        .route("/version", get(mlflow_scoring::version));
+    wrapped_for(routes, state, Some(Wanted::Mlflow))
 }
 
 /// What steers the model: behind the token.
@@ -65,10 +100,15 @@ pub(super) fn alone(state: &State) -> Router {
 
 /// The layers that every route has.
 fn wrapped(routes: Router<State>, state: &State) -> Router {
+    wrapped_for(routes, state, None)
+}
+
+/// The same for routes whose errors have one shape.
+fn wrapped_for(routes: Router<State>, state: &State, shape: Option<Wanted>) -> Router {
     routes
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(state.clone(), envelope::envelope))
+        .layer(from_fn_with_state((state.clone(), shape), envelope::envelope))
         .with_state(state.clone())
 }
 

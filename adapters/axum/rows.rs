@@ -161,14 +161,10 @@ pub(super) fn elements<'a>(
     most: usize,
     name: &'static str,
 ) -> Result<Vec<&'a RawValue>, Problem> {
-    let mut found = Elements { most, rows: Vec::new(), more: false };
-    let mut source = serde_json::Deserializer::from_str(list.get());
-    if let Err(why) = (&mut found).deserialize(&mut source)
-        && !found.more
-    {
+    let found = Elements::of(list, most).map_err(|why| {
         let detail = Detail::new(format!("/{name}"), "not_a_list", format!("{name}: {why}"));
-        return Err(Problem::invalid(INVALID, vec![detail], Vec::new()));
-    }
+        Problem::invalid(INVALID, vec![detail], Vec::new())
+    })?;
     if found.more {
         return Err(too_many(most, name));
     }
@@ -191,10 +187,23 @@ pub(super) fn nothing(name: &str) -> Problem {
 }
 
 /// Takes elements as they stand, and gives up after `most`.
-struct Elements<'a> {
+pub(super) struct Elements<'a> {
     most: usize,
-    rows: Vec<&'a RawValue>,
-    more: bool,
+    pub(super) rows: Vec<&'a RawValue>,
+    // there are more
+    pub(super) more: bool,
+}
+
+impl<'a> Elements<'a> {
+    /// The first `most` elements of a list.
+    pub(super) fn of(list: &'a RawValue, most: usize) -> Result<Self, serde_json::Error> {
+        let mut found = Self { most, rows: Vec::new(), more: false };
+        let mut source = serde_json::Deserializer::from_str(list.get());
+        match (&mut found).deserialize(&mut source) {
+            Err(why) if !found.more => Err(why),
+            _ => Ok(found),
+        }
+    }
 }
 
 impl<'a> DeserializeSeed<'a> for &mut Elements<'a> {

@@ -5,6 +5,8 @@ mod batch;
 mod describe;
 mod drain;
 mod faults;
+#[cfg(any(feature = "oip", feature = "mlflow-scoring"))]
+mod foreign;
 mod health;
 mod live;
 mod log;

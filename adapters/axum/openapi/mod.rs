@@ -1,6 +1,10 @@
 //! `GET /openapi.json`: OpenAPI 3.1, made from the schema of the version in service.
 
 mod features;
+#[cfg(feature = "mlflow-scoring")]
+mod mlflow_scoring;
+#[cfg(feature = "oip")]
+mod oip;
 mod rows;
 mod shapes;
 
@@ -105,6 +109,20 @@ impl Document {
             );
             add(&format!("/{path}"), HttpMethod::Get, operation);
         }
+        // Of a model that is not known yet no target is; most have classes.
+        let target = model.map_or(Target::Binary, |model| model.model().task().target());
+        let mut more = Vec::new();
+        #[cfg(feature = "oip")]
+        {
+            oip::all(name, model).into_iter().for_each(|(path, method, op)| add(&path, method, op));
+            more.extend(oip::shapes());
+        }
+        #[cfg(feature = "mlflow-scoring")]
+        {
+            let all = mlflow_scoring::all(model).into_iter();
+            all.for_each(|(path, method, op)| add(&path, method, op));
+            more.extend(mlflow_scoring::shapes(target));
+        }
         let features: Schema = match model {
             Some(model) => features::object(model.schema()).into(),
             None => ObjectBuilder::new()
@@ -114,11 +132,10 @@ impl Document {
         };
         let mut components = Components::new();
         components.schemas.insert("Features".to_owned(), features.into());
-        // Of a model that is not known yet no target is; most have classes.
-        let target = model.map_or(Target::Binary, |model| model.model().task().target());
         let shapes = shapes::all(name, target).map(|(name, shape)| (name.to_owned(), shape.into()));
         components.schemas.extend(shapes);
-        let shapes = rows::all(name, target, most).into_iter();
+        more.extend(rows::all(name, target, most));
+        let shapes = more.into_iter();
         components.schemas.extend(shapes.map(|(name, shape)| (name.to_owned(), shape.into())));
         if token {
             let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
@@ -201,8 +218,12 @@ fn everywhere(paths: &mut Paths) {
 
 /// An error that passes by itself.
 fn busy(description: &str) -> Described {
+    waiting(error(description))
+}
+
+/// A response that says how long to wait.
+fn waiting(mut response: Described) -> Described {
     let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0_usize)).build();
-    let mut response = error(description);
     let header =
         HeaderBuilder::new().schema(Some(seconds)).description(Some("Seconds to wait")).build();
     response.headers.insert("Retry-After".to_owned(), header.into());
