@@ -13,6 +13,7 @@ use sqlx::Connection;
 
 mod story {
     mod replicas;
+    mod sigterm;
 }
 
 /// The example that was built with this test.

@@ -168,6 +168,9 @@ pub(super) async fn answer(
         for (index, mut claimed, item) in items {
             state.replay.weigh(&claimed.ticket, item.answer.len());
             let (ticket, body) = (Arc::clone(&claimed.ticket), item.answer.clone());
+            if let Some(shadow) = &state.shadow {
+                shadow.offer(model, &item.row, item.event.prediction);
+            }
             room.push(item);
             claimed.handed_over = true;
             if state.durability == Durability::Queued {

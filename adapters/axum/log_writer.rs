@@ -146,6 +146,12 @@ impl LogQueue {
         Ok(Room { permits, shared: &self.shared })
     }
 
+    /// Room for an event that can be done without: only while the queue is less than half full.
+    pub(super) fn reserve_spare(&self) -> Option<Room<'_>> {
+        let spare = self.sender.capacity() > self.sender.max_capacity() / 2;
+        if spare { self.reserve(1).ok() } else { None }
+    }
+
     /// Counts a refused request; it is written with the next batch.
     pub(super) fn push_rejected(&self, model: &Arc<Loaded>, violations: &Violations) {
         model.live.observe_rejected(self.clock.now(), model.model.schema(), violations);

@@ -11,6 +11,7 @@
 //! | `GET /healthz`, `/livez`, `/ready`, `/readyz` | health; `?verbose` lists each check |
 //! | `GET /openapi.json`, `/docs` | the API, made from the schema of the version in service |
 //! | `GET /api/v1/drift/live` | ops: drift of what this process has answered lately, as it is now |
+//! | `GET /api/v1/shadow` | ops: a version that runs beside the one in service, compared with it |
 //! | `POST /model/reload` | admin: bring the version behind the alias into service |
 //! | `POST /api/v1/observations` | admin: predictions that were made elsewhere |
 //! | `POST /api/v1/outcomes` | admin: what really happened |
@@ -62,6 +63,7 @@ mod routes;
 mod rows;
 mod serve;
 mod service;
+mod shadow;
 mod state;
 
 use std::time::Duration;
@@ -72,6 +74,7 @@ pub use models::{ModelInfo, ReloadError, Reloaded};
 pub use observations::ObserveError;
 pub use options::{Durability, Limits, RawFeatures, Scoring};
 pub use service::{Service, ServiceBuilder};
+pub use shadow::{Shadow, ShadowReport};
 
 /// Milliseconds with three digits: microseconds are as fine as a clock can be trusted.
 fn millis(duration: Duration) -> f64 {

@@ -20,7 +20,9 @@ use super::models::{ModelInfo, Reloaded};
 use super::oip;
 use super::problem::{Problem, Wanted, method_not_allowed, not_found, panicked};
 use super::state::State;
-use super::{auth, batch, docs, envelope, health, live, observations, openapi, outcomes, predict};
+use super::{
+    auth, batch, docs, envelope, health, live, observations, openapi, outcomes, predict, shadow,
+};
 
 /// What clients of the model use.
 pub(super) fn public(state: &State) -> Router {
@@ -82,7 +84,9 @@ pub(super) fn admin(state: &State) -> Router {
 
 /// What operators look at.
 pub(super) fn ops(state: &State) -> Router {
-    let routes = Router::new().route("/api/v1/drift/live", get(live::latest));
+    let routes = Router::new()
+        .route("/api/v1/drift/live", get(live::latest))
+        .route("/api/v1/shadow", get(shadow::report));
     wrapped(routes, state)
 }
 
@@ -117,6 +121,9 @@ async fn model(Shared(state): Shared<State>) -> Result<Json<ModelInfo>, Problem>
 }
 
 async fn reload(Shared(state): Shared<State>) -> Result<Json<Reloaded>, Problem> {
+    if let Some(shadow) = &state.shadow {
+        shadow.reload();
+    }
     match state.models.reload().await {
         Ok(reloaded) => Ok(Json(reloaded)),
         Err(error) => {

@@ -18,6 +18,7 @@ use super::models::{ModelInfo, Models, ReloadError, Reloaded};
 use super::options::{Durability, Limits, RawFeatures, Scoring};
 use super::replay::Replay;
 use super::routes;
+use super::shadow::{Parts, Shadow, Shadowing};
 use super::state::{Inner, State};
 use crate::drift::{DriftDetector, LiveOptions};
 use crate::log::InferenceLog;
@@ -33,7 +34,7 @@ pub(super) const AXUM: &str = "axum";
 /// ```no_run
 /// use std::sync::Arc;
 /// use std::time::Duration;
-/// use pmmds::axum::{Durability, Limits, RawFeatures, Scoring, ServiceBuilder};
+/// use pmmds::axum::{Durability, Limits, RawFeatures, Scoring, ServiceBuilder, Shadow};
 /// use pmmds::drift::{DriftDetector, LiveOptions};
 /// use pmmds::registry::Alias;
 /// # use pmmds::{log::InferenceLog, model::ModelFormat, registry::ModelRegistry};
@@ -54,6 +55,7 @@ pub(super) const AXUM: &str = "axum";
 ///     .poll_every(Duration::from_secs(30))
 ///     .live(LiveOptions::new().window(Duration::from_secs(6 * 3600)))
 ///     .detector(DriftDetector::default())
+///     .shadow(Shadow::Alias(Alias::staging()))
 ///     .start()
 ///     .await?;
 /// let app = ::axum::Router::new().nest("/ml", service.router());
@@ -77,6 +79,7 @@ pub struct ServiceBuilder {
     poll: Option<Duration>,
     live: LiveOptions,
     detector: DriftDetector,
+    shadow: Option<Shadow>,
 }
 
 impl fmt::Debug for ServiceBuilder {
@@ -96,6 +99,7 @@ impl fmt::Debug for ServiceBuilder {
             .field("poll", &self.poll)
             .field("live", &self.live)
             .field("detector", &self.detector)
+            .field("shadow", &self.shadow)
             .finish()
     }
 }
@@ -124,6 +128,7 @@ impl ServiceBuilder {
             poll: None,
             live: LiveOptions::new(),
             detector: DriftDetector::default(),
+            shadow: None,
         }
     }
 
@@ -193,6 +198,16 @@ impl ServiceBuilder {
         self
     }
 
+    /// A version that runs beside the one in service: it scores the rows that are answered, off
+    /// their way, its predictions are logged under its own version and compared, and never
+    /// returned. It is loaded when the service starts, with every reload, and as often as
+    /// [`poll_every`](Self::poll_every) says. Each row is scored by both again, to time them side by
+    /// side. Defaults to none.
+    pub fn shadow(mut self, shadow: Shadow) -> Self {
+        self.shadow = Some(shadow);
+        self
+    }
+
     /// Starts the service on the current runtime: sets its clock by the log's, loads the version
     /// behind the alias, and starts the task that writes the log.
     ///
@@ -237,6 +252,7 @@ impl ServiceBuilder {
         })?;
         clock.set(asked, now);
 
+        let parts = (Arc::clone(&self.registry), self.formats.clone(), self.name.clone());
         let models = Arc::new(Models::new(
             self.registry,
             self.formats,
@@ -244,7 +260,7 @@ impl ServiceBuilder {
             self.alias,
             self.limits.reload_timeout,
             Arc::clone(&clock),
-            self.live,
+            self.live.clone(),
         ));
         if let Err(error) = models.reload().await {
             let (code, reason) = (error.code(), error.to_string());
@@ -254,17 +270,32 @@ impl ServiceBuilder {
             .poll
             .map(|interval| tokio::spawn(Arc::clone(&models).poll(interval)).abort_handle());
         let replay = Arc::new(Replay::new(self.limits.replay_entries, self.limits.replay_bytes));
-        let queue = LogQueue::start(
+        let queue = Arc::new(LogQueue::start(
             Arc::clone(&self.log),
             self.durability,
             &self.limits,
             Arc::clone(&clock),
             Arc::clone(&replay),
-        );
+        ));
+        let shadow = self.shadow.map(|which| {
+            let (registry, formats, name) = parts;
+            Shadowing::start(Parts {
+                which,
+                registry,
+                formats,
+                name,
+                deadline: self.limits.reload_timeout,
+                poll: self.poll,
+                live: self.live,
+                clock: Arc::clone(&clock),
+                queue: Arc::clone(&queue),
+            })
+        });
         let state = State::new(Inner {
             log: self.log,
             models,
             queue,
+            shadow,
             replay,
             clock,
             admin: Admin::new(token, &self.hosts),
@@ -365,6 +396,9 @@ impl Service {
     /// # }
     /// ```
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        if let Some(shadow) = &self.state.shadow {
+            shadow.reload();
+        }
         self.state.models.reload().await
     }
 

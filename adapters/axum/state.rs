@@ -16,6 +16,7 @@ use super::models::{Loaded, Models};
 use super::options::{Durability, Limits, RawFeatures, Scoring};
 use super::problem::Problem;
 use super::replay::Replay;
+use super::shadow::Shadowing;
 use crate::drift::DriftDetector;
 use crate::log::InferenceLog;
 
@@ -27,7 +28,8 @@ pub(super) struct State(Arc<Inner>);
 pub(super) struct Inner {
     pub(super) log: Arc<dyn InferenceLog>,
     pub(super) models: Arc<Models>,
-    pub(super) queue: LogQueue,
+    pub(super) queue: Arc<LogQueue>,
+    pub(super) shadow: Option<Shadowing>,
     pub(super) replay: Arc<Replay>,
     pub(super) clock: Arc<Clock>,
     pub(super) admin: Admin,

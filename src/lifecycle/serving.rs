@@ -267,12 +267,41 @@ pub async fn load(
     let Some(version) = registry.resolve(name, alias).await? else {
         return Ok(None);
     };
+    load_version(registry, formats, name, version).await.map(Some)
+}
+
+/// Loads one version, verified whole.
+///
+/// # Errors
+///
+/// Whatever kept the version from being fetched or verified.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::lifecycle::{ServingModel, load_version};
+/// use pmmds::model::ModelFormat;
+/// use pmmds::registry::{ModelName, ModelRegistry, VersionId};
+///
+/// async fn first(
+///     registry: &dyn ModelRegistry,
+///     formats: &[Arc<dyn ModelFormat>],
+///     name: &ModelName,
+/// ) -> Result<ServingModel, pmmds::Error> {
+///     load_version(registry, formats, name, VersionId::FIRST).await
+/// }
+/// ```
+pub async fn load_version(
+    registry: &dyn ModelRegistry,
+    formats: &[Arc<dyn ModelFormat>],
+    name: &ModelName,
+    version: VersionId,
+) -> Result<ServingModel, Error> {
     let files = registry.fetch_artifact(name, version).await?;
     let artifact = ModelArtifact::open(&files, formats).map_err(|error| {
         let context = format!("version {version} of {name} cannot be loaded");
         Error::new(error.kind(), "serving", context).with_source(error)
     })?;
-    Ok(Some(ServingModel::new(name.clone(), version, files.digest(), artifact)))
+    Ok(ServingModel::new(name.clone(), version, files.digest(), artifact))
 }
 
 /// Refuses a version whose rows are of another schema than those served now, or that predicts

@@ -8,6 +8,7 @@ mod faults;
 #[cfg(any(feature = "oip", feature = "mlflow-scoring"))]
 mod foreign;
 mod health;
+mod hostile;
 mod live;
 mod log;
 mod observations;
@@ -17,4 +18,5 @@ mod regression;
 mod reload;
 mod replay;
 mod schemathesis;
+mod shadow;
 mod support;

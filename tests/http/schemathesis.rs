@@ -8,6 +8,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
+use pmmds::axum::Shadow;
+use pmmds::registry::VersionId;
 use tokio::process::Command;
 
 use crate::support::{Server, TOKEN, serve};
@@ -55,7 +57,8 @@ async fn run(server: &Server, examples: u32, more: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_from_the_document_are_answered_as_it_says() {
     let Some(examples) = examples() else { return };
-    let server = serve(|b| b.admin_token(TOKEN)).await;
+    let shadow = Shadow::Version(VersionId::FIRST);
+    let server = serve(|b| b.admin_token(TOKEN).shadow(shadow)).await;
     let token = format!("Authorization: Bearer {TOKEN}");
     run(&server, examples, &["--header", &token]).await;
     let server = serve(|b| b).await;

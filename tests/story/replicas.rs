@@ -50,7 +50,7 @@ impl Replicas {
 }
 
 /// A service, killed if the test fails before it is stopped.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     // held, so that it may go on talking
     said: BufReader<ChildStdout>,
@@ -58,13 +58,14 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(replicas: &Replicas, replica: &str) -> Self {
+    /// Starts the process that `command` makes of the arguments.
+    pub(crate) fn start(command: impl FnOnce(&[&str]) -> Command) -> Self {
         // A port that is free now: nobody else takes it within the second.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let port_text = port.to_string();
         let arguments = ["serve", "--port", &port_text, "--log-level", "error"];
-        let mut command = replicas.command(replica, &arguments);
-        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let mut child =
+            command(&arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
@@ -73,8 +74,20 @@ impl Serving {
         serving
     }
 
-    fn stop(mut self) {
-        let pid = self.child.id().to_string();
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) fn stop(mut self) {
+        let pid = self.pid();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
         assert!(self.child.wait().unwrap().success());
         let last = self.said.by_ref().lines().map_while(Result::ok).last().unwrap_or_default();
@@ -112,7 +125,8 @@ fn two_services_and_their_jobs_on_one_database_do_each_thing_once() {
     let replicas = Replicas { root: tempfile::tempdir().unwrap(), url };
     let old = of_old(&data, replicas.root.path());
     replicas.run("a", &["train", "--data", old.to_str().unwrap()]);
-    let services = ["a", "b"].map(|replica| Serving::start(&replicas, replica));
+    let services =
+        ["a", "b"].map(|replica| Serving::start(|serve| replicas.command(replica, serve)));
 
     // Customers of every kind come, to both.
     let data = data.to_str().unwrap();

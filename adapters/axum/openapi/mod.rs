@@ -98,6 +98,7 @@ impl Document {
         add("/api/v1/observations", HttpMethod::Post, admin(rows::observations(model)));
         add("/api/v1/outcomes", HttpMethod::Post, admin(outcomes()));
         add("/api/v1/drift/live", HttpMethod::Get, drift_live());
+        add("/api/v1/shadow", HttpMethod::Get, shadow());
         add("/model", HttpMethod::Get, model_info());
         add("/model/reload", HttpMethod::Post, admin(reload()));
         add("/healthz", HttpMethod::Get, healthz());
@@ -298,6 +299,14 @@ fn drift_live() -> OperationBuilder {
         ))
         .response("200", json_of("The report", "LiveReport"))
         .response("503", busy("No model is loaded"))
+}
+
+fn shadow() -> OperationBuilder {
+    operation("shadow", "How a version that only watches compares with the one in service")
+        .tag("drift")
+        .description(Some("What is not known is null."))
+        .response("200", json_of("The comparison", "Shadow"))
+        .response("404", error("No version is to run in the shadow"))
 }
 
 fn reload() -> OperationBuilder {

@@ -233,6 +233,30 @@ pub(super) fn all(
         ("features", Schema::Array(Array::new(feature.build())).into()),
         ("signals", objects().into()),
     ]);
+    let number = || nullable(of(Type::Number)).build();
+    let compared = object([
+        ("rows", count().into()),
+        ("failed", count().into()),
+        ("agreement", number().into()),
+        ("mean_absolute_difference", number().into()),
+        ("largest_difference", number().into()),
+        ("score_psi", number().into()),
+        ("champion_latency_ms", number().into()),
+        ("shadow_latency_ms", number().into()),
+        ("latency_ratio", number().into()),
+    ]);
+    let nothing = of(Type::Null).build();
+    let compared = OneOfBuilder::new().item(compared.build()).item(nothing);
+    let shadow = object([
+        ("model_name", name().into()),
+        ("champion_version", nullable(version()).build().into()),
+        ("shadow_version", nullable(version()).build().into()),
+        ("why_not", nullable(of(Type::String)).build().into()),
+        ("since", nullable(formatted(DATE_TIME)).build().into()),
+        ("missed", count().into()),
+        ("not_logged", count().into()),
+        ("comparison", Schema::OneOf(compared.build()).into()),
+    ]);
     let ready = object([("status", one_of(&["ready", "not_ready", "alive"]).into())])
         .property("reason", text());
     [
@@ -255,6 +279,7 @@ pub(super) fn all(
         ("Window", window.build()),
         ("LiveReport", live.build()),
         ("DriftReport", report.build()),
+        ("Shadow", shadow.build()),
         ("Outcome", closed(outcome)),
         (
             "OutcomeReceipt",
