@@ -99,7 +99,7 @@ impl PredictRequest {
         }
         request.flat = true;
         let whole = request.decode_features(schema, text);
-        if !(whole && request.violations.is_clean()) && has_features(text) {
+        if !(whole && request.violations.is_clean()) && has_features(schema, text) {
             request = Self::blank(schema, request.at);
             let whole = request.decode(schema, text);
             request.validate(model, whole);
@@ -321,15 +321,16 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
-/// Whether `text` is an object with an object of features in it.
-fn has_features(text: &str) -> bool {
+/// Whether `text` is an object with features in it, and not features of which one has that name.
+fn has_features(schema: &FeatureSchema, text: &str) -> bool {
     #[derive(Deserialize)]
     struct Has<'a> {
         #[serde(borrow)]
         features: &'a RawValue,
     }
-    serde_json::from_str::<Object<Has<'_>>>(text)
-        .is_ok_and(|Object(has)| has.features.get().starts_with('{'))
+    serde_json::from_str::<Object<Has<'_>>>(text).is_ok_and(|Object(has)| {
+        schema.id("features").is_none() || has.features.get().starts_with('{')
+    })
 }
 
 /// What stands beside the features.
