@@ -69,7 +69,7 @@ async fn each_row_is_answered_and_logged_as_if_it_were_alone() {
             let id: Uuid = result["request_id"].as_str().unwrap().parse().unwrap();
             let logged: Vec<_> = events.iter().filter(|event| event.request_id == id).collect();
             assert_eq!(logged.len(), 1, "once");
-            assert!(logged[0].prediction.score() == result["probability"].as_f64().unwrap());
+            assert_eq!(json!(logged[0].prediction.score()), result["probability"]);
         }
         let counted: u64 = log.batches().iter().map(|batch| batch.counts().rows()).sum();
         assert_eq!(counted, 100);

@@ -44,7 +44,8 @@ async fn they_are_logged_and_watched_like_our_own() {
     let events = server.log.events();
     assert_eq!(events.len(), 2);
     assert_eq!(events[0].latency.as_micros(), 12_500);
-    assert!(events[0].prediction.score() == 0.75 && events[0].features.is_some());
+    assert_eq!(events[0].prediction, Task::binary().prediction(0.75).unwrap());
+    assert!(events[0].features.is_some());
     assert_eq!((events[1].request_id, events[1].prediction.label()), (Uuid::from_u128(5), Some(1)));
     let live = server.service.live_report().unwrap();
     assert_eq!(live.report.current_rows, 2);
@@ -104,7 +105,8 @@ async fn a_regression_is_observed_by_its_number() {
     let (status, answer) = server.post(ROUTE, &json!({ "observations": [one] })).await;
     assert_eq!((status, &answer["results"][0]["prediction"]), (200, &json!(1_250.5)));
     assert!(answer["results"][0]["probability"].is_null());
-    assert!(server.log.events()[0].prediction.score() == 1_250.5);
+    let logged = server.log.events()[0].prediction;
+    assert_eq!(logged, Task::Regression.prediction(1_250.5).unwrap());
 }
 
 #[tokio::test]
