@@ -1,6 +1,6 @@
 # `make` lists the targets. `make test` is what the README promises and what .ci/run calls.
-# The Rust toolchain, a C compiler (bundled SQLite, ring), a shell and PostgreSQL are all it needs;
-# `scripts/services` installs the last where it may.
+# The Rust toolchain, a C compiler (bundled SQLite, ring), a shell, PostgreSQL and Python with pip
+# (for an MLflow server) are all it needs; `scripts/services` installs the last two where it may.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,10 +15,13 @@ WASM := wasm32-unknown-unknown
 # built once.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
+# The tests' Python environments, made by scripts/venv when they are first wanted.
+export PMMDS_TEST_VENVS ?= $(CARGO_TARGET_DIR)/venvs
+
 # Cheap first: a formatting mistake is reported in a second, not after the build.
 STEPS := fmt-check lock clippy-core clippy-full docs adapters-as-crates wasm features-alone \
 	core-only examples test-full schemathesis doc-tests benches package-list package
-SLOW_STEPS := story-checked story-killed schemathesis-long package-full msrv deny
+SLOW_STEPS := story-checked story-killed schemathesis-long package-full msrv deny compose
 
 .PHONY: help test test-all fmt lint doc bench instructions clean run-steps tiny \
 	download-data train serve seed-traffic monitor retrain rollback story $(STEPS) $(SLOW_STEPS)
@@ -77,7 +80,7 @@ doc: ## Build the documentation and say where it is
 	@echo "$(CARGO_TARGET_DIR)/doc/pmmds/index.html"
 
 bench: ## Measure (ARGS=name runs one benchmark)
-	$(SERVICES) $(CARGO) bench --all-features -- $(ARGS)
+	$(SERVICES) postgres $(CARGO) bench --all-features -- $(ARGS)
 
 # Where the machine is too noisy for times: each function by itself, under valgrind.
 instructions: ## Count the instructions per value of the counting kernel
@@ -174,7 +177,7 @@ examples:
 
 # Catches: benches that no longer build or panic; each body runs once, nothing is measured.
 benches:
-	$(SERVICES) $(CARGO) test --all-features --benches
+	$(SERVICES) postgres $(CARGO) test --all-features --benches
 
 # Catches: a file that a source includes and the package leaves out; tests that leak into it.
 package-list:
@@ -230,3 +233,17 @@ deny:
 	else \
 		echo "SKIPPED: cargo-deny is not installed"; \
 	fi
+
+# Catches: a docker-compose.yml that no engine reads, or one that starts without its secrets.
+compose:
+	@for tool in "docker compose" docker-compose; do \
+		$$tool version > /dev/null 2>&1 || continue; \
+		echo "$$tool config"; export PMMDS_ADMIN_TOKEN=token POSTGRES_PASSWORD=password; \
+		$$tool config --quiet; \
+		for secret in PMMDS_ADMIN_TOKEN POSTGRES_PASSWORD; do \
+			if env -u "$$secret" $$tool config --quiet 2> /dev/null; then \
+				echo "it starts without $$secret" >&2; exit 1; fi; \
+		done; \
+		exit 0; \
+	done; \
+	echo "SKIPPED: docker compose is not installed"

@@ -124,7 +124,7 @@ fn main() {
     };
     let body = format!(r#"{{"request_id": "{ID}", "features": {REQUEST}}}"#);
     let (mut row, mut out) = (Row::missing(&schema), Violations::new());
-    let mut request = || {
+    let mut whole = || {
         out.clear();
         let body: Body<'_> = serde_json::from_str(black_box(&body)).expect("a request");
         black_box(body.request_id);
@@ -134,7 +134,7 @@ fn main() {
         assert!(out.is_clean());
     };
     let (mut row, mut out) = (Row::missing(&schema), Violations::new());
-    let mut request_seed = || {
+    let mut whole_seed = || {
         out.clear();
         let mut decoder = Decoder::new(&schema, &mut row, &mut out);
         let mut source = serde_json::Deserializer::from_str(black_box(&body));
@@ -204,8 +204,8 @@ fn main() {
     group.throughput(Throughput::Bytes(json.len() as u64));
     group.bench_function("ours", |bencher| bencher.iter(&mut ours));
     group.bench_function("ours/inside", |bencher| bencher.iter(&mut inside));
-    group.bench_function("ours/request", |bencher| bencher.iter(&mut request));
-    group.bench_function("ours/request/seed", |bencher| bencher.iter(&mut request_seed));
+    group.bench_function("ours/request", |bencher| bencher.iter(&mut whole));
+    group.bench_function("ours/request/seed", |bencher| bencher.iter(&mut whole_seed));
     group.bench_function("plain/borrowed", |bencher| bencher.iter(&mut borrowed));
     group.bench_function("plain/owned", |bencher| bencher.iter(&mut owned));
     group.bench_function("plain/value", |bencher| bencher.iter(&mut value));
@@ -223,8 +223,8 @@ fn main() {
     let [
         ours,
         inside,
-        request,
-        request_seed,
+        whole,
+        whole_seed,
         borrowed,
         owned,
         value,
@@ -235,8 +235,8 @@ fn main() {
     ] = calls([
         &mut ours,
         &mut inside,
-        &mut request,
-        &mut request_seed,
+        &mut whole,
+        &mut whole_seed,
         &mut borrowed,
         &mut owned,
         &mut value,
@@ -248,15 +248,15 @@ fn main() {
     for (what, time) in [
         ("ours", ours),
         ("ours inside a document", inside),
-        ("a request", request),
-        ("a request in one pass", request_seed),
+        ("a request", whole),
+        ("a request in one pass", whole_seed),
     ] {
         support::figure(what, time * 1e9, "ns", Limit::None);
         support::ratio(what, "plain/borrowed", time, borrowed, Limit::AtMost(2.0));
         support::ratio(what, "plain/owned", time, owned, Limit::None);
         support::ratio(what, "plain/value", time, value, Limit::None);
     }
-    support::ratio("a request", "in one pass", request, request_seed, Limit::AtMost(1.0));
+    support::ratio("a request", "in one pass", whole, whole_seed, Limit::AtMost(1.0));
     for (what, ours, siphash, count) in
         [("level", level, level_siphash, texts.len()), ("name", name, name_siphash, asked.len())]
     {

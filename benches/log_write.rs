@@ -1,5 +1,6 @@
 //! What does one logged prediction cost in a batch of 1, 32 and 1,000, against one commit per row?
-//! And on PostgreSQL a million of them, against a commit and a JSON document per row?
+//! And on PostgreSQL a million of them, against a commit and a JSON document per row, and where each
+//! request is kept once?
 //!
 //! One commit per row *is* the batch of 1. `full` waits for the disk at every commit, `normal` for
 //! the operating system: `Synchronous` says what each may lose. Time per row is the reciprocal of
@@ -8,7 +9,8 @@
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pmmds::log::InferenceLog;
+use pmmds::log::{Appended, InferenceLog};
+use pmmds::postgres::PostgresStore;
 use pmmds::sqlite::{SqliteStore, Synchronous};
 use support::traffic::Traffic;
 use support::{Limit, figure, measured, postgres, ratio};
@@ -68,34 +70,77 @@ const ORIGINAL_TABLE: &str = "
         latency_ms float8 NOT NULL, feature_hash varchar(64), numeric_feature_stats jsonb);
     CREATE INDEX ON prediction_logs (timestamp)";
 
+/// What a row costs.
+struct Cost {
+    rows_per_second: f64,
+    // bytes per row
+    table_and_index: f64,
+    wal: f64,
+}
+
+/// Writes `rows` in batches of 1,000 and prints what a row of `what` costs.
+async fn in_batches(
+    what: &str,
+    database: &postgres::Database,
+    store: &PostgresStore,
+    traffic: &mut Traffic,
+    rows: u32,
+) -> Cost {
+    traffic.start = store.now().await.expect("the time").as_micros();
+    let before = database.wal().await;
+    let mut spent = Duration::ZERO;
+    for _ in 0..rows / 1_000 {
+        let batch = traffic.batch(1_000);
+        let start = Instant::now();
+        assert_eq!(store.append(&batch).await.expect("append"), Appended::Written);
+        spent += start.elapsed();
+    }
+    let per_row = |bytes: f64| bytes / f64::from(rows);
+    let wal = per_row(database.wal().await - before);
+    let (mut table, mut index) = database.sizes("pmmds_store", "prediction_logs%").await;
+    let keys = database.sizes("pmmds_store", "request_ids").await;
+    (table, index) = (table + keys.0, index + keys.1);
+    let cost = Cost {
+        rows_per_second: f64::from(rows) / spent.as_secs_f64(),
+        table_and_index: per_row(table + index),
+        wal,
+    };
+    figure(what, cost.rows_per_second, "rows/s", Limit::None);
+    figure(&format!("{what}, table"), per_row(table), "bytes/row", Limit::None);
+    figure(&format!("{what}, index"), per_row(index), "bytes/row", Limit::None);
+    figure(&format!("{what}, WAL"), cost.wal, "bytes/row", Limit::None);
+    cost
+}
+
 fn on_postgres(_: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let Some(database) = runtime.block_on(postgres::Database::make("log_write")) else { return };
+    let unique = runtime.block_on(postgres::Database::make("log_write_unique"));
+    let unique = unique.expect("there is a server");
     runtime.block_on(async {
         let (rows, few) = if measured() { (1_000_000, 3_000) } else { (2_000, 10) };
+        let per_row = |bytes: f64, rows: u32| bytes / f64::from(rows);
         let store = database.store(1).await;
         let mut traffic = Traffic::new();
-        traffic.start = store.now().await.expect("the time").as_micros();
-        let before = database.wal().await;
-        let mut spent = Duration::ZERO;
-        for _ in 0..rows / 1_000 {
-            let batch = traffic.batch(1_000);
-            let start = Instant::now();
-            store.append(&batch).await.expect("append");
-            spent += start.elapsed();
+        println!("{rows} rows in batches of 1,000");
+        let cost = in_batches("batches", &database, &store, &mut traffic, rows).await;
+        let quick = cost.rows_per_second;
+        figure("batches", quick, "rows/s", Limit::AtLeast(30_000.0));
+        figure("table and index", cost.table_and_index, "bytes/row", Limit::AtMost(120.0));
+
+        let builder = unique.builder(1).unique_request_ids();
+        let keyed = builder.open().await.expect("a store");
+        let mut again = Traffic::new();
+        let once = in_batches("unique request ids", &unique, &keyed, &mut again, rows).await;
+        keyed.close().await;
+        for (what, a, b) in [
+            ("rows/s", once.rows_per_second, quick),
+            ("table and index", once.table_and_index, cost.table_and_index),
+            ("WAL", once.wal, cost.wal),
+        ] {
+            ratio(&format!("unique request ids, {what}"), "batches", a, b, Limit::None);
         }
-        let per_row = |bytes: f64, rows: u32| bytes / f64::from(rows);
-        let quick = f64::from(rows) / spent.as_secs_f64();
-        println!("{rows} rows in batches of 1,000, {:.1} s", spent.as_secs_f64());
-        figure("batches of 1,000", quick, "rows/s", Limit::AtLeast(30_000.0));
-        let wal = database.wal().await - before;
-        let (table, index) = database.sizes("pmmds_store", "prediction_logs%").await;
-        figure("table", per_row(table, rows), "bytes/row", Limit::None);
-        figure("index", per_row(index, rows), "bytes/row", Limit::None);
-        let whole = per_row(table + index, rows);
-        figure("table and index", whole, "bytes/row", Limit::AtMost(120.0));
-        figure("WAL", per_row(wal, rows), "bytes/row", Limit::None);
 
         let start = Instant::now();
         for _ in 0..few {
@@ -136,6 +181,7 @@ fn on_postgres(_: &mut Criterion) {
         store.close().await;
     });
     runtime.block_on(database.remove());
+    runtime.block_on(unique.remove());
 }
 
 criterion_group!(benches, log_write, on_postgres);

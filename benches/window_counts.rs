@@ -1,9 +1,11 @@
 //! What does it cost to count a day of a million rows: from roll-ups, from codes, and as one would
-//! without them?
+//! without them? And a table that is not ours, by grouping sets and by an unpivot?
 
 use std::time::{Duration, Instant};
 
+use pmmds::drift::{Binning, Profile};
 use pmmds::log::InferenceLog;
+use pmmds::postgres::{OwnColumn, OwnTable, PostgresStore};
 use pmmds::registry::VersionId;
 use pmmds::{Timestamp, Window};
 use sqlx::AssertSqlSafe;
@@ -95,6 +97,94 @@ fn main() {
     figure("every row in pages of 10,000", every_row, "s", Limit::None);
     ratio("GROUP BY in SQL", "codes", in_sql, codes, Limit::None);
     ratio("codes", "roll-ups", codes, rolled_up, Limit::None);
+    own_table(&runtime, &database, &store, &traffic.profile, rows);
     runtime.block_on(store.close());
     runtime.block_on(database.remove());
+}
+
+/// A typed table of the same features, counted as `count_own_table` does and by an unpivot: a row
+/// per value, grouped by column and slot.
+fn own_table(
+    runtime: &tokio::runtime::Runtime,
+    database: &postgres::Database,
+    store: &PostgresStore,
+    profile: &Profile,
+    rows: u32,
+) {
+    let (mut types, mut values, mut slots) = (String::new(), String::new(), Vec::new());
+    for (number, column) in profile.columns().enumerate() {
+        let (kind, value, slot) = match column.binning() {
+            Binning::Levels(levels) => {
+                let levels = format!("'{{{}}}'::text[]", levels.join(","));
+                let missing = column.binning().slots() - 1;
+                let slot = format!(
+                    "CASE WHEN c{number} IS NULL THEN {missing} ELSE
+                        coalesce(array_position({levels}, c{number}) - 1, {}) END",
+                    missing - 1
+                );
+                ("text", "(ARRAY['a', 'b', 'b', 'c'])[1 + floor(random() * 4)]", slot)
+            }
+            Binning::Numeric(bins) => {
+                // The edges that are at least the value, counted from the other end.
+                assert_eq!(bins.bin(bins.edges()[0]), Some(0), "closed on the right");
+                let edges: Vec<String> =
+                    bins.edges().iter().rev().map(|e| (-e).to_string()).collect();
+                let slot = format!(
+                    "CASE WHEN c{number} IS NULL OR c{number} = 'NaN' THEN {} ELSE
+                        {} - width_bucket(-c{number}, '{{{}}}'::float8[]) END",
+                    column.binning().slots() - 1,
+                    edges.len(),
+                    edges.join(",")
+                );
+                ("float8", "random() * 540", slot)
+            }
+            other => panic!("{other:?}"),
+        };
+        types += &format!(", c{number} {kind}");
+        values += &format!(", {value}");
+        slots.push(format!("({number}, {slot})"));
+    }
+    runtime.block_on(database.run(&format!(
+        "CREATE TABLE public.requests (asked_at timestamptz{types});
+        INSERT INTO public.requests SELECT '2001-01-01'{values} FROM generate_series(1, {rows})"
+    )));
+    runtime.block_on(database.run("VACUUM ANALYZE public.requests"));
+    let typed = |number: usize| OwnColumn::Typed(format!("c{number}"));
+    let mut table = OwnTable::new("public", "requests", "asked_at");
+    for (number, feature) in profile.features().iter().enumerate() {
+        table = table.column(feature.name(), typed(number));
+    }
+    table = table.score(typed(profile.features().len()));
+    let start: Timestamp = "2001-01-01T00:00:00Z".parse().expect("a time");
+    let day = Window::new(start, start.saturating_add(Duration::from_secs(1))).expect("a window");
+    let unpivot = format!(
+        "SELECT v.k, v.c, count(*) FROM public.requests
+        CROSS JOIN LATERAL (VALUES {}) AS v (k, c)
+        WHERE asked_at >= '2001-01-01' AND asked_at < '2001-01-02' GROUP BY 1, 2",
+        slots.join(", ")
+    );
+    let mut connection = runtime.block_on(database.connect());
+    let (mut counts, mut groups) = (None, Vec::new());
+    let [sets, unpivoted] = medians(
+        3,
+        [
+            &mut || {
+                let found = store.count_own_table(&table, day, profile);
+                counts = Some(runtime.block_on(found).expect("counts"));
+            },
+            &mut || {
+                let query = sqlx::query_as(AssertSqlSafe(unpivot.clone()));
+                groups = runtime.block_on(query.fetch_all(&mut connection)).expect("groups");
+            },
+        ],
+    );
+    let counts = counts.expect("counts");
+    assert_eq!(counts.rows(), u64::from(rows));
+    for (column, slot, count) in groups as Vec<(i32, i32, i64)> {
+        let index = |n: i32| usize::try_from(n).expect("not negative");
+        assert_eq!(counts.slots(index(column))[index(slot)], count.unsigned_abs(), "{column}");
+    }
+    figure("a table of somebody else, grouping sets", sets, "s", Limit::None);
+    figure("a table of somebody else, unpivot", unpivoted, "s", Limit::None);
+    ratio("unpivot", "grouping sets", unpivoted, sets, Limit::None);
 }

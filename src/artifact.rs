@@ -8,6 +8,7 @@
 //! | `model.json` | the model as data, in the format that the manifest names |
 //! | `smoke.json` | rows with the scores that the model gave them when it was packed |
 //! | `validation.json`, `training.json` | what is on record about its making |
+//! | any other | the model once more, in a format of others: [`companions`](ModelArtifact::companions) |
 //!
 //! There is one way in, [`ModelArtifact::open`]: sums, sizes, formats, schema and smoke predictions
 //! are checked there, before anything is served.
@@ -83,6 +84,17 @@ const SMOKE_ROWS: usize = 20;
 const ARTIFACT: &str = "artifact";
 
 const MANIFEST: &str = "manifest.json";
+
+/// The files that are no companions.
+const PARTS: [&str; 7] = [
+    MANIFEST,
+    "schema.json",
+    "profile.json",
+    "model.json",
+    "smoke.json",
+    "validation.json",
+    "training.json",
+];
 
 /// How a version came to be, for the record and for the next retraining.
 ///
@@ -252,6 +264,8 @@ pub struct ModelArtifact {
     model: Arc<dyn Model>,
     format: String,
     document: Vec<u8>,
+    // none of them one of PARTS
+    companions: ArtifactFiles,
     smoke: Vec<SmokePrediction>,
     validation: Option<ValidationReport>,
     training: TrainingRecord,
@@ -295,7 +309,8 @@ impl ModelArtifact {
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) when model, profile and sample are not of one
-    /// schema, or the model answers no valid score for one of these rows.
+    /// schema, the model answers no valid score for one of these rows, or a companion has the name
+    /// of another file or one that no file can have.
     pub fn pack(
         trained: &TrainedModel,
         profile: Profile,
@@ -306,6 +321,14 @@ impl ModelArtifact {
         profile.check_schema(&schema).map_err(|e| refuse(e.to_string()))?;
         if sample.schema().fingerprint() != schema.fingerprint() {
             return Err(refuse("the sample is of another schema than the model".to_owned()));
+        }
+        let mut companions = ArtifactFiles::new();
+        for (name, bytes) in &trained.companions {
+            if PARTS.iter().any(|part| part.eq_ignore_ascii_case(name)) {
+                return Err(refuse(format!("a companion of the model is called {name:?}")));
+            }
+            let refuse = |error| refuse("a companion of the model".to_owned()).with_source(error);
+            companions.insert(name, bytes.clone()).map_err(refuse)?;
         }
         let mut smoke = Vec::new();
         for row in (0..sample.rows()).map(|index| sample.row(index)) {
@@ -327,6 +350,7 @@ impl ModelArtifact {
             model: Arc::clone(&trained.model),
             format: trained.format.clone(),
             document: trained.document.clone(),
+            companions,
             smoke,
             validation: None,
             training: TrainingRecord {
@@ -365,6 +389,9 @@ impl ModelArtifact {
             add(&mut files, "validation.json", validation)?;
         }
         files.insert("model.json", self.document.clone()).map_err(too_large)?;
+        for (name, bytes) in self.companions.iter() {
+            files.insert(name, bytes.to_vec()).map_err(too_large)?;
+        }
         let sums = files.iter().map(|(name, bytes)| {
             let sum = FileSum { bytes: bytes.len() as u64, sha256: Fingerprint::of_bytes(bytes) };
             (name.to_owned(), sum)
@@ -440,12 +467,17 @@ impl ModelArtifact {
             Some(_) => Some(read(files, "validation.json")?),
             None => None,
         };
+        let mut companions = ArtifactFiles::new();
+        for (name, bytes) in files.iter().filter(|(name, _)| !PARTS.contains(name)) {
+            companions.insert(name, bytes.to_vec()).map_err(too_large)?;
+        }
         let artifact = Self {
             schema,
             profile,
             model,
             format: manifest.model_format,
             document: document.to_vec(),
+            companions,
             smoke: read(files, "smoke.json")?,
             validation,
             training: read(files, "training.json")?,
@@ -483,6 +515,48 @@ impl ModelArtifact {
     #[must_use]
     pub fn model(&self) -> &Arc<dyn Model> {
         &self.model
+    }
+
+    /// The model in formats of others, for whoever scores elsewhere. Their sums were checked;
+    /// whether they agree with the [model](Self::model) was not.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use pmmds::artifact::ModelArtifact;
+    /// # use pmmds::drift::Profile;
+    /// # use pmmds::model::{Model, ModelFormat, Task, TrainedModel};
+    /// # use pmmds::record::{Batch, Row};
+    /// # use pmmds::schema::{Feature, FeatureSchema};
+    /// # #[derive(Debug)]
+    /// # struct Half(Arc<FeatureSchema>);
+    /// # impl Model for Half {
+    /// #     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+    /// #     fn task(&self) -> Task { Task::binary() }
+    /// #     fn score(&self, _: &Row) -> f64 { 0.5 }
+    /// # }
+    /// # #[derive(Debug)]
+    /// # struct HalfFormat;
+    /// # impl ModelFormat for HalfFormat {
+    /// #     fn name(&self) -> &str { "half.v1" }
+    /// #     fn load(&self, _: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, pmmds::Error> {
+    /// #         Ok(Arc::new(Half(Arc::clone(schema))))
+    /// #     }
+    /// # }
+    /// # let schema = Arc::new(FeatureSchema::new([Feature::numeric("charges")])?);
+    /// # let data = ndarray::array![[1.0], [2.0], [3.0]];
+    /// # let sample = Batch::from_array(&schema, data.view())?;
+    /// # let profile = Profile::fit(&sample)?;
+    /// # let (model, format) = (Arc::new(Half(Arc::clone(&schema))), Arc::new(HalfFormat));
+    /// let trained = TrainedModel::new(model, "half.v1", b"{}".to_vec())
+    ///     .companion("model.pmml", b"<PMML/>".to_vec());
+    /// let files = ModelArtifact::pack(&trained, profile, &sample)?.to_files()?;
+    /// let opened = ModelArtifact::open(&files, &[format])?;
+    /// assert_eq!(opened.companions().get("model.pmml"), Some(&b"<PMML/>"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn companions(&self) -> &ArtifactFiles {
+        &self.companions
     }
 
     /// What validation said about the training data; `None` where it was turned off.

@@ -82,10 +82,10 @@
 //! | [`FeatureValidator`](validate::FeatureValidator) | is this a row that the model was made for? | [`SchemaValidator`](validate::SchemaValidator) | [contract](validate::FeatureValidator#contract) |
 //! | [`DriftMetric`](drift::DriftMetric) | how far apart are two histograms? | [`Psi`](drift::Psi), [`KullbackLeibler`](drift::KullbackLeibler), [`JensenShannon`](drift::JensenShannon), [`Hellinger`](drift::Hellinger) and [more](drift#metrics) | [10 lines](#a-metric-of-your-own) |
 //! | [`PromotionPolicy`](promote::PromotionPolicy) | shall the challenger take over? | [`OriginalPolicy`](promote::OriginalPolicy), [rules](promote), `and`, `or` | [a closure](#a-policy-of-your-own) |
-//! | [`ModelRegistry`](registry::ModelRegistry) | which version is in production, and its files? | [`MemoryRegistry`](memory::MemoryRegistry), `files` | [conformance](#a-store-of-your-own) |
+//! | [`ModelRegistry`](registry::ModelRegistry) | which version is in production, and its files? | [`MemoryRegistry`](memory::MemoryRegistry), `files`, `mlflow` | [conformance](#a-store-of-your-own) |
 //! | [`InferenceLog`](log::InferenceLog) | what was asked, answered, and came true? | [`MemoryLog`](memory::MemoryLog), `sqlite`, `postgres` | [conformance](#a-store-of-your-own) |
 //!
-//! Beside them: [`Ledger`](ledger::Ledger) keeps drift runs, alerts, decisions and leases;
+//! Beside them: [`Ledger`](ledger::Ledger) keeps drift runs, alerts, decisions, leases and jobs;
 //! [`Model`](model::Model), [`Trainer`](model::Trainer) and [`ModelFormat`](model::ModelFormat) are
 //! the model's side; [`Environment`](lifecycle::Environment) gives ids and a stopwatch;
 //! [`Workers`](drift::Workers) decide who works on the columns of a data set. All can be used as
@@ -310,10 +310,12 @@
 //! | [`sqlite`] | no | sqlx, bundled SQLite (a C compiler) | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) in one file |
 //! | [`postgres`] | no | sqlx, rustls with ring, tokio, tracing | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) on PostgreSQL 15 and later |
 //! | [`files`] | no | tokio | [`ModelRegistry`](registry::ModelRegistry) in a folder |
+//! | [`mlflow`] | no | reqwest, rustls with ring, backon, tokio, tracing | [`ModelRegistry`](registry::ModelRegistry) and run tracking on an MLflow server |
 //! | [`linfa`] | no | linfa, linfa-ensemble, linfa-linalg, linfa-logistic, linfa-trees, rand_chacha 0.3 | [logistic regression], [AdaBoost] on stumps with calibrated scores, and [ridge regression] for numbers: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
 //! | `oip` | no | `axum` | the Open Inference Protocol (KServe V2 over REST), a part of the HTTP service |
 //! | `mlflow-scoring` | no | `axum` | MLflow's `/invocations`, a part of the HTTP service |
+//! | [`schedule`] | no | cronexpr, time zones of jiff, tokio, tracing | jobs at the moments of a schedule, every hour or by cron, once across replicas |
 //! | [`system`] | no | nothing new (uuid's clock and randomness) | [`Environment`](lifecycle::Environment) of this machine |
 //! | [`rayon`] | no | rayon | [`Workers`](drift::Workers) on every core, for whole data sets |
 //! | [`conformance`] | no | nothing | one test suite per I/O trait |
@@ -361,10 +363,14 @@
 #![cfg_attr(not(feature = "linfa"), doc = "[logistic regression]: #crate-features")]
 #![cfg_attr(not(feature = "linfa"), doc = "[ridge regression]: #crate-features")]
 #![cfg_attr(not(feature = "linfa"), doc = "[`linfa`]: #crate-features")]
+#![cfg_attr(feature = "mlflow", doc = "[`mlflow`]: mod@crate::mlflow")]
+#![cfg_attr(not(feature = "mlflow"), doc = "[`mlflow`]: #crate-features")]
 #![cfg_attr(feature = "postgres", doc = "[`postgres`]: mod@crate::postgres")]
 #![cfg_attr(not(feature = "postgres"), doc = "[`postgres`]: #crate-features")]
 #![cfg_attr(feature = "rayon", doc = "[`rayon`]: mod@crate::rayon")]
 #![cfg_attr(not(feature = "rayon"), doc = "[`rayon`]: #crate-features")]
+#![cfg_attr(feature = "schedule", doc = "[`schedule`]: mod@crate::schedule")]
+#![cfg_attr(not(feature = "schedule"), doc = "[`schedule`]: #crate-features")]
 #![cfg_attr(feature = "sqlite", doc = "[`sqlite`]: mod@crate::sqlite")]
 #![cfg_attr(not(feature = "sqlite"), doc = "[`sqlite`]: #crate-features")]
 #![cfg_attr(feature = "system", doc = "[`system`]: mod@crate::system")]
@@ -441,6 +447,10 @@ pub mod csv;
 #[path = "../adapters/files/mod.rs"]
 pub mod files;
 
+#[cfg(feature = "mlflow")]
+#[path = "../adapters/mlflow/mod.rs"]
+pub mod mlflow;
+
 #[cfg(feature = "linfa")]
 #[path = "../adapters/linfa/mod.rs"]
 pub mod linfa;
@@ -452,6 +462,10 @@ pub mod postgres;
 #[cfg(feature = "rayon")]
 #[path = "../adapters/rayon/mod.rs"]
 pub mod rayon;
+
+#[cfg(feature = "schedule")]
+#[path = "../adapters/schedule/mod.rs"]
+pub mod schedule;
 
 #[cfg(feature = "sqlite")]
 #[path = "../adapters/sqlite/mod.rs"]

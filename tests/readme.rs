@@ -44,10 +44,34 @@ fn the_features_are_those_of_the_manifest() {
 
 #[test]
 fn the_variables_are_those_that_act() {
+    assert_eq!(first_cells(&section("Configuration")), read_by_the_program());
+}
+
+/// The variables that the program reads.
+fn read_by_the_program() -> BTreeSet<String> {
     let settings = read("examples/full_stack/settings.rs");
-    let read_there = settings.split("env = \"").skip(1).filter_map(|rest| rest.split('"').next());
-    let read_there: BTreeSet<String> = read_there.map(str::to_owned).collect();
-    assert_eq!(first_cells(&section("Configuration")), read_there);
+    let variables = settings.split("env = \"").skip(1).filter_map(|rest| rest.split('"').next());
+    variables.map(str::to_owned).collect()
+}
+
+/// Nobody here runs an engine: what its files name has to be there.
+#[test]
+fn the_containers_are_set_by_variables_that_act_and_asked_at_routes_that_are() {
+    let (compose, image) = (read("docker-compose.yml"), read("Dockerfile"));
+    let read_there = read_by_the_program();
+    let named = compose.lines().chain(image.lines().filter_map(|line| line.strip_prefix("ENV ")));
+    let named: Vec<&str> = named
+        .map(str::trim_start)
+        .filter(|line| line.starts_with("PMMDS_"))
+        .filter_map(|line| line.split([':', '=']).next())
+        .collect();
+    assert!(named.len() >= 4, "{named:?}");
+    for variable in named {
+        assert!(read_there.contains(variable), "{variable} is not read: {read_there:?}");
+    }
+    let asked = image.split("PMMDS_API_PORT:-8000}").nth(1).and_then(|rest| rest.split('"').next());
+    let route = format!(".route(\"{}\"", asked.expect("a health check"));
+    assert!(read("adapters/axum/routes.rs").contains(&route), "{route}");
 }
 
 #[test]

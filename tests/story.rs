@@ -11,8 +11,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sqlx::Connection;
 
+mod python;
 mod story {
+    mod prefect;
     mod replicas;
+    mod serving;
     mod sigterm;
 }
 
@@ -167,7 +170,7 @@ fn a_restart_of_postgresql_in_mid_story_is_survived() {
         let mut command = Command::new(script);
         told(&command.args(arguments).env("PMMDS_TEST_SERVICES", servers).output().unwrap())
     };
-    services(&["up"]);
+    services(&["up", "postgres"]);
     let url = services(&["url"]).trim().to_owned();
     let state = folder.path().join("state");
     let arguments = ["--data", data.to_str().unwrap(), "--database-url", &url];
@@ -180,8 +183,8 @@ fn a_restart_of_postgresql_in_mid_story_is_survived() {
         let mut child = story.spawn().unwrap();
         std::thread::sleep(Duration::from_millis(moment));
         restarts += u32::from(child.try_wait().unwrap().is_none());
-        services(&["stop", "immediate"]);
-        services(&["up"]);
+        services(&["stop", "postgres", "immediate"]);
+        services(&["up", "postgres"]);
         let output = child.wait_with_output().unwrap();
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();

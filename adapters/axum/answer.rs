@@ -330,7 +330,12 @@ fn item<'s>(
     // Finite numbers and texts: there is nothing that JSON could refuse.
     let answer = Bytes::from(serde_json::to_vec(&answer).unwrap_or_default());
     let mut event = InferenceEvent::new(event_id, request_id, at, prediction, latency, codes);
-    if state.raw_features == RawFeatures::Keep {
+    let keeps_features = match state.raw_features {
+        RawFeatures::Drop => false,
+        RawFeatures::Keep => true,
+        RawFeatures::Sample(sample) => sample.contains(request_id),
+    };
+    if keeps_features {
         event = event.with_features(row.to_json(model.model.schema()));
     }
     let ticket = Arc::clone(&claimed.ticket);

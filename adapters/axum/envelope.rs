@@ -8,7 +8,7 @@ use ::axum::middleware::Next;
 use ::axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
 
-use super::problem::{Problem, Wanted};
+use super::problem::{Problem, Wanted, method_not_allowed};
 use super::state::State;
 
 /// Longest request id that is taken over.
@@ -36,7 +36,10 @@ pub(super) async fn envelope(
         HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"))
     });
     let wanted = shape.unwrap_or_else(|| Wanted::by(request.headers()));
+    let began = state.clock.elapsed();
+    let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("?", MatchedPath::as_str);
+    let counts = state.metrics.requests.route(route);
     let span = tracing::info_span!(
         "request",
         method = %request.method(),
@@ -48,9 +51,16 @@ pub(super) async fn envelope(
         let message = "The request took too long";
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message).into_response()
     });
-    if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
+    let mut problem = response.extensions_mut().remove::<Arc<Problem>>();
+    if problem.is_none() && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        problem = Some(Arc::new(method_not_allowed()));
+    }
+    if let Some(problem) = problem {
+        state.metrics.problem(&problem);
         problem.render(wanted, &mut response);
     }
+    let took = state.clock.elapsed().saturating_sub(began);
+    counts.observe(&method, response.status(), took);
     response.headers_mut().insert(X_REQUEST_ID, id);
     response
 }

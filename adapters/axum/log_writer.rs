@@ -3,9 +3,11 @@
 //! One task writes. It gathers events into one batch per model version, gives each batch its id
 //! before the first attempt, and sends the *same* batch again until the store has it: exactly once,
 //! whatever breaks in between. While it sends, events queue up behind it; when the queue is full,
-//! predictions are refused, and nothing is dropped.
+//! predictions are refused, and nothing is dropped. A batch that the store can never take is halved
+//! until the events are found that it cannot take, so that those beside them are written.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::clock::Clock;
+use super::metrics::Histogram;
 use super::models::Loaded;
 use super::options::{Durability, Limits};
 use super::replay::{Replay, Ticket};
@@ -45,11 +48,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub struct LogAccount {
     /// events that were taken in
     pub accepted: u64,
-    /// events that the store has
+    /// events that the store has, or whose request it has, where it keeps one event of each
     pub written: u64,
     /// events in the queue or in a batch on its way
     pub queued: u64,
-    /// events of batches that the store can never take, as it says
+    /// events that the store can never take, as it says
     pub refused: u64,
     /// events that a shutdown could not write in time
     pub lost: u64,
@@ -81,6 +84,9 @@ struct Shared {
     // what was refused since the last batch, per version; no memory per request
     rejected: Mutex<Vec<(Arc<Loaded>, Counts)>>,
     rejections: Notify,
+    // how long predictions took, and rows that were refused, for the metrics
+    latency: Histogram,
+    refused_rows: AtomicU64,
     // why the last attempt to write failed; None after one that worked
     trouble: Mutex<Option<String>>,
 }
@@ -116,6 +122,8 @@ impl LogQueue {
             account: Mutex::default(),
             rejected: Mutex::default(),
             rejections: Notify::new(),
+            latency: Histogram::default(),
+            refused_rows: AtomicU64::new(0),
             trouble: Mutex::default(),
         });
         let writer = Writer {
@@ -143,17 +151,19 @@ impl LogQueue {
             mpsc::error::TrySendError::Full(()) => NotTaken::Full,
             mpsc::error::TrySendError::Closed(()) => NotTaken::Closed,
         })?;
-        Ok(Room { permits, shared: &self.shared })
+        Ok(Room { permits, shared: &self.shared, answers: true })
     }
 
     /// Room for an event that can be done without: only while the queue is less than half full.
     pub(super) fn reserve_spare(&self) -> Option<Room<'_>> {
         let spare = self.sender.capacity() > self.sender.max_capacity() / 2;
-        if spare { self.reserve(1).ok() } else { None }
+        let room = if spare { self.reserve(1).ok() } else { None };
+        room.map(|room| Room { answers: false, ..room })
     }
 
     /// Counts a refused request; it is written with the next batch.
     pub(super) fn push_rejected(&self, model: &Arc<Loaded>, violations: &Violations) {
+        self.shared.refused_rows.fetch_add(1, Ordering::Relaxed);
         model.live.observe_rejected(self.clock.now(), model.model.schema(), violations);
         {
             let mut rejected = locked(&self.shared.rejected);
@@ -169,6 +179,16 @@ impl LogQueue {
 
     pub(super) fn account(&self) -> LogAccount {
         *locked(&self.shared.account)
+    }
+
+    /// How long predictions took.
+    pub(super) fn latency(&self) -> &Histogram {
+        &self.shared.latency
+    }
+
+    /// Rows that broke a rule of the schema.
+    pub(super) fn refused_rows(&self) -> u64 {
+        self.shared.refused_rows.load(Ordering::Relaxed)
     }
 
     /// Why the log cannot take more, if it cannot.
@@ -204,6 +224,8 @@ impl LogQueue {
 pub(super) struct Room<'q> {
     permits: mpsc::PermitIterator<'q, Item>,
     shared: &'q Shared,
+    // whether the events are of answers; the time of others is none that a client waits for
+    answers: bool,
 }
 
 impl Room<'_> {
@@ -213,6 +235,9 @@ impl Room<'_> {
         debug_assert!(room.is_some(), "more events than were reserved");
         let Some(room) = room else { return };
         item.model.live.observe(item.event.at, &item.row, &item.event.codes);
+        if self.answers {
+            self.shared.latency.observe(item.event.latency);
+        }
         {
             let mut account = locked(&self.shared.account);
             account.accepted += 1;
@@ -226,14 +251,33 @@ impl Room<'_> {
 #[derive(Debug)]
 struct Open {
     model: Arc<Loaded>,
-    batch: EventBatch,
+    // nobody else's but while it is sent
+    batch: Arc<EventBatch>,
     waiting: Vec<(Arc<Ticket>, Bytes)>,
+}
+
+impl Open {
+    /// In two, of which the second is called `id`; `None` when there is nothing to tell apart.
+    fn halve(&mut self, id: BatchId) -> Option<Self> {
+        let events = self.batch.events().len();
+        if events == 0 || events == 1 && self.batch.counts().rejected_requests() == 0 {
+            return None;
+        }
+        let (half, mut at) = (events / 2, 0);
+        let rest = Arc::make_mut(&mut self.batch).take_out(id, |_| {
+            at += 1;
+            at > half
+        });
+        let (model, waiting) = (Arc::clone(&self.model), self.waiting.split_off(half));
+        Some(Self { model, batch: Arc::new(rest), waiting })
+    }
 }
 
 /// How writing a batch ended.
 enum Ended {
     Written,
-    Refused,
+    // for ever
+    Refused(Error),
     GivenUp,
 }
 
@@ -309,7 +353,7 @@ impl Writer {
         let Item { model, row, event, ticket, answer } = item;
         let at = self.opened(&model);
         let open = &mut self.open[at];
-        open.batch.push(model.model.profile(), &row, event);
+        Arc::make_mut(&mut open.batch).push(model.model.profile(), &row, event);
         open.waiting.push((ticket, answer));
         self.rows += 1;
     }
@@ -320,7 +364,7 @@ impl Writer {
         }
         let id = BatchId(self.clock.id(self.clock.now()));
         let (name, version) = (model.model.name().clone(), model.model.version());
-        let batch = EventBatch::new(id, name, version, model.model.profile());
+        let batch = Arc::new(EventBatch::new(id, name, version, model.model.profile()));
         self.open.push(Open { model: Arc::clone(model), batch, waiting: Vec::new() });
         self.open.len() - 1
     }
@@ -331,26 +375,39 @@ impl Writer {
         for (model, counts) in rejected {
             let at = self.opened(&model);
             // They are of the same version, hence of the same profile.
-            let merged = self.open[at].batch.merge_rejected(&counts);
+            let merged = Arc::make_mut(&mut self.open[at].batch).merge_rejected(&counts);
             debug_assert!(merged.is_ok(), "{merged:?}");
         }
         self.rows = 0;
-        for Open { batch, waiting, .. } in std::mem::take(&mut self.open) {
-            let ended = self.write(Arc::new(batch)).await;
+        let mut left = std::mem::take(&mut self.open);
+        while let Some(mut open) = left.pop() {
+            let ended = self.write(&open.batch).await;
+            if matches!(ended, Ended::Refused(_))
+                && let Some(half) = open.halve(BatchId(self.clock.id(self.clock.now())))
+            {
+                left.extend([half, open]);
+                continue;
+            }
+            let Open { batch, waiting, .. } = open;
             let events = waiting.len() as u64;
+            if let Ended::Refused(error) = &ended {
+                let (id, error) = (batch.id(), error.chain());
+                let request = batch.events().first().map(|event| event.request_id);
+                tracing::error!(batch = %id, ?request, error, "the log refuses this for ever");
+            }
             {
                 let mut account = locked(&self.shared.account);
                 account.queued -= events;
                 match ended {
                     Ended::Written => account.written += events,
-                    Ended::Refused => account.refused += events,
+                    Ended::Refused(_) => account.refused += events,
                     Ended::GivenUp => account.lost += events,
                 }
             }
             for (ticket, answer) in waiting {
                 match ended {
                     Ended::Written => ticket.answer(answer),
-                    Ended::Refused | Ended::GivenUp => self.replay.abandon(&ticket),
+                    Ended::Refused(_) | Ended::GivenUp => self.replay.abandon(&ticket),
                 }
             }
         }
@@ -358,11 +415,11 @@ impl Writer {
     }
 
     /// Sends `batch` until the store has it.
-    async fn write(&mut self, batch: Arc<EventBatch>) -> Ended {
+    async fn write(&mut self, batch: &Arc<EventBatch>) -> Ended {
         let mut pause = FIRST_PAUSE;
         loop {
             // In a task of its own, so that a store that panics does not take the writer along.
-            let (log, sent) = (Arc::clone(&self.log), Arc::clone(&batch));
+            let (log, sent) = (Arc::clone(&self.log), Arc::clone(batch));
             let mut attempt = tokio::spawn(async move { log.append(&sent).await });
             let deadline = Instant::now() + self.attempt;
             let deadline = self.stopped.borrow().map_or(deadline, |stop| stop.min(deadline));
@@ -382,9 +439,7 @@ impl Writer {
             let events = batch.events().len();
             if error.kind() == ErrorKind::InvalidInput {
                 // Sent again it would be refused again, and hold up everything behind it.
-                let (batch, error) = (batch.id(), error.chain());
-                tracing::error!(%batch, events, error, "the log refuses a batch for ever");
-                return Ended::Refused;
+                return Ended::Refused(error);
             }
             tracing::warn!(batch = %batch.id(), events, error = error.chain(), "a batch waits");
             *locked(&self.shared.trouble) = Some(error.chain());

@@ -181,6 +181,11 @@ pub(super) struct Models {
     current: ArcSwapOption<Loaded>,
     // loads that have begun
     begun: AtomicU64,
+    // loads that worked, and that did not
+    done: AtomicU64,
+    failed: AtomicU64,
+    // number of the version that the alias was last seen at; 0 before
+    seen: AtomicU64,
     // one load at a time; what the last one gave, with its number
     flight: Mutex<Option<(u64, Result<Reloaded, ReloadError>)>>,
 }
@@ -205,12 +210,28 @@ impl Models {
             live,
             current: ArcSwapOption::empty(),
             begun: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
             flight: Mutex::default(),
         }
     }
 
     pub(super) fn name(&self) -> &ModelName {
         &self.name
+    }
+
+    /// Loads that worked, and that did not.
+    pub(super) fn reloads(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+
+    /// Whether the alias was last seen at another version than the one in service; `None` where
+    /// either is not known.
+    pub(super) fn skew(&self) -> Option<bool> {
+        let seen = self.seen.load(Ordering::Relaxed);
+        let current = self.current().map(|loaded| loaded.model.version().number());
+        current.filter(|_| seen > 0).map(|current| current != seen)
     }
 
     /// The version in service. A request asks once, and uses what it got to its end.
@@ -232,6 +253,8 @@ impl Models {
                 _ => {
                     let number = models.begun.fetch_add(1, Ordering::AcqRel) + 1;
                     let result = models.load().await;
+                    let count = if result.is_ok() { &models.done } else { &models.failed };
+                    count.fetch_add(1, Ordering::Relaxed);
                     *flight = Some((number, result.clone()));
                     result
                 }
@@ -321,6 +344,7 @@ impl Models {
             took_ms = info.load_time_ms,
             "a version came into service"
         );
+        self.seen.store(info.version.number(), Ordering::Relaxed);
         let loaded = Loaded { model, info, live, openapi: OnceLock::new() };
         self.current.store(Some(Arc::new(loaded)));
         Ok(reloaded)
@@ -349,6 +373,7 @@ impl Models {
                     continue;
                 }
             };
+            self.seen.store(behind.number(), Ordering::Relaxed);
             if self.current().is_some_and(|current| current.model.version() == behind) {
                 continue;
             }

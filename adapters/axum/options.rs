@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::log::Sample;
+
 /// When an answer may leave, and so what a crash can lose.
 ///
 /// ```
@@ -33,6 +35,11 @@ pub enum Durability {
 /// builder.raw_features(RawFeatures::Keep)
 /// # }
 /// # assert_eq!(RawFeatures::default(), RawFeatures::Drop);
+///
+/// use pmmds::log::Sample;
+/// let tenth = RawFeatures::Sample(Sample::new(0.1)?);
+/// # assert_ne!(tenth, RawFeatures::Keep);
+/// # Ok::<(), pmmds::log::InvalidShare>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -42,6 +49,9 @@ pub enum RawFeatures {
     Drop,
     /// The whole row is logged as JSON. Retraining from traffic needs it.
     Keep,
+    /// The whole row is logged for a share of the requests, by their id. [`Sample`] says what
+    /// retraining sees then.
+    Sample(Sample),
 }
 
 /// Where the model runs.

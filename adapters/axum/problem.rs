@@ -65,6 +65,8 @@ struct Inner {
     errors: Vec<Detail>,
     warnings: Vec<String>,
     request_id: Option<uuid::Uuid>,
+    // the job that is in the way
+    job_id: Option<uuid::Uuid>,
     retry_after: Option<Duration>,
     closes: bool,
 }
@@ -100,6 +102,7 @@ impl Problem {
             errors: Vec::new(),
             warnings: Vec::new(),
             request_id: None,
+            job_id: None,
             retry_after: None,
             closes: false,
         }))
@@ -170,6 +173,17 @@ impl Problem {
     pub(super) fn of_request(mut self, id: uuid::Uuid) -> Self {
         self.0.request_id = Some(id);
         self
+    }
+
+    /// Names the job that is in the way.
+    pub(super) fn of_job(mut self, id: uuid::Uuid) -> Self {
+        self.0.job_id = Some(id);
+        self
+    }
+
+    /// Stable name of what is wrong.
+    pub(super) fn code(&self) -> &'static str {
+        self.0.code
     }
 
     /// The connection cannot be used again: its next bytes would be the rest of this body.
@@ -270,14 +284,16 @@ enum PlainDetail<'a> {
         message: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         request_id: Option<uuid::Uuid>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        job_id: Option<uuid::Uuid>,
     },
 }
 
 impl<'a> Plain<'a> {
     fn of(inner: &'a Inner) -> Self {
-        let Inner { code, message, errors, warnings, request_id, .. } = inner;
+        let Inner { code, message, errors, warnings, request_id, job_id, .. } = inner;
         let detail = if errors.is_empty() {
-            PlainDetail::Other { code, message, request_id: *request_id }
+            PlainDetail::Other { code, message, request_id: *request_id, job_id: *job_id }
         } else {
             let errors = errors.iter().map(|detail| detail.message.as_str()).collect();
             PlainDetail::Invalid { message, errors, warnings }
@@ -307,6 +323,8 @@ struct Rfc9457<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<uuid::Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<uuid::Uuid>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Detail],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -322,14 +340,16 @@ impl<'a> Rfc9457<'a> {
             code: inner.code,
             detail: &inner.message,
             request_id: inner.request_id,
+            job_id: inner.job_id,
             errors: &inner.errors,
             warnings: &inner.warnings,
         }
     }
 }
 
-/// 405; the router knows which methods there are, and says so in `Allow`.
-pub(super) async fn method_not_allowed() -> Problem {
+/// 405; the router has said in `Allow` which methods there are. It is no fallback of the router:
+/// then admin and ops could not both have methods of one route.
+pub(super) fn method_not_allowed() -> Problem {
     let message = "This method is not allowed here";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }

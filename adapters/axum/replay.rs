@@ -11,25 +11,25 @@ use crate::model::Prediction;
 use crate::record::{Row, Value};
 use crate::schema::{Fingerprint, LevelId};
 
-/// How a request ended.
+/// How a request ended; `A` is what is kept of its answer.
 #[derive(Debug, Clone)]
-pub(super) enum Outcome {
-    /// Answered with this body, and logged as [`Durability`](super::Durability) promises.
-    Answered(Bytes),
+pub(super) enum Outcome<A = Bytes> {
+    /// Answered with this; a prediction is logged as [`Durability`](super::Durability) promises.
+    Answered(A),
     /// Not answered and not logged; the same request may be sent again.
     Abandoned,
 }
 
-/// One prediction on its way: whoever waits for it, waits here.
+/// One request on its way: whoever waits for it, waits here.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(super) struct Ticket<A = Bytes> {
     request_id: Uuid,
-    // of the decoded row, so that spelling does not matter
+    // of a prediction: of the decoded row, so that spelling does not matter
     payload: Fingerprint,
-    outcome: SetOnce<Outcome>,
+    outcome: SetOnce<Outcome<A>>,
 }
 
-impl Ticket {
+impl<A: Clone + Send + Sync> Ticket<A> {
     pub(super) fn new(request_id: Uuid, payload: Fingerprint) -> Arc<Self> {
         Arc::new(Self { request_id, payload, outcome: SetOnce::new() })
     }
@@ -43,14 +43,19 @@ impl Ticket {
     }
 
     /// Waits for the end.
-    pub(super) async fn outcome(&self) -> &Outcome {
+    pub(super) async fn outcome(&self) -> &Outcome<A> {
         self.outcome.wait().await
     }
 
+    /// The end, if it has come.
+    pub(super) fn known(&self) -> Option<Outcome<A>> {
+        self.outcome.get().cloned()
+    }
+
     /// It is answered; the first answer holds.
-    pub(super) fn answer(&self, body: Bytes) {
+    pub(super) fn answer(&self, answer: A) {
         // Already set: the answer left before the commit.
-        let _ = self.outcome.set(Outcome::Answered(body));
+        let _ = self.outcome.set(Outcome::Answered(answer));
     }
 }
 
@@ -77,24 +82,24 @@ pub(super) fn payload_of(row: &Row, given: Option<Prediction>) -> Fingerprint {
 
 /// What became of an id that a client sent.
 #[derive(Debug)]
-pub(super) enum Claim {
+pub(super) enum Claim<A = Bytes> {
     /// It is new, and remembered now.
-    New(Arc<Ticket>),
+    New(Arc<Ticket<A>>),
     /// It is known; this is its ticket.
-    Known(Arc<Ticket>),
+    Known(Arc<Ticket<A>>),
 }
 
 /// The requests of late, by id: bounded by number and by bytes, the least recently used go first.
 #[derive(Debug)]
-pub(super) struct Replay {
+pub(super) struct Replay<A = Bytes> {
     most_entries: usize,
     most_bytes: usize,
-    window: Mutex<Window>,
+    window: Mutex<Window<A>>,
 }
 
-#[derive(Debug, Default)]
-struct Window {
-    by_id: HashMap<Uuid, Entry>,
+#[derive(Debug)]
+struct Window<A> {
+    by_id: HashMap<Uuid, Entry<A>>,
     // exactly the ids of `by_id`, by their `used`
     by_use: BTreeMap<u64, Uuid>,
     next_use: u64,
@@ -104,24 +109,26 @@ struct Window {
 }
 
 #[derive(Debug)]
-struct Entry {
-    ticket: Arc<Ticket>,
+struct Entry<A> {
+    ticket: Arc<Ticket<A>>,
     used: u64,
     bytes: usize,
 }
 
-impl Replay {
+impl<A: Clone + Send + Sync> Replay<A> {
     pub(super) fn new(most_entries: usize, most_bytes: usize) -> Self {
-        Self { most_entries, most_bytes, window: Mutex::default() }
+        let (by_id, by_use) = (HashMap::new(), BTreeMap::new());
+        let window = Window { by_id, by_use, next_use: 0, bytes: 0, evicted: 0 };
+        Self { most_entries, most_bytes, window: Mutex::new(window) }
     }
 
-    fn window(&self) -> MutexGuard<'_, Window> {
+    fn window(&self) -> MutexGuard<'_, Window<A>> {
         // No method of it panics half way.
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks `request_id` up, and remembers it if it is new.
-    pub(super) fn claim(&self, request_id: Uuid, payload: Fingerprint) -> Claim {
+    pub(super) fn claim(&self, request_id: Uuid, payload: Fingerprint) -> Claim<A> {
         let mut window = self.window();
         if let Some(ticket) = window.touch(request_id) {
             return Claim::Known(ticket);
@@ -133,7 +140,7 @@ impl Replay {
     }
 
     /// Remembers a ticket whose id was made here, and is about to be told to the client.
-    pub(super) fn remember(&self, ticket: &Arc<Ticket>, bytes: usize) {
+    pub(super) fn remember(&self, ticket: &Arc<Ticket<A>>, bytes: usize) {
         let mut window = self.window();
         if window.touch(ticket.request_id).is_none() {
             window.insert(ticket);
@@ -143,7 +150,7 @@ impl Replay {
     }
 
     /// The answer to `ticket` has `bytes` bytes.
-    pub(super) fn weigh(&self, ticket: &Ticket, bytes: usize) {
+    pub(super) fn weigh(&self, ticket: &Ticket<A>, bytes: usize) {
         let mut window = self.window();
         let Some(entry) = window.by_id.get_mut(&ticket.request_id) else { return };
         let before = std::mem::replace(&mut entry.bytes, bytes);
@@ -152,9 +159,9 @@ impl Replay {
     }
 
     /// Forgets `ticket`, and tells everybody who waits for it.
-    pub(super) fn abandon(&self, ticket: &Arc<Ticket>) {
+    pub(super) fn abandon(&self, ticket: &Arc<Ticket<A>>) {
         let mut window = self.window();
-        let ours = |entry: &Entry| Arc::ptr_eq(&entry.ticket, ticket);
+        let ours = |entry: &Entry<A>| Arc::ptr_eq(&entry.ticket, ticket);
         if window.by_id.get(&ticket.request_id).is_some_and(ours) {
             window.remove(ticket.request_id);
         }
@@ -169,8 +176,8 @@ impl Replay {
     }
 }
 
-impl Window {
-    fn touch(&mut self, id: Uuid) -> Option<Arc<Ticket>> {
+impl<A> Window<A> {
+    fn touch(&mut self, id: Uuid) -> Option<Arc<Ticket<A>>> {
         let entry = self.by_id.get_mut(&id)?;
         self.by_use.remove(&entry.used);
         entry.used = self.next_use;
@@ -179,7 +186,7 @@ impl Window {
         Some(Arc::clone(&entry.ticket))
     }
 
-    fn insert(&mut self, ticket: &Arc<Ticket>) {
+    fn insert(&mut self, ticket: &Arc<Ticket<A>>) {
         let entry = Entry { ticket: Arc::clone(ticket), used: self.next_use, bytes: 0 };
         self.by_id.insert(ticket.request_id, entry);
         self.by_use.insert(self.next_use, ticket.request_id);
@@ -229,7 +236,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_too() {
-        let replay = Replay::new(100, 10);
+        let replay = Replay::<Bytes>::new(100, 10);
         for number in 1..=3 {
             let Claim::New(ticket) = replay.claim(id(number), Fingerprint::of_bytes(b"")) else {
                 panic!("{number} is new");
@@ -242,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_abandoned_is_forgotten() {
-        let replay = Replay::new(10, 10);
+        let replay = Replay::<Bytes>::new(10, 10);
         let Claim::New(ticket) = replay.claim(id(1), Fingerprint::of_bytes(b"")) else {
             panic!("it is new");
         };

@@ -3,8 +3,8 @@
 //! | part | routes |
 //! |---|---|
 //! | public | predict, health, the model in service, the document of the API |
-//! | admin | reload, outcomes |
-//! | ops | what operators look at: drift as it is now |
+//! | admin | reload, outcomes, runs of monitor and retraining, acknowledgement of alerts |
+//! | ops | what operators look at: drift as it is now, what is on record, metrics |
 
 use ::axum::Json;
 use ::axum::Router;
@@ -18,10 +18,11 @@ use super::mlflow_scoring;
 use super::models::{ModelInfo, Reloaded};
 #[cfg(feature = "oip")]
 use super::oip;
-use super::problem::{Problem, Wanted, method_not_allowed, not_found, panicked};
+use super::problem::{Problem, Wanted, not_found, panicked};
 use super::state::State;
 use super::{
-    auth, batch, docs, envelope, health, live, observations, openapi, outcomes, predict, shadow,
+    auth, batch, docs, envelope, health, idempotency, jobs, live, metrics, observations, openapi,
+    outcomes, predict, records, shadow,
 };
 
 /// What clients of the model use.
@@ -78,6 +79,11 @@ pub(super) fn admin(state: &State) -> Router {
         .route("/api/v1/observations", post(observations::observe))
         .route("/api/v1/outcomes", post(outcomes::record))
         .route("/model/reload", post(reload))
+        .route("/api/v1/drift/runs", post(jobs::run_monitor))
+        .route("/api/v1/retrain", post(jobs::retrain))
+        .route("/api/v1/jobs/{id}", get(jobs::job))
+        .route("/api/v1/alerts/{id}/acknowledge", post(records::acknowledge))
+        .route_layer(from_fn_with_state(state.clone(), idempotency::once))
         .route_layer(from_fn_with_state(state.clone(), auth::guard));
     wrapped(routes, state)
 }
@@ -86,7 +92,15 @@ pub(super) fn admin(state: &State) -> Router {
 pub(super) fn ops(state: &State) -> Router {
     let routes = Router::new()
         .route("/api/v1/drift/live", get(live::latest))
-        .route("/api/v1/shadow", get(shadow::report));
+        .route("/api/v1/shadow", get(shadow::report))
+        .route("/api/v1/drift/latest", get(records::latest_drift))
+        .route("/api/v1/drift/runs", get(records::drift_runs))
+        .route("/api/v1/drift/runs/{id}", get(records::drift_run))
+        .route("/api/v1/alerts", get(records::alerts))
+        .route("/api/v1/decisions", get(records::decisions))
+        .route("/api/v1/retraining-runs", get(records::retraining_runs))
+        .route("/metrics", get(metrics::text))
+        .route("/metrics/json", get(metrics::json));
     wrapped(routes, state)
 }
 
@@ -110,7 +124,6 @@ fn wrapped(routes: Router<State>, state: &State) -> Router {
 /// The same for routes whose errors have one shape.
 fn wrapped_for(routes: Router<State>, state: &State, shape: Option<Wanted>) -> Router {
     routes
-        .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state((state.clone(), shape), envelope::envelope))
         .with_state(state.clone())

@@ -12,15 +12,20 @@ use tokio::task::AbortHandle;
 use super::auth::{Admin, TOKEN_CHARS};
 use super::clock::Clock;
 use super::health::Probe;
+use super::idempotency;
+use super::jobs::Jobs;
 use super::live::LiveReport;
 use super::log_writer::{LogAccount, LogQueue};
+use super::metrics::Metrics;
 use super::models::{ModelInfo, Models, ReloadError, Reloaded};
+use super::operations::Operations;
 use super::options::{Durability, Limits, RawFeatures, Scoring};
 use super::replay::Replay;
 use super::routes;
 use super::shadow::{Parts, Shadow, Shadowing};
 use super::state::{Inner, State};
 use crate::drift::{DriftDetector, LiveOptions};
+use crate::ledger::Ledger;
 use crate::log::InferenceLog;
 use crate::model::ModelFormat;
 use crate::registry::{Alias, ModelName, ModelRegistry};
@@ -37,11 +42,14 @@ pub(super) const AXUM: &str = "axum";
 /// use pmmds::axum::{Durability, Limits, RawFeatures, Scoring, ServiceBuilder, Shadow};
 /// use pmmds::drift::{DriftDetector, LiveOptions};
 /// use pmmds::registry::Alias;
-/// # use pmmds::{log::InferenceLog, model::ModelFormat, registry::ModelRegistry};
+/// # use pmmds::axum::Operations;
+/// # use pmmds::{ledger::Ledger, log::InferenceLog, model::ModelFormat, registry::ModelRegistry};
 ///
 /// # async fn start(
 /// #     log: Arc<dyn InferenceLog>,
 /// #     registry: Arc<dyn ModelRegistry>,
+/// #     ledger: Arc<dyn Ledger>,
+/// #     operations: Arc<dyn Operations>,
 /// #     formats: Vec<Arc<dyn ModelFormat>>,
 /// # ) -> Result<(), Box<dyn std::error::Error>> {
 /// let service = ServiceBuilder::new(log, registry, formats, "churn-classifier".parse()?)
@@ -56,6 +64,8 @@ pub(super) const AXUM: &str = "axum";
 ///     .live(LiveOptions::new().window(Duration::from_secs(6 * 3600)))
 ///     .detector(DriftDetector::default())
 ///     .shadow(Shadow::Alias(Alias::staging()))
+///     .ledger(ledger)
+///     .operations(operations)
 ///     .start()
 ///     .await?;
 /// let app = ::axum::Router::new().nest("/ml", service.router());
@@ -80,6 +90,8 @@ pub struct ServiceBuilder {
     live: LiveOptions,
     detector: DriftDetector,
     shadow: Option<Shadow>,
+    ledger: Option<Arc<dyn Ledger>>,
+    operations: Option<Arc<dyn Operations>>,
 }
 
 impl fmt::Debug for ServiceBuilder {
@@ -100,6 +112,8 @@ impl fmt::Debug for ServiceBuilder {
             .field("live", &self.live)
             .field("detector", &self.detector)
             .field("shadow", &self.shadow)
+            .field("ledger", &self.ledger)
+            .field("operations", &self.operations)
             .finish()
     }
 }
@@ -129,6 +143,8 @@ impl ServiceBuilder {
             live: LiveOptions::new(),
             detector: DriftDetector::default(),
             shadow: None,
+            ledger: None,
+            operations: None,
         }
     }
 
@@ -205,6 +221,20 @@ impl ServiceBuilder {
     /// side. Defaults to none.
     pub fn shadow(mut self, shadow: Shadow) -> Self {
         self.shadow = Some(shadow);
+        self
+    }
+
+    /// The ledger, for the routes that tell what is on record: drift runs, alerts, decisions,
+    /// retraining runs. Defaults to none: then they answer 404 `no_ledger`.
+    pub fn ledger(mut self, ledger: Arc<dyn Ledger>) -> Self {
+        self.ledger = Some(ledger);
+        self
+    }
+
+    /// What `POST /api/v1/drift/runs` and `POST /api/v1/retrain` start. Defaults to none: then they
+    /// answer 404 `no_operations`.
+    pub fn operations(mut self, operations: Arc<dyn Operations>) -> Self {
+        self.operations = Some(operations);
         self
     }
 
@@ -308,6 +338,10 @@ impl ServiceBuilder {
             raw_features: self.raw_features,
             scoring: self.scoring,
             draining: AtomicBool::new(false),
+            ledger: self.ledger,
+            jobs: Jobs::new(self.operations),
+            answers: Arc::new(Replay::new(idempotency::ENTRIES, idempotency::BYTES)),
+            metrics: Metrics::default(),
         });
         Ok(Service { state, _poll: Arc::new(Poll(poll)) })
     }
@@ -360,7 +394,8 @@ impl Service {
         routes::public(&self.state)
     }
 
-    /// The routes that steer the model, behind the admin token: reload, outcomes.
+    /// The routes that steer the model, behind the admin token: reload, outcomes, runs of monitor
+    /// and retraining, acknowledgement of alerts. Each takes an `Idempotency-Key`.
     ///
     /// Without a token they are open to this machine only, which they know from the peer's
     /// address: [`serve`](Self::serve) tells them, and so does axum's
@@ -369,7 +404,7 @@ impl Service {
         routes::admin(&self.state)
     }
 
-    /// The routes for operators: drift as it is now.
+    /// The routes for operators: drift as it is now, what is on record in the ledger, metrics.
     pub fn ops(&self) -> Router {
         routes::ops(&self.state)
     }

@@ -11,13 +11,17 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use super::auth::Admin;
 use super::clock::Clock;
 use super::health::Probe;
+use super::idempotency::Kept;
+use super::jobs::Jobs;
 use super::log_writer::LogQueue;
+use super::metrics::Metrics;
 use super::models::{Loaded, Models};
 use super::options::{Durability, Limits, RawFeatures, Scoring};
 use super::problem::Problem;
 use super::replay::Replay;
 use super::shadow::Shadowing;
 use crate::drift::DriftDetector;
+use crate::ledger::Ledger;
 use crate::log::InferenceLog;
 
 /// The state of the routes: a cheap clone.
@@ -43,6 +47,11 @@ pub(super) struct Inner {
     pub(super) live_turn: Arc<Mutex<()>>,
     pub(super) room: Arc<Semaphore>,
     pub(super) draining: AtomicBool,
+    pub(super) ledger: Option<Arc<dyn Ledger>>,
+    pub(super) jobs: Arc<Jobs>,
+    // of admin requests with an Idempotency-Key
+    pub(super) answers: Arc<Replay<Kept>>,
+    pub(super) metrics: Metrics,
 }
 
 impl std::ops::Deref for State {
@@ -95,6 +104,25 @@ impl Inner {
         most: usize,
     ) -> Result<Bytes, Problem> {
         check_json(headers)?;
+        self.body_of(headers, body, most).await
+    }
+
+    /// The whole body of a request, whatever it is, as far as any route reads one.
+    pub(super) async fn whole_body(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Bytes, Problem> {
+        let most = self.limits.body_bytes.max(self.limits.batch_bytes);
+        self.body_of(headers, body, most).await
+    }
+
+    async fn body_of(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        most: usize,
+    ) -> Result<Bytes, Problem> {
         let too_large = || {
             let message = format!("The body is larger than {most} bytes");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).closing()

@@ -7,7 +7,7 @@ use ndarray::Array2;
 use super::boosted::Margin;
 use super::logistic_regression::{LogisticRegression, SettingError};
 use super::step::{MAX_STUMPS, StepModel};
-use super::{classes, error, invalid, step_format};
+use super::{classes, error, invalid, onnx, step_format};
 use crate::model::{Folds, Progress, TrainedModel, Trainer};
 use crate::record::Dataset;
 use crate::{Error, ErrorKind};
@@ -254,8 +254,9 @@ impl Trainer for AdaBoost {
             .map_err(|e| error(ErrorKind::Other, "boosting made no model").with_source(e))?;
         let steps = self.calibration_folds as u64 + 1;
         progress.step(self.name(), steps, steps);
-        let document = model.to_document();
+        let (document, graph) = (model.to_document(), model.to_onnx());
         Ok(TrainedModel::new(Arc::new(model), step_format::NAME, document)
+            .companion(onnx::FILE_NAME, graph)
             .param("trainer", self.name())
             .param("stumps", self.stumps)
             .param("learning_rate", self.learning_rate)

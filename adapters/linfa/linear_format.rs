@@ -176,10 +176,31 @@ impl ModelFormat for LinearRegressionFormat {
     }
 
     fn load(&self, document: &[u8], schema: &Arc<FeatureSchema>) -> Result<Arc<dyn Model>, Error> {
+        Ok(Arc::new(Self::read(document, schema)?))
+    }
+}
+
+impl LinearRegressionFormat {
+    /// As [`load`](ModelFormat::load), with the type of the model kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](ModelFormat::load).
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use pmmds::linfa::LinearRegressionFormat;
+    /// # use pmmds::schema::{Feature, FeatureSchema};
+    /// let schema = Arc::new(FeatureSchema::new([Feature::integer("lines")])?);
+    /// let document = br#"{"format":"pmmds.linear_regression.v1","intercept":45.5,"features":[
+    ///     {"kind":"numeric","name":"lines","mean":1.0,"weight":5.25,"missing":0.0}]}"#;
+    /// assert_eq!(LinearRegressionFormat::read(document, &schema)?.intercept(), 45.5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read(document: &[u8], schema: &Arc<FeatureSchema>) -> Result<LinearModel, Error> {
         let (intercept, terms) = REGRESSION_FORM.read_regression(document, schema)?;
-        let model = LinearModel::new(schema, Link::Identity, intercept, terms)
-            .map_err(|e| REGRESSION_FORM.corrupt(e.to_string()))?;
-        Ok(Arc::new(model))
+        LinearModel::new(schema, Link::Identity, intercept, terms)
+            .map_err(|e| REGRESSION_FORM.corrupt(e.to_string()))
     }
 }
 

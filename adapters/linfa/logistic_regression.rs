@@ -8,7 +8,7 @@ use ndarray::{Array1, Array2, Axis};
 
 use super::encoding::Encoding;
 use super::linear::{LinearModel, Link, logistic};
-use super::{classes, error, linear_format};
+use super::{classes, error, linear_format, onnx};
 use crate::model::{FoldsError, Progress, TrainedModel, Trainer};
 use crate::record::Dataset;
 use crate::{Error, ErrorKind};
@@ -270,8 +270,9 @@ impl Trainer for LogisticRegression {
         let model = LinearModel::new(data.schema(), link, solution.intercept, terms)
             .map_err(|e| error(ErrorKind::Other, "the solver found no model").with_source(e))?;
         progress.step(self.name(), 1, 1);
-        let document = model.to_document();
+        let (document, graph) = (model.to_document(), model.to_onnx());
         Ok(TrainedModel::new(Arc::new(model), linear_format::NAME, document)
+            .companion(onnx::FILE_NAME, graph)
             .param("trainer", self.name())
             .param("alpha", self.alpha)
             .param("max_iterations", self.max_iterations)

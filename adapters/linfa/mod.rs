@@ -8,6 +8,7 @@
 //! | [`LinearModel`] | the [`Model`](crate::model::Model) of both regressions: a sum of table look-ups |
 //! | [`StepModel`] | the [`Model`](crate::model::Model) of the stumps: a step function per feature |
 //! | [`LinearFormat`], [`LinearRegressionFormat`], [`StepFormat`] | the [`ModelFormat`]s that rebuild such models from documents |
+//! | [`onnx`] | models as graphs that Python and others score with |
 //! | [`formats`] | every format of this module, for whoever loads models |
 //!
 //! Every trainer here reads a data set the same way, and no value is refused for being rare:
@@ -77,6 +78,7 @@ mod encoding;
 mod linear;
 mod linear_format;
 mod logistic_regression;
+pub mod onnx;
 mod ridge_regression;
 mod step;
 mod step_format;

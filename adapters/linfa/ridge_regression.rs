@@ -7,7 +7,7 @@ use ndarray::{Array2, Axis};
 
 use super::encoding::{Encoding, Scale};
 use super::linear::{LinearModel, Link};
-use super::{SettingError, check_target, error, invalid, linear_format};
+use super::{SettingError, check_target, error, invalid, linear_format, onnx};
 use crate::model::{Progress, TrainedModel, Trainer};
 use crate::record::{Dataset, Target};
 use crate::{Error, ErrorKind};
@@ -147,8 +147,9 @@ impl Trainer for RidgeRegression {
         let model = LinearModel::new(data.schema(), Link::Identity, intercept, terms)
             .map_err(|e| error(ErrorKind::Other, "the solver found no model").with_source(e))?;
         progress.step(self.name(), 1, 1);
-        let document = model.to_document();
+        let (document, graph) = (model.to_document(), model.to_onnx());
         Ok(TrainedModel::new(Arc::new(model), linear_format::REGRESSION_NAME, document)
+            .companion(onnx::FILE_NAME, graph)
             .param("trainer", self.name())
             .param("alpha", self.alpha)
             .param("rows", data.rows())

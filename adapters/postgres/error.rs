@@ -12,6 +12,8 @@ pub(super) fn kind_of_code(code: &str) -> ErrorKind {
     match code {
         // read_only_sql_transaction, on a standby; lock_not_available; query_canceled, by a time limit
         "25006" | "55P03" | "57014" => return ErrorKind::Unavailable,
+        // sequence_generator_limit_exceeded: it is not the batch that is wrong
+        "2200H" => return ErrorKind::Unavailable,
         // admin_shutdown, crash_shutdown, cannot_connect_now, idle session ended
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => return ErrorKind::Unavailable,
         // insufficient_privilege
@@ -106,6 +108,7 @@ mod tests {
             ("25006", ErrorKind::Unavailable),  // read_only_sql_transaction
             ("58030", ErrorKind::Unavailable),  // io_error
             ("08006", ErrorKind::Unavailable),  // connection_failure
+            ("2200H", ErrorKind::Unavailable),  // sequence_generator_limit_exceeded
             ("28P01", ErrorKind::Unauthorized), // invalid_password
             ("42501", ErrorKind::Unauthorized), // insufficient_privilege
             ("3D000", ErrorKind::NotFound),     // invalid_catalog_name

@@ -1,203 +1,177 @@
-//! Work that is done once per slot, whichever process gets to it.
+//! Jobs in PostgreSQL.
 
 use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::{FromRow, Postgres, Transaction};
 
 use super::error::COMPONENT;
 use super::moment::Moment;
 use super::{PostgresStore, query, rows};
-use crate::{Error, ErrorKind, Timestamp};
+use crate::ledger::{JobClaim, JobRun, JobState, JobStore, Rules};
+use crate::{Error, Timestamp};
 
-/// How far a job has come.
-///
-/// ```
-/// use pmmds::postgres::JobState;
-/// assert_eq!(JobState::Done.as_str(), "done");
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum JobState {
-    /// Somebody is at it, as long as the lease holds.
-    Running,
-    /// It went through.
-    Done,
-    /// It ended with an error.
-    Failed,
+const RULES: Rules = Rules::new(COMPONENT);
+
+/// Nobody else changes the job `$1` before the transaction ends. A row could not be locked that is
+/// not there yet; a lock of the transaction holds behind PgBouncer too.
+const ALONE: &str = "SELECT pg_advisory_xact_lock(hashtextextended('pmmds job ' || $1, 0))";
+
+const LIST: &str = "SELECT slot, owner, attempt, lease_until, state, result
+    FROM pmmds_store.job_runs WHERE job = $1 AND ($2::timestamptz IS NULL OR slot < $2)
+    ORDER BY slot DESC LIMIT $3";
+
+const ONE: &str = "SELECT slot, owner, attempt, lease_until, state, result
+    FROM pmmds_store.job_runs WHERE job = $1 AND slot = $2";
+
+#[derive(Debug, FromRow)]
+struct Stored {
+    slot: Moment,
+    owner: String,
+    attempt: i32,
+    lease_until: Moment,
+    state: String,
+    result: Option<String>,
 }
-
-impl JobState {
-    /// The word that is stored, such as `"running"`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Failed => "failed",
-        }
-    }
-
-    fn from_stored(word: &str) -> Option<Self> {
-        [Self::Running, Self::Done, Self::Failed].into_iter().find(|state| state.as_str() == word)
-    }
-}
-
-/// A slot of a job, and who has it: the attempt is the fencing token.
-///
-/// ```no_run
-/// # async fn look(store: pmmds::postgres::PostgresStore) -> Result<(), pmmds::Error> {
-/// use std::time::Duration;
-/// use pmmds::log::InferenceLog;
-/// use pmmds::postgres::JobState;
-///
-/// let slot = store.now().await?; // cut to the hour, so that all replicas mean the same
-/// let lease = Duration::from_secs(300);
-/// if let Some(run) = store.claim_job("monitor/churn", slot, "replica-1", lease, 3).await? {
-///     // ... the work ...
-///     store.finish_job(&run, JobState::Done, Some("stable")).await?;
-/// } else if let Some(run) = store.job("monitor/churn", slot).await? {
-///     println!("{} has it, and found {:?}", run.owner, run.result);
-/// }
-/// # Ok(()) }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct JobRun {
-    /// what is done
-    pub job: String,
-    /// the turn that it is done for, for example the hour
-    pub slot: Timestamp,
-    /// who does it
-    pub owner: String,
-    /// 1, and 1 more each time that it is begun again
-    pub attempt: u32,
-    /// when others may take over
-    pub lease_until: Timestamp,
-    /// how far it has come
-    pub state: JobState,
-    /// what came of it
-    pub result: Option<String>,
-}
-
-const CLAIM: &str = "
-    INSERT INTO pmmds_store.job_runs AS r (job, slot, attempt, state, owner, lease_until)
-    VALUES ($1, $2, 1, 'running', $3, clock_timestamp() + $4 * interval '1 microsecond')
-    ON CONFLICT (job, slot) DO UPDATE
-        SET attempt = r.attempt + 1, state = 'running', owner = excluded.owner,
-            lease_until = excluded.lease_until, result = NULL
-        WHERE r.attempt < $5
-            AND (r.state = 'failed' OR (r.state = 'running' AND r.lease_until <= clock_timestamp()))
-    RETURNING attempt, lease_until";
 
 impl PostgresStore {
-    /// Takes the turn `slot` of `job` for `lease`: if nobody has taken it, if whoever did has not
-    /// finished in time, or if it failed; at most `attempts` times in all. `None` otherwise.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a lease of more than a century.
-    pub async fn claim_job(
+    fn job_of(&self, job: &str, found: Stored) -> Result<JobRun, Error> {
+        let impossible = || self.corrupt(format!("a slot of {job} has an impossible value"));
+        Ok(JobRun {
+            job: job.to_owned(),
+            slot: self.time(found.slot)?,
+            owner: found.owner,
+            attempt: u32::try_from(found.attempt).map_err(|_| impossible())?,
+            lease_until: self.time(found.lease_until)?,
+            state: JobState::from_stored(&found.state).ok_or_else(impossible)?,
+            result: found.result,
+        })
+    }
+
+    /// A transaction in which nobody else changes `job`.
+    async fn write_job(
         &self,
         job: &str,
+        what: &str,
+    ) -> Result<Transaction<'static, Postgres>, Error> {
+        let mut transaction = self.write(what).await?;
+        let locked = query(ALONE).bind(job).execute(&mut *transaction).await;
+        locked.map_err(|e| self.failed(what, e))?;
+        Ok(transaction)
+    }
+
+    async fn find_job(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        job: &str,
         slot: Timestamp,
-        owner: &str,
-        lease: Duration,
-        attempts: u32,
     ) -> Result<Option<JobRun>, Error> {
-        let what = format!("claim {slot} of {job}");
-        let failed = |cause| self.failed(&what, cause);
-        let century = Duration::from_secs(100 * 366 * 86_400);
-        let micros = i64::try_from(lease.as_micros()).ok().filter(|_| lease <= century);
-        let micros = micros.ok_or_else(|| {
-            let context = format!("a lease of {lease:?} for {job} is longer than a century");
-            Error::new(ErrorKind::InvalidInput, COMPONENT, context)
-        })?;
-        let mut transaction = self.write(&what).await?;
-        let claimed: Option<(i32, Moment)> = rows(CLAIM)
+        let found: Option<Stored> = rows(ONE)
             .bind(job)
             .bind(Moment::from(slot))
-            .bind(owner)
-            .bind(micros)
-            .bind(i32::try_from(attempts).unwrap_or(i32::MAX))
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut **transaction)
             .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        let Some((attempt, lease_until)) = claimed else { return Ok(None) };
-        Ok(Some(JobRun {
-            job: job.to_owned(),
-            slot,
-            owner: owner.to_owned(),
-            attempt: attempt.unsigned_abs(),
-            lease_until: self.time(lease_until)?,
-            state: JobState::Running,
-            result: None,
-        }))
+            .map_err(|e| self.failed(format_args!("read {slot} of {job}"), e))?;
+        found.map(|found| self.job_of(job, found)).transpose()
     }
 
-    /// Who has the turn `slot` of `job`, or had it, and what came of it; `None` if nobody has
-    /// taken it.
-    ///
-    /// # Errors
-    ///
-    /// When the server cannot be reached, or has a state that this release does not know.
-    pub async fn job(&self, job: &str, slot: Timestamp) -> Result<Option<JobRun>, Error> {
-        let what = format!("read {slot} of {job}");
-        let mut transaction = self.read(&what).await?;
-        let found: Option<(String, i32, String, Moment, Option<String>)> = rows(
-            "SELECT owner, attempt, state, lease_until, result FROM pmmds_store.job_runs
-            WHERE job = $1 AND slot = $2",
+    async fn latest_jobs(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        job: &str,
+        before: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<JobRun>, Error> {
+        let found: Vec<Stored> = rows(LIST)
+            .bind(job)
+            .bind(before.map(Moment::bound))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut **transaction)
+            .await
+            .map_err(|e| self.failed(format_args!("list the slots of {job}"), e))?;
+        found.into_iter().map(|found| self.job_of(job, found)).collect()
+    }
+
+    async fn store_job(
+        &self,
+        mut transaction: Transaction<'_, Postgres>,
+        run: &JobRun,
+    ) -> Result<(), Error> {
+        let failed = |cause| self.failed(format_args!("store {} of {}", run.slot, run.job), cause);
+        query(
+            "INSERT INTO pmmds_store.job_runs
+                (job, slot, attempt, state, owner, lease_until, result)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            ON CONFLICT (job, slot) DO UPDATE
+                SET attempt = $3, state = $4, owner = $5, lease_until = $6, result = $7",
         )
-        .bind(job)
-        .bind(Moment::from(slot))
-        .fetch_optional(&mut *transaction)
+        .bind(&run.job)
+        .bind(Moment::from(run.slot))
+        .bind(i32::try_from(run.attempt).unwrap_or(i32::MAX))
+        .bind(run.state.as_str())
+        .bind(&run.owner)
+        .bind(Moment::from(run.lease_until))
+        .bind(&run.result)
+        .execute(&mut *transaction)
         .await
-        .map_err(|cause| self.failed(&what, cause))?;
-        let Some((owner, attempt, state, lease_until, result)) = found else { return Ok(None) };
-        let known = JobState::from_stored(&state);
-        Ok(Some(JobRun {
-            job: job.to_owned(),
-            slot,
-            owner,
-            attempt: attempt.unsigned_abs(),
-            lease_until: self.time(lease_until)?,
-            state: known.ok_or_else(|| self.corrupt(format!("{job} is {state:?}")))?,
-            result,
-        }))
+        .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+}
+
+#[async_trait]
+impl JobStore for PostgresStore {
+    async fn claim_job(&self, claim: &JobClaim<'_>) -> Result<Option<JobRun>, Error> {
+        // What cannot be stored is refused before the server is asked.
+        RULES.claim_job(None, claim, Timestamp::EPOCH)?;
+        let what = format!("claim {} of {}", claim.slot, claim.job);
+        let mut transaction = self.write_job(claim.job, &what).await?;
+        let latest = self.latest_jobs(&mut transaction, claim.job, None, 1).await?;
+        let now = self.clock(&mut transaction).await?;
+        let run = RULES.claim_job(latest.first(), claim, now)?;
+        if let Some(run) = &run {
+            self.store_job(transaction, run).await?;
+        }
+        Ok(run)
     }
 
-    /// Records how `run` ended.
-    ///
-    /// # Errors
-    ///
-    /// [`Conflict`](ErrorKind::Conflict) if somebody else has taken over: nothing has changed then.
-    pub async fn finish_job(
+    async fn extend_job(&self, run: &JobRun, lease: Duration) -> Result<JobRun, Error> {
+        let what = format!("keep {} of {}", run.slot, run.job);
+        let mut transaction = self.write_job(&run.job, &what).await?;
+        let latest = self.latest_jobs(&mut transaction, &run.job, None, 1).await?;
+        let now = self.clock(&mut transaction).await?;
+        let kept = RULES.extend_job(latest.first(), run, now, lease)?;
+        self.store_job(transaction, &kept).await?;
+        Ok(kept)
+    }
+
+    async fn finish_job(
         &self,
         run: &JobRun,
         state: JobState,
         result: Option<&str>,
-    ) -> Result<(), Error> {
-        let JobRun { job, slot, owner, attempt, .. } = run;
-        let what = format!("finish {slot} of {job}");
-        let failed = |cause| self.failed(&what, cause);
-        let mut transaction = self.write(&what).await?;
-        let done = query(
-            "UPDATE pmmds_store.job_runs SET state = $5, result = $6
-            WHERE job = $1 AND slot = $2 AND attempt = $3 AND owner = $4 AND state = 'running'",
-        )
-        .bind(job)
-        .bind(Moment::from(*slot))
-        .bind(i32::try_from(*attempt).unwrap_or(i32::MAX))
-        .bind(owner)
-        .bind(state.as_str())
-        .bind(result)
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        if done.rows_affected() == 0 {
-            let context =
-                format!("{job} at {slot}: attempt {attempt} of {owner} is no longer the one");
-            return Err(Error::new(ErrorKind::Conflict, COMPONENT, context));
-        }
-        Ok(())
+    ) -> Result<JobRun, Error> {
+        let what = format!("finish {} of {}", run.slot, run.job);
+        let mut transaction = self.write_job(&run.job, &what).await?;
+        let found = self.find_job(&mut transaction, &run.job, run.slot).await?;
+        let ended = RULES.finish_job(found.as_ref(), run, state, result)?;
+        self.store_job(transaction, &ended).await?;
+        Ok(ended)
+    }
+
+    async fn job_run(&self, job: &str, slot: Timestamp) -> Result<Option<JobRun>, Error> {
+        let mut transaction = self.read(&format!("read {slot} of {job}")).await?;
+        self.find_job(&mut transaction, job, slot).await
+    }
+
+    async fn job_runs(
+        &self,
+        job: &str,
+        before: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<JobRun>, Error> {
+        RULES.limit(limit)?;
+        let mut transaction = self.read(&format!("list the slots of {job}")).await?;
+        self.latest_jobs(&mut transaction, job, before, limit).await
     }
 }

@@ -39,7 +39,14 @@ const INSERT_BATCH: &str = "
     INSERT INTO pmmds_store.ingest_batches (batch_id, model_version, events, first_at, last_at,
         written_at, bucket, counts, summary)
     VALUES ($1, $2, $3, $4, $5, coalesce($6, clock_timestamp()), $7, $8, $9::json)
-    ON CONFLICT (batch_id) DO NOTHING";
+    ON CONFLICT (batch_id) DO NOTHING
+    RETURNING (SELECT unique_request_ids FROM pmmds_store.settings)";
+
+/// A batch that was written without some of its events.
+const THIN_BATCH: &str = "
+    UPDATE pmmds_store.ingest_batches
+    SET events = $2, counts = CASE WHEN counts IS NOT NULL THEN $3 END, summary = $4::json
+    WHERE batch_id = $1";
 
 const INSERT_EVENTS: &str = "
     INSERT INTO pmmds_store.prediction_logs (at, id, score, latency_us, request_id, model_version,
@@ -149,7 +156,7 @@ impl<'b> Columns<'b> {
 }
 
 /// So many rows at a time.
-fn lots(rows: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn lots(rows: usize) -> impl Iterator<Item = Range<usize>> {
     (0..rows).step_by(ROWS_AT_ONCE).map(move |from| from..rows.min(from + ROWS_AT_ONCE))
 }
 
@@ -161,6 +168,16 @@ fn stored(counts: &Counts) -> Vec<i64> {
 /// As PostgreSQL keeps numbers; an event is made with no more.
 fn micros(latency: Duration) -> i64 {
     i64::try_from(latency.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn refused(batch: &EventBatch, why: &str) -> Error {
+    let context = format!("cannot append batch {}: {why}", batch.id());
+    Error::new(ErrorKind::InvalidInput, COMPONENT, context)
+}
+
+fn summary_of(batch: &EventBatch) -> Result<String, Error> {
+    let summary = Summaries::document(batch.counts());
+    summary.map_err(|e| refused(batch, "it has no summary").with_source(e))
 }
 
 fn one_more(limit: usize) -> i64 {
@@ -241,7 +258,7 @@ impl PostgresStore {
             [] => Some(Vec::new()),
             _ => one.then(|| stored(batch.counts())),
         };
-        let inserted = query(INSERT_BATCH)
+        let inserted: Option<bool> = scalar(INSERT_BATCH)
             .bind(batch.id().0)
             .bind(model_version)
             .bind(i32::try_from(batch.events().len()).unwrap_or(i32::MAX))
@@ -251,12 +268,32 @@ impl PostgresStore {
             .bind(one.then(|| Moment(of(first))))
             .bind(counts)
             .bind(summary)
-            .execute(&mut *transaction)
+            .fetch_optional(&mut *transaction)
             .await
             .map_err(failed)?;
-        if inserted.rows_affected() == 0 {
+        let Some(unique) = inserted else {
             transaction.rollback().await.map_err(failed)?;
             return Ok(Appended::AlreadyThere);
+        };
+        let all = batch.events().len();
+        let left = match unique {
+            true => self.without_duplicates(&mut transaction, batch).await?,
+            false => None,
+        };
+        let (batch, thinned) = match &left {
+            None => (batch, None),
+            Some(left) => (left, Some(Columns::of(left.events()))),
+        };
+        let columns = thinned.as_ref().unwrap_or(columns);
+        if left.is_some() {
+            query(THIN_BATCH)
+                .bind(batch.id().0)
+                .bind(i32::try_from(batch.events().len()).unwrap_or(i32::MAX))
+                .bind(if batch.events().is_empty() { Vec::new() } else { stored(batch.counts()) })
+                .bind(summary_of(batch)?)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
         }
         for lot in lots(batch.events().len()) {
             query(INSERT_EVENTS)
@@ -303,7 +340,10 @@ impl PostgresStore {
             }
         }
         transaction.commit().await.map_err(failed)?;
-        Ok(Appended::Written)
+        match all - batch.events().len() {
+            0 => Ok(Appended::Written),
+            left_out => Ok(Appended::WithoutDuplicates { duplicates: left_out as u64 }),
+        }
     }
 
     async fn record_outcomes_once(&self, outcomes: &[Outcome]) -> Result<OutcomeReceipt, Error> {
@@ -474,17 +514,11 @@ impl PostgresStore {
 impl InferenceLog for PostgresStore {
     async fn append(&self, batch: &EventBatch) -> Result<Appended, Error> {
         RULES.batch(batch)?;
-        let refused = |why: String| {
-            let context = format!("cannot append batch {}: {why}", batch.id());
-            Error::new(ErrorKind::InvalidInput, COMPONENT, context)
-        };
         let nul = |e: &&InferenceEvent| e.features.as_ref().is_some_and(|f| f.contains('\0'));
         if let Some(event) = batch.events().iter().find(nul) {
-            return Err(refused(format!("the features of event {} hold a NUL", event.id)));
+            return Err(refused(batch, &format!("the features of event {} hold a NUL", event.id)));
         }
-        let summary = Summaries::document(batch.counts());
-        let summary =
-            summary.map_err(|e| refused("it has no summary".to_owned()).with_source(e))?;
+        let summary = summary_of(batch)?;
         self.keep_partitions_ahead(batch).await;
         let columns = Columns::of(batch.events());
         let answer = with_retries!(self.append_once(batch, &columns, &summary));
@@ -493,6 +527,8 @@ impl InferenceLog for PostgresStore {
             let known = &self.inner.model_versions;
             known.lock().unwrap_or_else(PoisonError::into_inner).clear();
             self.inner.bucket_width.store(0, Relaxed);
+        } else {
+            self.maintain_in_time();
         }
         answer
     }

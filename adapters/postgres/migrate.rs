@@ -46,8 +46,10 @@ impl Migration {
 }
 
 /// In the order of their versions.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, sql: include_str!("migrations/0001_tables.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("migrations/0001_tables.sql") },
+    Migration { version: 2, sql: include_str!("migrations/0002_requests_and_upkeep.sql") },
+];
 
 /// Locks of transactions, which PgBouncer knows to keep on one connection. "pmmds" and a number.
 pub(super) const MIGRATION_LOCK: i64 = 0x70_6d6d_6473_0001;

@@ -29,6 +29,7 @@
 //! | `prediction_features` | the raw features of one, where the owner keeps them |
 //! | `ingest_batches` | a batch: its id, its rows per slot, the summaries and rejections of its traffic |
 //! | `feature_histograms` | the same of a bucket, added up by [`maintain`](PostgresStore::maintain) |
+//! | `request_ids` | a request that the log has, where it keeps [one event of each](PostgresStoreBuilder::unique_request_ids) |
 //! | `outcomes` | the true outcome of a request |
 //! | `drift_metrics`, `drift_alerts`, `reference_datasets`, `retraining_runs`, `promotion_decisions` | a record of the ledger, as JSON beside the columns it is found by |
 //! | `leases` | the last lease of a name |
@@ -48,6 +49,15 @@
 //! server makes a commit. A batch that was sent again, because its acknowledgement was lost, is
 //! known by its id, also on another connection or replica. A transaction that the server ends
 //! because of a deadlock is tried again.
+//!
+//! # What is seen to
+//!
+//! Partitions are made a week ahead, buckets that are over are added up, and what is older than the
+//! [retention](PostgresStoreBuilder::retention) is removed: when the database is opened, as far as
+//! partitions go, and then about once an hour by one of the processes that write to it, beside its
+//! writing. Where nobody writes for days, or a scheduler is to do it, there is
+//! [`maintain`](PostgresStore::maintain). Events that are of no day with a partition are in a
+//! DEFAULT one, and an alert is open for as long as they are.
 //!
 //! # Connections
 //!
@@ -70,21 +80,22 @@ mod error;
 mod jobs;
 mod ledger;
 mod log;
+mod maintain;
 mod migrate;
 mod moment;
 mod own_table;
 mod partitions;
 mod purge;
+mod request_ids;
 mod roll_up;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use counting::Verification;
-pub use jobs::{JobRun, JobState};
+pub use maintain::Maintenance;
 pub use migrate::Migrate;
 pub use own_table::{OwnColumn, OwnTable};
-pub use partitions::Maintenance;
 pub use store::{PostgresStore, PostgresStoreBuilder, RollUp};
 
 use sqlx::SqlSafeStr;

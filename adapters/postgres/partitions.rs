@@ -18,28 +18,6 @@ pub(super) const DAY: i64 = 86_400_000_000;
 /// Days that have a partition before they come.
 const AHEAD: i64 = 7;
 
-/// What [`PostgresStore::maintain`] did and found.
-///
-/// ```no_run
-/// # async fn maintain(store: pmmds::postgres::PostgresStore) -> Result<(), pmmds::Error> {
-/// let done = store.maintain().await?;
-/// if done.rows_in_default > 0 {
-///     println!("{} rows are of days without a partition", done.rows_in_default);
-/// }
-/// # Ok(()) }
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Maintenance {
-    /// partitions that were made
-    pub partitions: u64,
-    /// buckets that were added up
-    pub buckets: u64,
-    /// events in the DEFAULT partition: of days long gone or far ahead, or of a day whose partition
-    /// could not be made in time. They count like all others, and a purge takes longer.
-    pub rows_in_default: u64,
-}
-
 /// Attempts at a lock on the whole log, each of them brief: who waits for it makes all others wait.
 const ATTEMPTS: u32 = 20;
 
@@ -69,27 +47,6 @@ fn name_and_bounds(day: Timestamp) -> (String, String) {
 }
 
 impl PostgresStore {
-    /// What has to be done now and then, once an hour or so, by whichever process: makes the
-    /// partitions of the next days, adds up the batches of buckets that are over, and counts what
-    /// has no partition of its own. Several at a time do no harm.
-    ///
-    /// # Errors
-    ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) and others; what was done until then stays.
-    pub async fn maintain(&self) -> Result<Maintenance, Error> {
-        let partitions = self.make_partitions_ahead().await?;
-        let buckets = self.add_up_buckets().await?;
-        let mut transaction = self.read("look at the DEFAULT partition").await?;
-        let rows: i64 = scalar("SELECT count(*) FROM pmmds_store.prediction_logs_default")
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(|e| self.failed("look at the DEFAULT partition", e))?;
-        if rows > 0 {
-            tracing::warn!(rows, "events are in the DEFAULT partition of the log");
-        }
-        Ok(Maintenance { partitions, buckets, rows_in_default: rows.unsigned_abs() })
-    }
-
     /// Makes the partitions of yesterday to a week from now that are not there; how many.
     pub(super) async fn make_partitions_ahead(&self) -> Result<u64, Error> {
         let what = "make the partitions of the next days";

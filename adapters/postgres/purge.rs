@@ -24,8 +24,11 @@ pub(super) const DELETE_ROLL_UPS: &str = "
 
 pub(super) const DELETE_FEATURES: &str = "
     DELETE FROM pmmds_store.prediction_features
-    WHERE (request_id, at, id) IN (SELECT request_id, at, id FROM pmmds_store.prediction_features
-        WHERE at < $1 LIMIT $2)";
+    WHERE ctid = ANY(ARRAY(SELECT ctid FROM pmmds_store.prediction_features WHERE at < $1 LIMIT $2))";
+
+pub(super) const FORGET_REQUESTS: &str = "
+    DELETE FROM pmmds_store.request_ids
+    WHERE ctid = ANY(ARRAY(SELECT ctid FROM pmmds_store.request_ids WHERE at < $1 LIMIT $2))";
 
 /// Of the DEFAULT partition, and of the day that is cut through.
 const DELETE_EVENTS: &str = "
@@ -82,6 +85,8 @@ impl PostgresStore {
         purged.events += self.in_steps(DELETE_EVENTS, bound, &what).await?;
         purged.outcomes = self.in_steps(DELETE_OUTCOMES, bound, &what).await?;
         self.in_steps(FORGET_BATCHES, bound, &what).await?;
+        // After the events: a request that is in the log is known.
+        self.in_steps(FORGET_REQUESTS, bound, &what).await?;
         Ok(purged)
     }
 

@@ -5,7 +5,7 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::str::FromStr;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Transaction};
 use tokio::time::Instant;
 
 use super::error::{COMPONENT, failed};
+use super::maintain::LOOK;
 use super::migrate::{self, MIGRATIONS, Migrate};
 use super::moment::Moment;
 use super::scalar;
@@ -72,6 +73,8 @@ enum Source {
 /// let store = PostgresStore::builder("postgres://pmmds:secret@localhost/pmmds")
 ///     .migrate(Migrate::Older)
 ///     .roll_up(RollUp::FiveMinutes)
+///     .retention(Duration::from_secs(400 * 86_400))
+///     .features_retention(Duration::from_secs(30 * 86_400))
 ///     .connections(4)
 ///     .wait(Duration::from_secs(5))
 ///     .open()
@@ -84,6 +87,9 @@ pub struct PostgresStoreBuilder {
     source: Source,
     migrate: Migrate,
     roll_up: RollUp,
+    unique_request_ids: bool,
+    retention: Option<Duration>,
+    features_retention: Option<Duration>,
     // at least 1
     connections: u32,
     wait: Duration,
@@ -98,6 +104,9 @@ impl PostgresStoreBuilder {
             source,
             migrate: Migrate::default(),
             roll_up: RollUp::default(),
+            unique_request_ids: false,
+            retention: None,
+            features_retention: None,
             connections: 8,
             wait: Duration::from_secs(30),
             statement_timeout: Duration::from_secs(30),
@@ -114,6 +123,34 @@ impl PostgresStoreBuilder {
     /// How wide roll-ups are, where the tables are made now. Defaults to [`RollUp::Hour`].
     pub fn roll_up(mut self, roll_up: RollUp) -> Self {
         self.roll_up = roll_up;
+        self
+    }
+
+    /// Keeps one event per request id and model, for owners whose requests are replayed from
+    /// outside: [`append`](crate::log::InferenceLog::append) leaves out events of requests that the
+    /// log has, and says [how many](crate::log::Appended::WithoutDuplicates). A request is known
+    /// for as long as the log keeps its event.
+    ///
+    /// It is on for the database, whoever writes to it, and stays on. Where the log has events
+    /// already they are taken in first, and writers wait for that. Defaults to as it is there, which
+    /// is off at first: batches that are sent again are known without it, and a row of the log costs
+    /// about half as much.
+    pub fn unique_request_ids(mut self) -> Self {
+        self.unique_request_ids = true;
+        self
+    }
+
+    /// How long events and outcomes are kept; [`maintain`](PostgresStore::maintain) removes older
+    /// ones. All processes that write should say the same. Defaults to for ever.
+    pub fn retention(mut self, kept: Duration) -> Self {
+        self.retention = Some(kept);
+        self
+    }
+
+    /// How long raw features are kept, if shorter than their events:
+    /// [`purge_features`](PostgresStore::purge_features). Defaults to as long as these.
+    pub fn features_retention(mut self, kept: Duration) -> Self {
+        self.features_retention = Some(kept);
         self
     }
 
@@ -191,6 +228,10 @@ impl PostgresStoreBuilder {
                 model_versions: Mutex::default(),
                 partitions_until: AtomicI64::new(i64::MIN),
                 bucket_width: AtomicI64::new(0),
+                retention: self.retention,
+                features_retention: self.features_retention,
+                opened: Instant::now(),
+                look_at: AtomicU64::new(LOOK),
                 pool,
             }),
         };
@@ -198,6 +239,9 @@ impl PostgresStoreBuilder {
         let name = &store.inner.name;
         migrate::run(&store.inner.pool, name, MIGRATIONS, self.migrate, self.roll_up.width())
             .await?;
+        if self.unique_request_ids {
+            store.make_request_ids_unique().await?;
+        }
         store.make_partitions_ahead().await?;
         Ok(store)
     }
@@ -209,6 +253,9 @@ impl fmt::Debug for PostgresStoreBuilder {
         f.debug_struct("PostgresStoreBuilder")
             .field("migrate", &self.migrate)
             .field("roll_up", &self.roll_up)
+            .field("unique_request_ids", &self.unique_request_ids)
+            .field("retention", &self.retention)
+            .field("features_retention", &self.features_retention)
             .field("connections", &self.connections)
             .field("wait", &self.wait)
             .field("statement_timeout", &self.statement_timeout)
@@ -239,6 +286,11 @@ pub(super) struct Inner {
     pub(super) partitions_until: AtomicI64,
     // in microseconds; 0: not asked for yet
     pub(super) bucket_width: AtomicI64,
+    pub(super) retention: Option<Duration>,
+    pub(super) features_retention: Option<Duration>,
+    pub(super) opened: Instant,
+    // seconds after `opened`: when it is asked next whether the log has to be seen to
+    pub(super) look_at: AtomicU64,
 }
 
 impl PostgresStore {

@@ -10,9 +10,12 @@ use crate::log::InferenceLog;
 
 mod faults;
 mod jobs;
+mod maintain;
 mod original;
 mod outage;
 mod own_table;
+mod plans;
+mod request_ids;
 mod roll_ups;
 mod schema;
 mod server;
@@ -36,6 +39,19 @@ async fn the_log_keeps_the_contract_behind_pointers_with_narrow_roll_ups() {
     assert!(store.maintain().await.unwrap().buckets > 0);
     let make = async || Arc::new(store.clone()) as Arc<dyn InferenceLog>;
     log::all(make, &log::Options::new().prefix("arc").seed(2).batches(20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_keeps_the_contract_with_unique_request_ids() {
+    let Some(database) = database().await else { return };
+    let options = log::Options::new().unique_requests();
+    let store = database.builder().unique_request_ids().open().await.unwrap();
+    log::all(async || store.clone(), &options).await;
+    // It holds for the database, also for a store that does not ask for it, and for one that
+    // adds up buckets.
+    let other = database.store().await;
+    assert!(other.maintain().await.unwrap().buckets > 0);
+    log::all(async || other.clone(), &options.prefix("other")).await;
 }
 
 /// Longer than the default: tests run side by side, and a disk may be slow.

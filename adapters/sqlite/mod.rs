@@ -57,6 +57,7 @@
 
 mod counting;
 mod error;
+mod jobs;
 mod ledger;
 mod log;
 mod store;

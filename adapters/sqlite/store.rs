@@ -33,6 +33,7 @@ fn migrator() -> Migrator {
     let mut migrator = Migrator::with_migrations(vec![
         migration(1, "tables", include_str!("migrations/0001_tables.sql")),
         migration(2, "label", include_str!("migrations/0002_label.sql")),
+        migration(3, "jobs", include_str!("migrations/0003_jobs.sql")),
     ]);
     migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
     migrator

@@ -1,6 +1,6 @@
 //! A database on the server of `PMMDS_TEST_POSTGRES`, for one bench.
 
-use pmmds::postgres::PostgresStore;
+use pmmds::postgres::{PostgresStore, PostgresStoreBuilder};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 /// A database of its own.
@@ -25,13 +25,14 @@ impl Database {
         Some(database)
     }
 
-    pub(crate) async fn store(&self, connections: u32) -> PostgresStore {
-        let builder = PostgresStore::builder(&self.url).connections(connections);
-        builder
+    pub(crate) fn builder(&self, connections: u32) -> PostgresStoreBuilder {
+        PostgresStore::builder(&self.url)
+            .connections(connections)
             .statement_timeout(std::time::Duration::from_secs(600))
-            .open()
-            .await
-            .expect("a store")
+    }
+
+    pub(crate) async fn store(&self, connections: u32) -> PostgresStore {
+        self.builder(connections).open().await.expect("a store")
     }
 
     pub(crate) async fn connect(&self) -> PgConnection {

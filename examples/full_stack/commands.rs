@@ -280,6 +280,16 @@ async fn look(
     for alert in &done.resolved {
         say!("alert {} resolved", alert.id);
     }
+    // Whoever looks sees to the log as well: where nobody serves, nobody else does.
+    if let Some(postgres) = &state.jobs {
+        match postgres.maintain().await {
+            Ok(done) if done.rows_in_default > 0 => {
+                say!("{} events are of days without a partition", done.rows_in_default);
+            }
+            Ok(_) => {}
+            Err(error) => eprintln!("the log could not be seen to: {}", error.chain()),
+        }
+    }
     Ok(done.run.report.verdict)
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pmmds::drift::Verdict;
-use pmmds::postgres::JobState;
+use pmmds::ledger::{JobClaim, JobState, JobStore};
 use pmmds::{Timestamp, Window};
 
 use crate::Outcome;
@@ -53,8 +53,9 @@ pub(crate) async fn once(
     // An hour and the minute that it begins with are two jobs.
     let length = window.end().since(window.start()).as_secs();
     let (job, slot) = (format!("monitor:{}:{length}s", state.model), window.start());
+    let claim = JobClaim { job: &job, slot, owner: &state.owner, lease: LEASE, attempts: ATTEMPTS };
     loop {
-        if let Some(run) = jobs.claim_job(&job, slot, &state.owner, LEASE, ATTEMPTS).await? {
+        if let Some(run) = jobs.claim_job(&claim).await? {
             match look().await {
                 Ok(verdict) => {
                     let result = serde_json::to_string(&verdict)?;
@@ -66,7 +67,7 @@ pub(crate) async fn once(
                 }
             }
         }
-        let run = jobs.job(&job, slot).await?.ok_or("the slot is gone")?;
+        let run = jobs.job_run(&job, slot).await?.ok_or("the slot is gone")?;
         let result = run.result.unwrap_or_default();
         if run.state == JobState::Done {
             let verdict: Verdict = serde_json::from_str(&result)?;

@@ -79,7 +79,7 @@ fn scale(schema: &Arc<FeatureSchema>, scale: f64) -> TrainedModel {
 fn artifact() -> ModelArtifact {
     let schema = schema();
     let rows = rows(&schema);
-    let trained = scale(&schema, 0.3);
+    let trained = scale(&schema, 0.3).companion("model.pmml", b"<PMML/>".to_vec());
     let scores = trained.model.score_batch(&rows.batch());
     let profile = ProfileOptions::new().scores(&scores).fit(&rows.batch()).unwrap();
     let validator = SchemaValidator::new(Arc::clone(&schema));
@@ -154,6 +154,8 @@ fn what_is_packed_is_opened() {
     assert_eq!(opened.validation(), packed.validation());
     assert_eq!(opened.smoke, packed.smoke);
     assert_eq!(opened.smoke.len(), SMOKE_ROWS);
+    let companions: Vec<_> = opened.companions().iter().collect();
+    assert_eq!(companions, [("model.pmml", &b"<PMML/>"[..])]);
     let rows = rows(packed.schema());
     assert_eq!(
         opened.model().score_batch(&rows.batch()),
@@ -172,6 +174,25 @@ fn what_is_optional_may_be_absent() {
     let opened = ModelArtifact::open(&files.to_files().unwrap(), &formats()).unwrap();
     assert_eq!(opened.validation(), None);
     assert_eq!(opened.training().params["scale"], "0.3");
+    assert_eq!(*opened.companions(), ArtifactFiles::new());
+}
+
+#[test]
+fn a_companion_takes_no_name_of_another_file() {
+    let schema = schema();
+    let rows = rows(&schema);
+    // Nobody validated here: the name is taken all the same.
+    for (name, why) in [
+        ("validation.json", "a companion of the model is called \"validation.json\""),
+        ("Model.JSON", "a companion of the model is called \"Model.JSON\""),
+        ("../model.pmml", "artifact file \"../model.pmml\" cannot be used"),
+    ] {
+        let trained = scale(&schema, 0.3).companion(name, Vec::new());
+        let profile = Profile::fit(&rows.batch()).unwrap();
+        let error = ModelArtifact::pack(&trained, profile, &rows.batch()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.chain().contains(why), "{}", error.chain());
+    }
 }
 
 #[test]
@@ -183,6 +204,7 @@ fn every_change_of_a_file_is_found_and_named() {
         [
             "manifest.json",
             "model.json",
+            "model.pmml",
             "profile.json",
             "schema.json",
             "smoke.json",

@@ -27,6 +27,8 @@
 //! # }
 //! ```
 
+mod jobs;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
@@ -46,6 +48,8 @@ use crate::promote::{
 use crate::registry::{ModelName, VersionId};
 use crate::schema::Fingerprint;
 use crate::{Error, ErrorKind, Timestamp, Window};
+
+pub use jobs::{job_expiry, jobs, racing_jobs};
 
 /// How the suite is run; nothing that the contract says.
 ///
@@ -152,8 +156,11 @@ pub async fn all<L, Made, Sleep>(
         leases,
         racing_leases(racers),
         fenced_writes,
+        jobs,
+        racing_jobs(racers),
     );
-    lease_expiry(&make().await, &options.model("lease_expiry"), options.lease, sleep).await;
+    lease_expiry(&make().await, &options.model("lease_expiry"), options.lease, &sleep).await;
+    job_expiry(&make().await, &options.model("job_expiry"), options.lease, sleep).await;
 }
 
 /// 2024-05-01T00:00:00Z.
@@ -208,8 +215,8 @@ fn alert(model: &ModelName, number: u64, key: &str, micros: i64) -> Alert {
         model: model.clone(),
         version: version(3),
         key: key.to_owned(),
-        drift_run: id(model, "drift run", number),
-        last_run: id(model, "drift run", number),
+        drift_run: Some(id(model, "drift run", number)),
+        last_run: Some(id(model, "drift run", number)),
         severity: Severity::Major,
         message: TEXT.to_owned(),
         features: vec!["monthly_charges".to_owned(), TEXT.to_owned()],
@@ -516,7 +523,7 @@ pub async fn alert_updates(ledger: &dyn Ledger, model: &ModelName) {
     let by_retrain = Alert { retraining_run: Some(run), ..opened.clone() };
     ledger.update_alert(&by_retrain).await.expect("update");
     let by_monitor = Alert {
-        last_run: id(model, "drift run", 9),
+        last_run: Some(id(model, "drift run", 9)),
         severity: Severity::Significant,
         message: "it is getting better".to_owned(),
         features: Vec::new(),
@@ -540,7 +547,7 @@ pub async fn alert_updates(ledger: &dyn Ledger, model: &ModelName) {
         key: "other".to_owned(),
         model: ModelName::new(format!("{model}-2")).expect("a longer name"),
         opened_at: at(99),
-        drift_run: id(model, "drift run", 99),
+        drift_run: None,
         ..expected.clone()
     };
     ledger.update_alert(&Alert { resolved_at: None, ..other }).await.expect("update");
@@ -557,9 +564,14 @@ pub async fn alert_pages(ledger: &dyn Ledger, model: &ModelName) {
     let mut places = Vec::new();
     for number in 0..7 {
         let micros = i64::try_from((number * 5) % 3).expect("small");
-        let alert = alert(model, number, &format!("key {number}"), micros);
+        let mut alert = alert(model, number, &format!("key {number}"), micros);
+        if number == 3 {
+            // Not about drift.
+            (alert.drift_run, alert.last_run) = (None, None);
+        }
         places.push(Cursor { at: alert.opened_at, id: alert.id });
         ledger.open_alert(&alert).await.expect("open");
+        assert_eq!(ledger.alert(alert.id).await.unwrap(), alert);
     }
     assert_pages!(ledger, alerts, model, places.clone());
     let open = ledger.open_alerts(model).await.expect("open alerts");

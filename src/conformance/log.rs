@@ -58,12 +58,14 @@ pub struct Options {
     racers: usize,
     batches: u32,
     seed: u64,
+    unique_requests: bool,
 }
 
 impl Options {
     /// The defaults.
     pub fn new() -> Self {
-        Self { prefix: "conformance".to_owned(), racers: 8, batches: 60, seed: 1 }
+        let prefix = "conformance".to_owned();
+        Self { prefix, racers: 8, batches: 60, seed: 1, unique_requests: false }
     }
 
     /// What the names of all models begin with, and what all ids are made of. Another one for each
@@ -88,6 +90,12 @@ impl Options {
     /// Seed of the random batches and windows. Defaults to 1.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// The log was told to keep one event per request id and model. Defaults to one that keeps all.
+    pub fn unique_requests(mut self) -> Self {
+        self.unique_requests = true;
         self
     }
 
@@ -143,10 +151,13 @@ where
         large_batch,
         pages,
         outcomes,
-        labelled,
+        labelled(unique_requests),
         purge,
         clock,
     );
+    if options.unique_requests {
+        run!(unique_requests);
+    }
 }
 
 // What the clauses write. All of it follows from the name of the model, so that a clause that runs
@@ -455,20 +466,21 @@ pub async fn whole_or_not_at_all(log: &dyn InferenceLog, model: &ModelName) {
     write(log, &traffic.batch(1, [(7, 70)])).await;
     // The last event is there already, under another batch.
     let batch = traffic.batch(2, [(1, 10), (2, 20), (7, 70)]);
-    let rows = match log.append(&batch).await {
+    let (rows, summarised) = match log.append(&batch).await {
+        Ok(Appended::WithoutDuplicates { duplicates: 1 }) => (3, 1),
         Ok(appended) => {
             assert_eq!(appended, Appended::Written);
-            4
+            (4, 4)
         }
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
             let again = log.append(&batch).await.unwrap_err();
             assert_eq!(again.kind(), ErrorKind::Conflict, "the same question, the same answer");
-            1
+            (1, 1)
         }
     };
     let found = log.counts(model, VersionId::FIRST, ever(), &traffic.profile).await.unwrap();
-    assert_eq!((found.counts.rows(), found.counts.summarised()), (rows, rows));
+    assert_eq!((found.counts.rows(), found.counts.summarised()), (rows, summarised));
     let mut one = traffic.batch(3, [(8, 80)]);
     traffic.refuse(&mut one);
     write(log, &one).await;
@@ -899,19 +911,22 @@ pub async fn outcomes(log: &dyn InferenceLog, model: &ModelName) {
 }
 
 /// Labelled events have raw features and an outcome, are the first of their request, and come in
-/// order.
+/// order. In a log of `unique_requests` there is no other.
 ///
 /// # Panics
 ///
 /// When the clause is broken.
-pub async fn labelled(log: &dyn InferenceLog, model: &ModelName) {
+pub async fn labelled(log: &dyn InferenceLog, model: &ModelName, unique_requests: bool) {
     let traffic = Traffic::new(model);
-    // Requests 0 to 9 twice, the later one first to arrive; two on each microsecond.
-    write(log, &traffic.batch_with_features(1, (0..10).map(|n| (100 + n, n, 1_000)))).await;
+    if !unique_requests {
+        // Requests 0 to 9 twice, the later one first to arrive; two on each microsecond.
+        write(log, &traffic.batch_with_features(1, (0..10).map(|n| (100 + n, n, 1_000)))).await;
+    }
     let moment = |n: u64| i64::try_from(n / 2).expect("small");
     write(log, &traffic.batch_with_features(2, (0..10).map(|n| (n, n, moment(n))))).await;
     // Request 20 has no features at first, request 21 never.
-    write(log, &traffic.batch(3, [(20, 20), (21, 21)])).await;
+    let without = [(20, 20), (21, 21)];
+    write(log, &traffic.batch(3, without.into_iter().skip(usize::from(unique_requests)))).await;
     write(log, &traffic.batch_with_features(4, [(220, 20, 300)])).await;
     // Request 0 again, of another model.
     let stranger = ModelName::new(format!("{model}-2")).expect("a longer name");
@@ -959,6 +974,64 @@ pub async fn labelled(log: &dyn InferenceLog, model: &ModelName) {
     let found = scan_labelled(log, &stranger, ever(), 10).await;
     assert_eq!(found.len(), 1, "the other model has its own first event");
     assert_eq!(found[0].version, version(3));
+}
+
+/// Where one event per request is kept: those of requests that are there are left out, the others of
+/// their batch are written and counted, and the batch is known.
+///
+/// # Panics
+///
+/// When the clause is broken.
+pub async fn unique_requests(log: &dyn InferenceLog, model: &ModelName) {
+    let traffic = Traffic::new(model);
+    let first = traffic.batch_with_features(1, [(1, 1, 1), (2, 2, 2), (3, 3, 3)]);
+    write(log, &first).await;
+    let mut second = traffic.batch_with_features(2, [(12, 2, 4), (4, 4, 5), (14, 4, 6), (5, 5, 7)]);
+    traffic.refuse(&mut second);
+    let third = traffic.batch(3, [(5, 8), (1, 9)]);
+    for (batch, duplicates) in [(&second, 2), (&third, 2)] {
+        let appended = log.append(batch).await.expect("append");
+        assert_eq!(appended, Appended::WithoutDuplicates { duplicates });
+        assert_eq!(log.append(batch).await.expect("append"), Appended::AlreadyThere);
+    }
+    let found = scan(log, model, ever(), 9).await;
+    let mut scanned = Counts::empty(&traffic.profile);
+    found.iter().for_each(|logged| scanned.observe_codes(&logged.event.codes));
+    let ids: Vec<Uuid> = found.iter().map(|logged| logged.event.id).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5].map(|number| id(model, "event", number)));
+    for window in [ever(), window(1, 100)] {
+        let found = log.counts(model, VersionId::FIRST, window, &traffic.profile).await.unwrap();
+        same_rows(&found.counts, &scanned, &traffic.profile, "of what was written");
+        assert_eq!(found.counts.summarised(), 3, "of the batch that is whole");
+        assert_eq!(found.counts.rejected_requests(), 1);
+    }
+    let stranger = ModelName::new(format!("{model}-2")).expect("a longer name");
+    let mut foreign = EventBatch::new(
+        BatchId(id(model, "batch", 4)),
+        stranger,
+        VersionId::FIRST,
+        &traffic.profile,
+    );
+    let row = traffic.row(6);
+    let mut event = traffic.event(&traffic.profile, &row, 6, at(1));
+    event.request_id = id(model, "request", 1);
+    foreign.push(&traffic.profile, &row, event);
+    write(log, &foreign).await;
+
+    // Of several at once each request is written by one.
+    let racing: Vec<EventBatch> = (0..8_u64)
+        .map(|n| traffic.batch_with_features(10 + n, (20..40).map(|r| (100 * (n + 1) + r, r, 50))))
+        .collect();
+    let mut left_out = 0;
+    for appended in join_all(racing.iter().map(|batch| log.append(batch))).await {
+        left_out += match appended.expect("append") {
+            Appended::WithoutDuplicates { duplicates } => duplicates,
+            Appended::Written => 0,
+            other => panic!("{other:?}"),
+        };
+    }
+    assert_eq!(left_out, 7 * 20);
+    assert_eq!(scan(log, model, window(50, 51), 99).await.len(), 20);
 }
 
 /// What is purged is gone, raw features and summaries with it; the rest stays, and a purged batch

@@ -128,6 +128,12 @@ impl Counts {
         }
     }
 
+    /// The requests that were refused, and neither rows nor summaries.
+    pub(crate) fn rejections(&self) -> Self {
+        let (rejected_requests, rejected) = (self.rejected_requests, self.rejected.clone());
+        Self { rejected_requests, rejected, ..self.cleared() }
+    }
+
     /// The counts of whole rows that were added up elsewhere: each of `slots` adds up to `rows`.
     pub(super) fn of_parts(
         profile: Fingerprint,

@@ -119,6 +119,27 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The word that is stored and sent, its `kind`, such as `"feature_drift"`.
+    ///
+    /// ```
+    /// use pmmds::drift::Verdict;
+    /// for verdict in [Verdict::FeatureDrift, Verdict::InsufficientData { have: 1, need: 2 }] {
+    ///     assert_eq!(serde_json::to_value(&verdict)?["kind"], verdict.as_str());
+    /// }
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::FeatureDrift => "feature_drift",
+            Self::Drift => "drift",
+            Self::InsufficientData { .. } => "insufficient_data",
+            Self::NoTraffic => "no_traffic",
+            Self::NotComparable { .. } => "not_comparable",
+        }
+    }
+
     /// One line for a headline or a log, such as `drift` or `insufficient data (87 of 100 rows)`.
     #[must_use]
     pub fn headline(&self) -> String {

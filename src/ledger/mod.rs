@@ -1,12 +1,14 @@
-//! Why things are as they are: drift runs, alerts, retraining runs, promotion decisions, leases.
+//! Why things are as they are: drift runs, alerts, retraining runs, promotion decisions, leases,
+//! and the history of jobs.
 //!
-//! The [registry](crate::registry) says *what* is in production, the ledger *why*. Four small
+//! The [registry](crate::registry) says *what* is in production, the ledger *why*. Five small
 //! traits, one per concern; a [`Ledger`] is all of them.
 //!
 //! Writes that must not be made by an owner who lost its turn carry the [`Lease`] they were made
 //! under. The store checks its fencing token in the same transaction as the write (M. Kleppmann,
 //! *How to do distributed locking*, 2016).
 
+mod jobs;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use crate::registry::{ModelName, VersionId};
 use crate::schema::Fingerprint;
 use crate::{Error, Timestamp, Window};
 
+pub use jobs::{JobClaim, JobRun, JobState, JobStore};
 pub use rules::{DecisionStep, Rules};
 
 /// One look of the monitor at one window.
@@ -150,8 +153,8 @@ pub struct ReferenceDataset {
 /// #     model: model.clone(),
 /// #     version: VersionId::FIRST,
 /// #     key: "drift".to_owned(),
-/// #     drift_run: Uuid::from_u128(2),
-/// #     last_run: Uuid::from_u128(2),
+/// #     drift_run: Some(Uuid::from_u128(2)),
+/// #     last_run: Some(Uuid::from_u128(2)),
 /// #     severity: Severity::Major,
 /// #     message: "1 of 1 features drifted: x (PSI 0.69)".to_owned(),
 /// #     features: vec!["x".to_owned()],
@@ -179,10 +182,11 @@ pub struct Alert {
     /// what it is about: while an alert with the same model, version and key is open, there is no
     /// second one
     pub key: String,
-    /// the drift run that opened it
-    pub drift_run: Uuid,
+    /// the drift run that opened it; `None` where it is not about drift but about a store or
+    /// service: then whoever opened it resolves it, and not the monitor, nor a promotion
+    pub drift_run: Option<Uuid>,
     /// the latest drift run that confirmed it
-    pub last_run: Uuid,
+    pub last_run: Option<Uuid>,
     /// how bad it is
     pub severity: Severity,
     /// what changed, in plain words
@@ -570,8 +574,8 @@ pub trait DriftStore: Debug + Send + Sync {
 /// #     model: model.clone(),
 /// #     version: VersionId::FIRST,
 /// #     key: "drift".to_owned(),
-/// #     drift_run: Uuid::from_u128(2),
-/// #     last_run: Uuid::from_u128(2),
+/// #     drift_run: Some(Uuid::from_u128(2)),
+/// #     last_run: Some(Uuid::from_u128(2)),
 /// #     severity: Severity::Major,
 /// #     message: "1 of 1 features drifted: x (PSI 0.69)".to_owned(),
 /// #     features: vec!["x".to_owned()],
@@ -760,7 +764,8 @@ pub trait LeaseStore: Debug + Send + Sync {
     async fn release_lease(&self, lease: &Lease) -> Result<(), Error>;
 }
 
-/// All of [`DriftStore`], [`AlertStore`], [`DecisionStore`] and [`LeaseStore`] in one store.
+/// All of [`DriftStore`], [`AlertStore`], [`DecisionStore`], [`LeaseStore`] and [`JobStore`] in one
+/// store.
 ///
 /// # Contract
 ///
@@ -775,7 +780,7 @@ pub trait LeaseStore: Debug + Send + Sync {
 ///
 /// # Implementing
 ///
-/// Implement the four traits; this one follows. [`Rules`] has the decisions that every ledger
+/// Implement the five traits; this one follows. [`Rules`] has the decisions that every ledger
 /// takes alike. Run `pmmds::conformance::ledger` (feature
 /// `conformance`) on the implementation; the in-memory one in [`memory`](crate::memory) is the
 /// reference.
@@ -798,9 +803,9 @@ pub trait LeaseStore: Debug + Send + Sync {
 /// # Ok(())
 /// # }
 /// ```
-pub trait Ledger: DriftStore + AlertStore + DecisionStore + LeaseStore {}
+pub trait Ledger: DriftStore + AlertStore + DecisionStore + LeaseStore + JobStore {}
 
-impl<T: DriftStore + AlertStore + DecisionStore + LeaseStore + ?Sized> Ledger for T {}
+impl<T: DriftStore + AlertStore + DecisionStore + LeaseStore + JobStore + ?Sized> Ledger for T {}
 
 macro_rules! forward {
     ($($wrapper:ty),+) => {$(

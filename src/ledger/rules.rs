@@ -75,7 +75,7 @@ pub enum DecisionStep {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    component: &'static str,
+    pub(super) component: &'static str,
 }
 
 impl Rules {
@@ -220,7 +220,7 @@ impl Rules {
     /// # use uuid::Uuid;
     /// # let opened = Alert {
     /// #     id: Uuid::nil(), model: "churn".parse()?, version: VersionId::FIRST, key: "drift".to_owned(),
-    /// #     drift_run: Uuid::nil(), last_run: Uuid::nil(), severity: Severity::Major,
+    /// #     drift_run: None, last_run: None, severity: Severity::Major,
     /// #     message: String::new(), features: Vec::new(), opened_at: Timestamp::EPOCH,
     /// #     acknowledged_at: None, action_taken: None, retraining_run: None, quiet_runs: 0,
     /// #     resolved_at: None,
@@ -260,7 +260,7 @@ impl Rules {
     /// # use uuid::Uuid;
     /// # let opened = Alert {
     /// #     id: Uuid::nil(), model: "churn".parse()?, version: VersionId::FIRST, key: "drift".to_owned(),
-    /// #     drift_run: Uuid::nil(), last_run: Uuid::nil(), severity: Severity::Major,
+    /// #     drift_run: None, last_run: None, severity: Severity::Major,
     /// #     message: String::new(), features: Vec::new(), opened_at: Timestamp::EPOCH,
     /// #     acknowledged_at: None, action_taken: None, retraining_run: None, quiet_runs: 0,
     /// #     resolved_at: None,

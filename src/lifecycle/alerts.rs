@@ -96,11 +96,12 @@ impl AlertRules {
     /// What becomes of an open `alert` of the same version after `run`; `None` where nothing does.
     pub(super) fn after(&self, alert: &Alert, run: &DriftRun) -> Option<Alert> {
         let alarm = self.alarm(&run.report);
-        if alert.last_run == run.id {
+        // One that no run has opened is not about drift: no run says that it is over.
+        if alert.drift_run.is_none() || alert.last_run == Some(run.id) {
             return None;
         }
         let mut alert = alert.clone();
-        alert.last_run = run.id;
+        alert.last_run = Some(run.id);
         if alarm == Some(alert.key.as_str()) {
             alert.quiet_runs = 0;
             let now = severity(&run.report);
@@ -143,8 +144,8 @@ pub(super) fn alert_of(key: &str, run: &DriftRun) -> Alert {
         model: run.model.clone(),
         version: run.version,
         key: key.to_owned(),
-        drift_run: run.id,
-        last_run: run.id,
+        drift_run: Some(run.id),
+        last_run: Some(run.id),
         severity: severity(&run.report),
         message: message(&run.report),
         features: features(&run.report),

@@ -188,6 +188,17 @@ impl Holdout {
 mod tests {
     use super::*;
 
+    /// Otherwise a sample of raw features could leave a challenger nothing to be judged on.
+    #[test]
+    fn a_sample_of_requests_is_independent_of_the_holdout() {
+        let (half, holdout) = (crate::log::Sample::new(0.5).unwrap(), Holdout::default());
+        let sampled = (0..4_000).map(uuid::Uuid::from_u128).filter(|id| half.contains(*id));
+        let is_held_out =
+            |id: &uuid::Uuid| holdout.side_of_entity(&id.to_string()) == Side::Holdout;
+        let held_out = sampled.filter(is_held_out).count();
+        assert!((330..=470).contains(&held_out), "{held_out} of about 400");
+    }
+
     #[test]
     fn a_hash_keeps_its_share_and_its_mind() {
         let holdout = Holdout::default();

@@ -6,6 +6,7 @@
 //! | monitor | [`Monitor`] | window counts, detect, drift run on record, alert |
 //! | retrain | [`Retraining`] | labelled traffic, validate, fit, register, compare, decide |
 //! | promote | [`Promotion`] | intended, alias, read back, done; roll back; reconcile |
+//! | all of it | [`Cycle`] | monitor, and retrain and promote if that asks for it |
 //!
 //! All of them are safe to kill at any moment and to start again: leases keep others out, and what
 //! is on record tells where to go on. They take their time and ids from the stores and an
@@ -17,6 +18,7 @@
 //! else did to the alias.
 
 mod alerts;
+mod cycle;
 mod environment;
 mod holdout;
 mod monitor;
@@ -29,6 +31,7 @@ mod tests;
 mod turn;
 
 pub use alerts::AlertRules;
+pub use cycle::{Answer, Cycle, CycleLook, CycleRun, OnDrift};
 pub use environment::Environment;
 pub use holdout::{Holdout, Side, TrainedOn};
 pub use monitor::{Monitor, MonitorRun};

@@ -389,7 +389,8 @@ impl Promotion {
         Ok(decision)
     }
 
-    /// Alerts are about what is in production: with `version` there, those about others are over.
+    /// Alerts about drift are about what is in production: with `version` there, those about others
+    /// are over.
     async fn close_alerts(
         &self,
         model: &ModelName,
@@ -397,7 +398,7 @@ impl Promotion {
         at: Timestamp,
     ) -> Result<(), Error> {
         let mut open = self.ledger.open_alerts(model).await?;
-        open.retain(|alert| alert.version != version);
+        open.retain(|alert| alert.version != version && alert.drift_run.is_some());
         for mut alert in open {
             alert.resolved_at = Some(at);
             self.ledger.update_alert(&alert).await?;

@@ -5,6 +5,7 @@
 //! [`Counts`], so that windows are added up from batches and not from rows.
 
 mod rules;
+mod sample;
 mod summaries;
 
 use std::fmt::{self, Debug};
@@ -24,6 +25,7 @@ use crate::validate::Violations;
 use crate::{Error, Timestamp, Window};
 
 pub use rules::{OutcomeStep, Rules, extent};
+pub use sample::{InvalidShare, Sample};
 pub use summaries::Summaries;
 
 /// Names a batch for ever: a batch that is sent again has the same id.
@@ -222,6 +224,55 @@ impl EventBatch {
         self.counts.merge(refused)
     }
 
+    /// Takes out the events that `take` says, as a batch `id`: for a store that has some of them
+    /// already, and for whoever looks for the one that a store refuses.
+    ///
+    /// Both are counted by their codes then, without summaries, since these cannot be told apart.
+    /// Refused requests stay. Where none is taken out nothing has changed.
+    ///
+    /// ```
+    /// # use pmmds::drift::Profile;
+    /// # use pmmds::model::Task;
+    /// # use pmmds::record::Batch;
+    /// # use pmmds::registry::VersionId;
+    /// # use pmmds::schema::{Feature, FeatureSchema};
+    /// use pmmds::log::{BatchId, EventBatch, InferenceEvent};
+    /// use uuid::Uuid;
+    /// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
+    /// # let data = ndarray::array![[1.0], [2.0], [3.0]];
+    /// # let rows = Batch::from_array(&schema, data.view())?;
+    /// # let profile = Profile::fit(&rows)?;
+    /// # let id = BatchId(Uuid::from_u128(1));
+    /// # let mut batch = EventBatch::new(id, "churn".parse()?, VersionId::FIRST, &profile);
+    /// # for number in 0..3 {
+    /// #     let (row, id) = (rows.row(number), Uuid::from_u128(number as u128));
+    /// #     let prediction = Task::binary().prediction(0.7)?;
+    /// #     let (at, latency) = (pmmds::Timestamp::EPOCH, std::time::Duration::ZERO);
+    /// #     let codes = profile.encode(&row, prediction.score());
+    /// #     batch.push(&profile, &row, InferenceEvent::new(id, id, at, prediction, latency, codes));
+    /// # }
+    /// assert_eq!((batch.events().len(), batch.counts().summarised()), (3, 3));
+    /// let last = batch.events()[2].id;
+    /// let one = batch.take_out(BatchId(Uuid::from_u128(2)), |event| event.id == last);
+    /// assert_eq!((one.counts().rows(), batch.counts().rows()), (1, 2));
+    /// assert_eq!((one.counts().summarised(), batch.counts().summarised()), (0, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn take_out(&mut self, id: BatchId, take: impl FnMut(&InferenceEvent) -> bool) -> Self {
+        let (taken, left) = self.events.iter().cloned().partition::<Vec<_>, _>(take);
+        let batch = |id, events: Vec<InferenceEvent>, mut counts: Counts| {
+            events.iter().for_each(|event| counts.observe_codes(&event.codes));
+            Self { id, model: self.model.clone(), version: self.version, events, counts }
+        };
+        if taken.is_empty() {
+            return batch(id, taken, self.counts.cleared());
+        }
+        let rest = batch(self.id, left, self.counts.rejections());
+        let taken = batch(id, taken, self.counts.cleared());
+        *self = rest;
+        taken
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> BatchId {
@@ -312,6 +363,13 @@ pub enum Appended {
     Written,
     /// It was there already; nothing has changed.
     AlreadyThere,
+    /// It was written by this call, but for events whose request the log has already: so it is in a
+    /// store that was told to keep one event per request id. What was written is counted by codes,
+    /// without summaries.
+    WithoutDuplicates {
+        /// events that were left out, at least 1
+        duplicates: u64,
+    },
 }
 
 /// Ground truth that arrived later, joined to its prediction by request id.
@@ -728,6 +786,9 @@ pub struct Purged {
 ///   store can make it. After an error nothing is known; the caller sends the *same* batch again.
 /// * Ids of events are the caller's to keep unique. A store may refuse a batch that holds the id
 ///   of an event it has, as a [`Conflict`](crate::ErrorKind::Conflict).
+/// * A store may be told to keep one event per request id and model. It leaves out those whose
+///   request it has, writes the others whole or not at all, and says
+///   [how many](Appended::WithoutDuplicates) it left out; the batch is known by its id all the same.
 /// * [`counts`](Self::counts) equals, bit for bit, counting the codes of every event that
 ///   [`scan`](Self::scan) returns for that window. Summaries and rejections come from batches
 ///   whose events all lie in the window; [`Counts::summarised`] says how many rows they cover.

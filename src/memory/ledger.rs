@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::ledger::{
-    Alert, AlertStore, DecisionStep, DecisionStore, DriftRun, DriftStore, Lease, LeaseStore,
-    PromotionDecision, ReferenceDataset, RetrainingRun, Rules,
+    Alert, AlertStore, DecisionStep, DecisionStore, DriftRun, DriftStore, JobClaim, JobRun,
+    JobState, JobStore, Lease, LeaseStore, PromotionDecision, ReferenceDataset, RetrainingRun,
+    Rules,
 };
 use crate::log::{Cursor, Page};
 use crate::registry::ModelName;
@@ -57,11 +58,22 @@ struct State {
     decisions: BTreeMap<Uuid, PromotionDecision>,
     // the last of each name, returned ones with an end that has passed
     leases: BTreeMap<String, Lease>,
+    // by job and slot
+    job_runs: BTreeMap<(String, Timestamp), JobRun>,
 }
 
 impl State {
     fn fence(&self, lease: Option<&Lease>, now: Timestamp) -> Result<(), Error> {
         lease.map_or(Ok(()), |lease| RULES.fence(lease, self.leases.get(&lease.name), now))
+    }
+
+    /// The runs of `job`, latest slot first.
+    fn runs_of<'s>(&'s self, job: &'s str) -> impl Iterator<Item = &'s JobRun> {
+        self.job_runs.values().rev().filter(move |run| run.job == job)
+    }
+
+    fn store_job(&mut self, run: &JobRun) {
+        self.job_runs.insert((run.job.clone(), run.slot), run.clone());
     }
 }
 
@@ -353,6 +365,55 @@ impl LeaseStore for MemoryLedger {
             state.leases.insert(lease.name.clone(), returned);
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl JobStore for MemoryLedger {
+    async fn claim_job(&self, claim: &JobClaim<'_>) -> Result<Option<JobRun>, Error> {
+        let mut state = self.state()?;
+        let run = RULES.claim_job(state.runs_of(claim.job).next(), claim, (self.clock)())?;
+        if let Some(run) = &run {
+            state.store_job(run);
+        }
+        Ok(run)
+    }
+
+    async fn extend_job(&self, run: &JobRun, lease: Duration) -> Result<JobRun, Error> {
+        let mut state = self.state()?;
+        let latest = state.runs_of(&run.job).next();
+        let kept = RULES.extend_job(latest, run, (self.clock)(), lease)?;
+        state.store_job(&kept);
+        Ok(kept)
+    }
+
+    async fn finish_job(
+        &self,
+        run: &JobRun,
+        end: JobState,
+        result: Option<&str>,
+    ) -> Result<JobRun, Error> {
+        let mut state = self.state()?;
+        let found = state.job_runs.get(&(run.job.clone(), run.slot));
+        let ended = RULES.finish_job(found, run, end, result)?;
+        state.store_job(&ended);
+        Ok(ended)
+    }
+
+    async fn job_run(&self, job: &str, slot: Timestamp) -> Result<Option<JobRun>, Error> {
+        Ok(self.state()?.job_runs.get(&(job.to_owned(), slot)).cloned())
+    }
+
+    async fn job_runs(
+        &self,
+        job: &str,
+        before: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<JobRun>, Error> {
+        RULES.limit(limit)?;
+        let state = self.state()?;
+        let runs = state.runs_of(job).filter(|run| before.is_none_or(|before| run.slot < before));
+        Ok(runs.take(limit).cloned().collect())
     }
 }
 

@@ -367,18 +367,48 @@ pub struct TrainedModel {
     pub document: Vec<u8>,
     /// the settings it was trained with, for the record
     pub params: BTreeMap<String, String>,
+    /// the same model in formats of others, by file name; nothing reads them back
+    pub companions: BTreeMap<String, Vec<u8>>,
 }
 
 impl TrainedModel {
-    /// A trained model without params.
+    /// A trained model without params and companions.
     pub fn new(model: Arc<dyn Model>, format: impl Into<String>, document: Vec<u8>) -> Self {
-        Self { model, format: format.into(), document, params: BTreeMap::new() }
+        let (params, companions) = (BTreeMap::new(), BTreeMap::new());
+        Self { model, format: format.into(), document, params, companions }
     }
 
     /// The same model with one more setting on record.
     #[must_use]
     pub fn param(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.params.insert(name.into(), value.to_string());
+        self
+    }
+
+    /// The same model with one more file beside its document: the model once more, in a format
+    /// that others read.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use pmmds::model::{Model, Task, TrainedModel};
+    /// # use pmmds::record::Row;
+    /// # use pmmds::schema::{Feature, FeatureSchema};
+    /// # #[derive(Debug)]
+    /// # struct Half(Arc<FeatureSchema>);
+    /// # impl Model for Half {
+    /// #     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+    /// #     fn task(&self) -> Task { Task::binary() }
+    /// #     fn score(&self, _: &Row) -> f64 { 0.5 }
+    /// # }
+    /// # let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+    /// let trained = TrainedModel::new(Arc::new(Half(schema)), "half.v1", b"{}".to_vec())
+    ///     .companion("model.pmml", b"<PMML/>".to_vec());
+    /// assert_eq!(trained.companions["model.pmml"], b"<PMML/>");
+    /// # Ok::<(), pmmds::schema::SchemaError>(())
+    /// ```
+    #[must_use]
+    pub fn companion(mut self, name: impl Into<String>, bytes: Vec<u8>) -> Self {
+        self.companions.insert(name.into(), bytes);
         self
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pmmds::axum::{Durability, Limits, LogAccount};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::{LogMode, Server, body, body_with, quick, read, serve, until};
 
@@ -147,6 +148,40 @@ async fn a_batch_that_can_never_be_written_does_not_stop_the_log() {
     let account = server.service.log_account();
     assert!(balanced(account), "{account:?}");
     assert_eq!((account.refused, account.written), (1, 1));
+}
+
+/// G14
+#[tokio::test]
+async fn an_event_that_can_never_be_written_costs_none_beside_it() {
+    let limits = quick().linger(Duration::from_millis(200));
+    let server = serve(|b| b.durability(Durability::Queued).limits(limits)).await;
+    // The first is written at once; what comes after it waits for company.
+    assert_eq!(server.predict(&body()).await.0, 200);
+    let log = Arc::clone(&server.log);
+    until("the first is written", || log.events().len() == 1).await;
+    server.log.set(LogMode::RefusesRequest(Uuid::from_u128(13)));
+    for id in 1..=20_u128 {
+        let mut body = body_with("tenure", json!(id));
+        body["request_id"] = json!(Uuid::from_u128(id));
+        assert_eq!(server.predict(&body).await.0, 200);
+    }
+    assert_eq!(server.predict(&body_with("contract", json!("Annual"))).await.0, 400);
+    let account = server.stop().await;
+    assert!(balanced(account), "{account:?}");
+    assert_eq!((account.refused, account.written, account.lost), (1, 20, 0));
+    let batches = &log.batches()[1..];
+    let mut written: Vec<u128> = batches
+        .iter()
+        .flat_map(|batch| batch.events())
+        .map(|event| event.request_id.as_u128())
+        .collect();
+    written.sort_unstable();
+    assert!(written.into_iter().eq((1..=20).filter(|id| *id != 13)));
+    let rejected: u64 = batches.iter().map(|batch| batch.counts().rejected_requests()).sum();
+    assert_eq!(rejected, 1, "refused requests are counted once");
+    let rows: u64 = batches.iter().map(|batch| batch.counts().rows()).sum();
+    assert_eq!(rows, 19);
+    assert!(log.attempts().len() < 15, "{:?}", log.attempts());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! `POST /api/v1/predict`: what `seed.md` documents, to the letter.
 
 use pmmds::axum::{RawFeatures, Scoring};
+use pmmds::log::Sample;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -150,6 +151,29 @@ async fn raw_features_are_kept_where_the_owner_says_so() {
     for feature in telco().features() {
         let (kept, sent) = (&kept[feature.name()], &body()["features"][feature.name()]);
         assert!(kept == sent || kept.as_f64() == sent.as_f64(), "{}", feature.name());
+    }
+}
+
+#[tokio::test]
+async fn a_sample_of_raw_features_goes_by_the_id_of_the_request() {
+    let half = Sample::new(0.5).unwrap();
+    for _ in 0..2 {
+        // Two services draw the same.
+        let server = serve(|b| b.raw_features(RawFeatures::Sample(half))).await;
+        for id in 1..=16_u128 {
+            let mut body = body();
+            body["request_id"] = json!(Uuid::from_u128(id));
+            assert_eq!(server.predict(&body).await.0, 200);
+        }
+        // Without an id of the sender's, the one that was made decides.
+        assert_eq!(server.predict(&body()).await.0, 200);
+        let events = server.log.events();
+        assert_eq!(events.len(), 17);
+        for event in &events {
+            assert_eq!(event.features.is_some(), half.contains(event.request_id), "{event:?}");
+        }
+        let kept = events.iter().filter(|event| event.features.is_some()).count();
+        assert!((1..17).contains(&kept), "{kept} of 17");
     }
 }
 

@@ -1,11 +1,11 @@
 //! Two services with a folder each, on one database and one registry, and whoever a scheduler
 //! starts beside them: each thing is done once.
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::story::serving::Serving;
 use crate::{ask, command, database, real_data, told};
 
 /// Slots of the monitor here. In production it is an hour.
@@ -49,60 +49,6 @@ impl Replicas {
     }
 }
 
-/// A service, killed if the test fails before it is stopped.
-pub(crate) struct Serving {
-    child: Child,
-    // held, so that it may go on talking
-    said: BufReader<ChildStdout>,
-    url: String,
-}
-
-impl Serving {
-    /// Starts the process that `command` makes of the arguments.
-    pub(crate) fn start(command: impl FnOnce(&[&str]) -> Command) -> Self {
-        // A port that is free now: nobody else takes it within the second.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let port_text = port.to_string();
-        let arguments = ["serve", "--port", &port_text, "--log-level", "error"];
-        let mut child =
-            command(&arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-        let mut said = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        let serving = Self { child, said, url: format!("http://127.0.0.1:{port}") };
-        assert_eq!(line, "serving churn-classifier v1\n");
-        serving
-    }
-
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
-    pub(crate) fn pid(&self) -> String {
-        self.child.id().to_string()
-    }
-
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    pub(crate) fn stop(mut self) {
-        let pid = self.pid();
-        assert!(Command::new("kill").arg(pid).status().unwrap().success());
-        assert!(self.child.wait().unwrap().success());
-        let last = self.said.by_ref().lines().map_while(Result::ok).last().unwrap_or_default();
-        assert_eq!(last, "stopped; every answered prediction is in the log");
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // It may be over already.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
 /// The customers of the file at `data` without fibre and on long contracts: what version 1 is
 /// trained on, so that there is much that it cannot know.
 fn of_old(data: &Path, folder: &Path) -> PathBuf {
@@ -126,7 +72,7 @@ fn two_services_and_their_jobs_on_one_database_do_each_thing_once() {
     let old = of_old(&data, replicas.root.path());
     replicas.run("a", &["train", "--data", old.to_str().unwrap()]);
     let services =
-        ["a", "b"].map(|replica| Serving::start(|serve| replicas.command(replica, serve)));
+        ["a", "b"].map(|replica| Serving::start(|arguments| replicas.command(replica, arguments)));
 
     // Customers of every kind come, to both.
     let data = data.to_str().unwrap();
@@ -171,6 +117,19 @@ fn two_services_and_their_jobs_on_one_database_do_each_thing_once() {
         ("SELECT count(*)::text FROM pmmds_store.drift_alerts", "1"),
     ] {
         replicas.assert_holds(query, expected);
+    }
+
+    // Who has looked is a folder's process, and each folder has a name of its own: two with one
+    // name would take each other's turns for their own.
+    let names = ["a", "b"].map(|replica| {
+        std::fs::read_to_string(replicas.root.path().join(replica).join("owner")).unwrap()
+    });
+    assert_ne!(names[0], names[1]);
+    for table in ["job_runs", "leases"] {
+        let owners = format!("SELECT DISTINCT owner::text FROM pmmds_store.{table}");
+        let owners = ask(&replicas.url, &owners);
+        assert!(!owners.is_empty());
+        assert!(owners.iter().all(|owner| names.contains(owner)), "{owners:?} are not {names:?}");
     }
 
     // One alert, and four that answer it.

@@ -11,7 +11,7 @@ use pmmds::sqlite::SqliteStore;
 use pmmds::{Timestamp, Window};
 use serde_json::json;
 
-use super::replicas::Serving;
+use super::serving::Serving;
 use crate::{ask, command, database, told};
 
 /// Clients at a time.
@@ -53,7 +53,7 @@ async fn answered(url: String) -> BTreeSet<String> {
 fn stopped_under_load(arguments: &[&str], state: &Path) -> BTreeSet<String> {
     told(&command(&[&["train"], arguments].concat(), Some(state)).output().unwrap());
     let serving = Serving::start(|serve| command(&[serve, arguments].concat(), Some(state)));
-    let url = serving.url().to_owned();
+    let url = serving.url.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let clients = runtime.spawn(answered(url));
     std::thread::sleep(Duration::from_millis(2_000));
@@ -112,7 +112,7 @@ fn a_second_signal_does_not_wait() {
     told(&command(&["train"], Some(state.path())).output().unwrap());
     let mut serving = Serving::start(|serve| command(serve, Some(state.path())));
     // A request that never comes to its end holds up a good end for 5 s.
-    let address = serving.url().trim_start_matches("http://").to_owned();
+    let address = serving.url.trim_start_matches("http://").to_owned();
     let mut open = std::net::TcpStream::connect(address).unwrap();
     let head = "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
                 content-length: 500\r\n\r\n{";

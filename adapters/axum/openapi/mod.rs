@@ -5,6 +5,8 @@ mod features;
 mod mlflow_scoring;
 #[cfg(feature = "oip")]
 mod oip;
+mod operator_shapes;
+mod operators;
 mod rows;
 mod shapes;
 
@@ -16,7 +18,7 @@ use ::axum::http::header::{CONTENT_TYPE, HeaderValue};
 use ::axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use utoipa::openapi::path::{
-    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, Paths,
+    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, Paths,
 };
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::response::{Response as Described, ResponseBuilder};
@@ -91,16 +93,17 @@ impl Document {
         let mut paths = Paths::new();
         let mut add = |path: &str, method: HttpMethod, operation: OperationBuilder| {
             let operation: Operation = operation.build();
-            paths.paths.insert(path.to_owned(), PathItem::new(method, operation));
+            paths.add_path_operation(path, vec![method], operation);
         };
         add("/api/v1/predict", HttpMethod::Post, predict(model));
         add("/api/v1/predict/batch", HttpMethod::Post, rows::batch(model));
-        add("/api/v1/observations", HttpMethod::Post, admin(rows::observations(model)));
-        add("/api/v1/outcomes", HttpMethod::Post, admin(outcomes()));
+        let once = |operation| admin(operators::with_key(operation));
+        add("/api/v1/observations", HttpMethod::Post, once(rows::observations(model)));
+        add("/api/v1/outcomes", HttpMethod::Post, once(outcomes()));
         add("/api/v1/drift/live", HttpMethod::Get, drift_live());
         add("/api/v1/shadow", HttpMethod::Get, shadow());
         add("/model", HttpMethod::Get, model_info());
-        add("/model/reload", HttpMethod::Post, admin(reload()));
+        add("/model/reload", HttpMethod::Post, once(reload()));
         add("/healthz", HttpMethod::Get, healthz());
         add("/livez", HttpMethod::Get, checks("livez", "Whether the process runs"));
         for path in ["ready", "readyz"] {
@@ -124,6 +127,12 @@ impl Document {
             all.for_each(|(path, method, op)| add(&path, method, op));
             more.extend(mlflow_scoring::shapes(target));
         }
+        for (path, operation) in operators::open() {
+            add(path, HttpMethod::Get, operation);
+        }
+        for (path, method, operation) in operators::guarded() {
+            add(path, method, admin(operation));
+        }
         let features: Schema = match model {
             Some(model) => features::object(model.schema()).into(),
             None => ObjectBuilder::new()
@@ -138,6 +147,8 @@ impl Document {
         more.extend(rows::all(name, target, most));
         let shapes = more.into_iter();
         components.schemas.extend(shapes.map(|(name, shape)| (name.to_owned(), shape.into())));
+        let more = operator_shapes::all().map(|(name, shape)| (name.to_owned(), shape.into()));
+        components.schemas.extend(more);
         if token {
             let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
             components.add_security_scheme(TOKEN, SecurityScheme::Http(scheme));

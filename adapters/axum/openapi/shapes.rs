@@ -15,7 +15,7 @@ use crate::registry::ModelName;
 pub(super) const EXAMPLE_ID: &str = "0195f3a0-0000-7000-8000-00000000002a";
 
 const UUID: &str = "uuid";
-const DATE_TIME: &str = "date-time";
+pub(super) const DATE_TIME: &str = "date-time";
 
 pub(super) fn of(kind: Type) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(kind)
@@ -25,7 +25,7 @@ pub(super) fn text() -> Object {
     of(Type::String).build()
 }
 
-fn formatted(format: &str) -> ObjectBuilder {
+pub(super) fn formatted(format: &str) -> ObjectBuilder {
     of(Type::String).format(Some(SchemaFormat::Custom(format.to_owned())))
 }
 
@@ -66,7 +66,7 @@ pub(super) fn count() -> Object {
     of(Type::Integer).minimum(Some(0_usize)).build()
 }
 
-fn one_of(texts: &[&str]) -> Object {
+pub(super) fn one_of(texts: &[&str]) -> Object {
     of(Type::String).enum_values(Some(texts.iter().copied())).build()
 }
 
@@ -74,11 +74,11 @@ pub(super) fn millis() -> Object {
     of(Type::Number).minimum(Some(0_usize)).build()
 }
 
-fn digest() -> Object {
+pub(super) fn digest() -> Object {
     of(Type::String).pattern(Some("^[0-9a-f]{64}$")).build()
 }
 
-type Property = (&'static str, RefOr<Schema>);
+pub(super) type Property = (&'static str, RefOr<Schema>);
 
 /// An object of which every property is there.
 pub(super) fn object(properties: impl IntoIterator<Item = Property>) -> ObjectBuilder {
@@ -146,6 +146,7 @@ pub(super) fn all(
     .build();
     let other =
         object([("code", text().into()), ("message", text().into())]).property("request_id", id());
+    let other = other.property("job_id", id());
     let detail = OneOfBuilder::new().item(other.build()).item(invalid.clone()).build();
     let problem = object([
         ("type", text().into()),
@@ -155,6 +156,7 @@ pub(super) fn all(
         ("detail", text().into()),
     ])
     .property("request_id", id())
+    .property("job_id", id())
     .property("errors", Schema::Array(Array::new(reference("ProblemDetail"))))
     .property("warnings", texts());
     let problem_detail = object([

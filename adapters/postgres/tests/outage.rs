@@ -44,12 +44,12 @@ impl Cluster {
     }
 
     async fn up(&self) -> String {
-        tokio::task::block_in_place(|| self.run(&["up"]));
+        tokio::task::block_in_place(|| self.run(&["up", "postgres"]));
         self.run(&["url"]).trim().to_owned()
     }
 
     async fn stop(&self, mode: &str) {
-        tokio::task::block_in_place(|| self.run(&["stop", mode]));
+        tokio::task::block_in_place(|| self.run(&["stop", "postgres", mode]));
     }
 }
 

@@ -27,7 +27,7 @@ async fn migrate(
 /// The migrations of a release to come.
 fn later(sql: &'static str) -> Vec<Migration> {
     let mut migrations = MIGRATIONS.to_vec();
-    migrations.push(Migration { version: 2, sql });
+    migrations.push(Migration { version: 3, sql });
     migrations
 }
 
@@ -48,19 +48,38 @@ async fn older_tables_are_changed_only_when_told_so_and_once() {
     for refuse in [Migrate::Fresh, Migrate::Never] {
         let error = migrate(&database, &later, refuse).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotSupported, "{error}");
-        assert!(error.to_string().contains("has schema 1, this release needs schema 2"), "{error}");
+        assert!(error.to_string().contains("has schema 2, this release needs schema 3"), "{error}");
     }
-    assert_eq!(version(&database).await, 1);
+    assert_eq!(version(&database).await, 2);
     let run = || migrate(&database, &later, Migrate::Older);
     let (a, b, c) = tokio::join!(run(), run(), run());
     a.and(b).and(c).unwrap();
-    assert_eq!(version(&database).await, 2);
+    assert_eq!(version(&database).await, 3);
     assert_eq!(Traffic::new().rows(&store).await, 3);
     // G9: this release, on the tables of the later one.
     let error = database.builder().migrate(Migrate::Older).open().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotSupported, "{error}");
-    let says = "has schema 2, and this release knows up to 1";
+    let says = "has schema 3, and this release knows up to 2";
     assert!(error.to_string().contains(says), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_of_the_first_schema_keep_what_is_in_them() {
+    let Some(database) = database().await else { return };
+    migrate(&database, &MIGRATIONS[..1], Migrate::Fresh).await.unwrap();
+    database
+        .run(
+            "INSERT INTO pmmds_store.outcomes VALUES (gen_random_uuid(), 1, now());
+            INSERT INTO pmmds_store.leases VALUES ('turn', 'a', 7, now())",
+        )
+        .await;
+    let error = database.builder().open().await.unwrap_err();
+    assert!(error.to_string().contains("has schema 1, this release needs schema 2"), "{error}");
+    let store = database.builder().migrate(Migrate::Older).open().await.unwrap();
+    store.append(&Traffic::new().batch(1, 3)).await.unwrap();
+    let kept = "SELECT (SELECT count(*) FROM pmmds_store.outcomes)
+        + (SELECT token FROM pmmds_store.leases)";
+    assert_eq!(database.value::<i64>(kept).await, 8);
 }
 
 #[tokio::test]
@@ -97,5 +116,5 @@ async fn a_migration_that_is_killed_or_fails_leaves_nothing() {
     assert!(!database.value::<bool>(there).await);
     let store = database.store().await;
     store.append(&Traffic::new().batch(1, 3)).await.unwrap();
-    assert_eq!(version(&database).await, 1);
+    assert_eq!(version(&database).await, 2);
 }

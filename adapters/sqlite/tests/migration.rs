@@ -6,8 +6,9 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
 use super::super::SqliteStore;
+use crate::Timestamp;
 use crate::conformance::traffic::{Traffic, ever};
-use crate::ledger::{AlertStore, DecisionStore, DriftStore};
+use crate::ledger::{AlertStore, DecisionStore, DriftStore, JobClaim, JobStore};
 use crate::log::{Appended, InferenceEvent, InferenceLog};
 use crate::model::Task;
 use crate::registry::{ModelName, VersionId};
@@ -82,4 +83,28 @@ async fn a_store_of_schema_1_is_brought_up_to_date() {
     let batch = traffic.predicting(9, 1, Task::Regression, -1_250.5);
     assert_eq!(store.append(&batch).await.unwrap(), Appended::Written);
     assert_eq!(traffic.events(&store).await.last().unwrap().event, batch.events()[0]);
+}
+
+#[tokio::test]
+async fn a_store_of_schema_2_gets_the_table_of_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pmmds.db");
+    let traffic = Traffic::new();
+    let store = SqliteStore::open(&file).await.unwrap();
+    store.append(&traffic.batch(1, 4)).await.unwrap();
+    store.close().await;
+    // What the release before left: everything but this.
+    let mut connection = connect(&file).await;
+    let back = "DROP TABLE job_runs; DELETE FROM pmmds_migrations WHERE version = 3";
+    sqlx::raw_sql(back).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+
+    let store = SqliteStore::open(&file).await.unwrap();
+    assert_eq!(traffic.rows(&store).await, 4);
+    let lease = std::time::Duration::from_secs(60);
+    let slot = Timestamp::EPOCH;
+    let claim = JobClaim { job: "monitor", slot, owner: "a", lease, attempts: 1 };
+    let run = store.claim_job(&claim).await.unwrap();
+    assert_eq!(store.job_run("monitor", slot).await.unwrap(), run);
+    assert!(run.is_some());
 }

@@ -1,6 +1,6 @@
 //! No query reads more than it needs: none scans a table that grows, none sorts what is in order.
 
-use super::super::{SqliteStore, counting, ledger, log};
+use super::super::{SqliteStore, counting, jobs, ledger, log};
 
 #[tokio::test]
 async fn queries_use_their_index() {
@@ -10,6 +10,7 @@ async fn queries_use_their_index() {
     statements.extend([log::FORGET_SUMMARIES, log::DELETE_FEATURES, log::DELETE_EVENTS]);
     statements.extend([log::DELETE_OUTCOMES, log::FORGET_BATCHES]);
     statements.extend(ledger::lists());
+    statements.push(jobs::LIST);
     for statement in statements {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let plan: Vec<(i64, i64, i64, String)> =

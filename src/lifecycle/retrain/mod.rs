@@ -23,9 +23,10 @@ use std::sync::Arc;
 use super::promote::Promotion;
 use super::serving::{ServingModel, load};
 use super::turn::Turn;
-use crate::ledger::{Alert, DecisionState, PromotionDecision, RetrainingRun, RunState};
+use crate::ledger::{Alert, DecisionState, PromotionDecision, RetrainingRun, RunState, Trigger};
 use crate::model::{ModelFormat, Progress, Trainer};
 use crate::promote::PromotionPolicy;
+use crate::record::Dataset;
 use crate::registry::{MAX_TAG_BYTES, ModelName};
 use crate::{Error, ErrorKind};
 
@@ -145,12 +146,21 @@ const REJECTED_TAG: &str = "pmmds.rejected";
 /// ```
 #[derive(Debug)]
 pub struct Retraining {
-    promotion: Promotion,
+    pub(super) promotion: Promotion,
     trainer: Arc<dyn Trainer>,
-    formats: Vec<Arc<dyn ModelFormat>>,
+    pub(super) formats: Vec<Arc<dyn ModelFormat>>,
     // None: the original's, of the task
     policy: Option<Arc<dyn PromotionPolicy>>,
     settings: RetrainSettings,
+}
+
+/// What follows on a run that is abandoned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Another one for the request.
+    Another,
+    /// None.
+    Nothing,
 }
 
 /// How the work of a run ended, when it did not fail.
@@ -204,9 +214,60 @@ impl Retraining {
         request.check()?;
         let name = format!("retrain/{}", request.model);
         let mut turn = self.promotion.turns.take(RETRAIN, name).await?;
-        let result = self.run_under(request, &mut turn, progress).await;
+        let result = self.run_under(request, &mut turn, progress, Then::Another).await;
         turn.give_back().await;
         result
+    }
+
+    /// Goes on with a run that lost its process, if there is one, and begins none. `reference` is
+    /// that of [`RetrainRequest`].
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run); a [`Conflict`](ErrorKind::Conflict) if it has not lost its process.
+    ///
+    /// ```
+    /// use pmmds::lifecycle::Retraining;
+    /// use pmmds::record::Dataset;
+    /// use pmmds::registry::ModelName;
+    ///
+    /// /// At the start of a service.
+    /// async fn pick_up(retraining: &Retraining, model: &ModelName, training: &Dataset) {
+    ///     match retraining.resume(model, training, &()).await {
+    ///         Ok(Some(done)) => println!("gone on with {}: {}", done.run.id, done.run.state.as_str()),
+    ///         Ok(None) => {}
+    ///         Err(error) => eprintln!("{}", error.chain()),
+    ///     }
+    /// }
+    /// ```
+    pub async fn resume(
+        &self,
+        model: &ModelName,
+        reference: &Dataset,
+        progress: &dyn Progress,
+    ) -> Result<Option<Retrained>, Error> {
+        self.settings.check()?;
+        if !self.is_unfinished(model).await? {
+            return Ok(None);
+        }
+        let mut turn = self.promotion.turns.take(RETRAIN, format!("retrain/{model}")).await?;
+        // Its process may have ended it in between; with the turn, nobody else does.
+        let result = match self.is_unfinished(model).await {
+            Ok(true) => {
+                let request = RetrainRequest::new(model, Trigger::Scheduled, reference);
+                self.run_under(&request, &mut turn, progress, Then::Nothing).await.map(Some)
+            }
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
+        };
+        turn.give_back().await;
+        result
+    }
+
+    /// Whether a run stands as running.
+    pub(super) async fn is_unfinished(&self, model: &ModelName) -> Result<bool, Error> {
+        let recent = self.promotion.ledger.retraining_runs(model, None, RECENT).await?.items;
+        Ok(recent.iter().any(|run| run.state == RunState::Running))
     }
 
     async fn run_under(
@@ -214,6 +275,7 @@ impl Retraining {
         request: &RetrainRequest<'_>,
         turn: &mut Turn,
         progress: &dyn Progress,
+        then: Then,
     ) -> Result<Retrained, Error> {
         loop {
             let mut run = match self.begin(request, turn).await? {
@@ -243,7 +305,7 @@ impl Retraining {
             };
             run.finished_at = Some(self.promotion.log.now().await?.max(run.started_at));
             self.promotion.ledger.record_retraining_run(&run, Some(turn.lease())).await?;
-            if run.state != RunState::Abandoned {
+            if run.state != RunState::Abandoned || then == Then::Nothing {
                 return Ok(Retrained { run, decision });
             }
         }

@@ -101,7 +101,7 @@ fn new_run(id: Uuid, request: &RetrainRequest<'_>, now: Timestamp) -> Retraining
         model: request.model.clone(),
         trigger: request.trigger,
         alert: request.alert.map(|alert| alert.id),
-        drift_run: request.alert.map(|alert| alert.drift_run),
+        drift_run: request.alert.and_then(|alert| alert.drift_run),
         state: RunState::Running,
         step: "begin".to_owned(),
         attempts: 1,

@@ -41,6 +41,33 @@ async fn the_first_model() {
 }
 
 #[tokio::test]
+async fn a_whole_cycle() {
+    at_every_call(async |faults, what| {
+        let world = World::with_champion().await;
+        world.serve(Era::Two, 300, true).await;
+        let window = world.monitor().window(HOUR).await.unwrap();
+        let turn =
+            async |cycle: Cycle| cycle.run(window, async || Ok(world.reference.clone()), &()).await;
+        let struck = retraining(world.faulty_promotion(&faults));
+        let monitor = world.faulty_monitor(&faults);
+        let _ = turn(Cycle::new(monitor, struck, world.model.clone())).await;
+        // The next attempt at the same slot.
+        let cycle = Cycle::new(world.monitor(), world.retraining(), world.model.clone());
+        turn(cycle).await.unwrap_or_else(|e| panic!("{what}: {}", e.chain()));
+        world.check(&what).await;
+        // Version 3 where version 2 was registered and the answer was lost.
+        assert!(world.champion().await > Some(version(1)), "{what}");
+        assert_eq!(world.alerts().await.len(), 1, "{what}: one alert");
+        let runs = world.runs().await;
+        let done = runs.iter().filter(|run| run.state == RunState::Completed).count();
+        assert_eq!(done, 2, "{what}: one run for it beside the first: {runs:?}");
+        let looks = world.ledger.drift_runs(&world.model, None, 10).await.unwrap().items;
+        assert!(looks.iter().filter(|run| run.version == version(1)).count() == 1, "{what}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_promotion_for_an_alert() {
     at_every_call(async |faults, what| {
         let (world, alert) = World::drifted().await;

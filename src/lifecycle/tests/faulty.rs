@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::{World, uniform};
 use crate::drift::Profile;
 use crate::ledger::{
-    Alert, AlertStore, DecisionStore, DriftRun, DriftStore, Lease, LeaseStore, PromotionDecision,
-    ReferenceDataset, RetrainingRun,
+    Alert, AlertStore, DecisionStore, DriftRun, DriftStore, JobClaim, JobRun, JobState, JobStore,
+    Lease, LeaseStore, PromotionDecision, ReferenceDataset, RetrainingRun,
 };
 use crate::lifecycle::{Monitor, Promotion};
 use crate::log::{
@@ -205,4 +205,12 @@ faulty! { LeaseStore:
     acquire_lease(name: &str, owner: &str, length: Duration) -> Option<Lease>;
     lease(name: &str) -> Option<Lease>;
     release_lease(lease: &Lease) -> ();
+}
+
+faulty! { JobStore:
+    claim_job(claim: &JobClaim<'_>) -> Option<JobRun>;
+    extend_job(run: &JobRun, lease: Duration) -> JobRun;
+    finish_job(run: &JobRun, state: JobState, result: Option<&str>) -> JobRun;
+    job_run(job: &str, slot: Timestamp) -> Option<JobRun>;
+    job_runs(job: &str, before: Option<Timestamp>, limit: usize) -> Vec<JobRun>;
 }

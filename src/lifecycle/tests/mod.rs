@@ -1,6 +1,7 @@
 //! A small world in memory, in which the flows are tried.
 
 mod crash;
+mod cycle;
 mod faulty;
 mod model;
 mod monitor;

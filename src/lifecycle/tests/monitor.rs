@@ -1,6 +1,6 @@
 use super::*;
 use crate::drift::{DriftDetector, DriftSettings, Severity, Verdict};
-use crate::ledger::LeaseStore;
+use crate::ledger::{Alert, LeaseStore};
 
 async fn verdict(world: &World) -> Verdict {
     let done = world.look(&world.monitor()).await.unwrap();
@@ -57,7 +57,7 @@ async fn drift_opens_one_alert_that_says_what_changed() {
     let second = world.look(&world.monitor()).await.unwrap();
     let confirmed = second.alert.unwrap();
     assert!(!second.opened);
-    assert_eq!((confirmed.id, confirmed.last_run), (alert.id, second.run.id));
+    assert_eq!((confirmed.id, confirmed.last_run), (alert.id, Some(second.run.id)));
     assert_eq!(world.alerts().await, [confirmed]);
 }
 
@@ -90,6 +90,24 @@ async fn an_alert_ends_after_two_quiet_runs_and_unknown_ones_do_not_count() {
     // What comes back later is another alert.
     world.serve(Era::Two, 200, false).await;
     assert_ne!(world.look(&monitor).await.unwrap().alert.unwrap().id, alert.id);
+}
+
+#[tokio::test]
+async fn an_alert_that_is_not_about_drift_is_left_to_whoever_opened_it() {
+    let (world, drift) = World::drifted().await;
+    let alert = Alert {
+        id: uuid::Uuid::from_u128(77),
+        key: "a store".to_owned(),
+        drift_run: None,
+        last_run: None,
+        ..drift
+    };
+    world.ledger.open_alert(&alert).await.unwrap();
+    for _ in 0..3 {
+        world.serve(Era::One, 200, false).await;
+        world.look(&world.monitor()).await.unwrap();
+    }
+    assert_eq!(world.ledger.open_alerts(&world.model).await.unwrap(), [alert]);
 }
 
 #[tokio::test]
@@ -226,7 +244,7 @@ async fn an_old_window_touches_no_alert() {
 #[tokio::test]
 async fn the_same_window_after_its_alert_was_closed_opens_none() {
     let (world, alert) = World::drifted().await;
-    let run = world.ledger.drift_run(alert.drift_run).await.unwrap();
+    let run = world.ledger.drift_run(alert.drift_run.unwrap()).await.unwrap();
     let profile = world.served().await.profile().clone();
     world.retrain(Trigger::Manual).await.unwrap();
     let done = world.monitor().run(&world.model, version(1), &profile, run.window).await.unwrap();

@@ -1,6 +1,6 @@
 use super::faulty::{Fault, Faults};
 use super::*;
-use crate::ledger::LeaseStore;
+use crate::ledger::{Alert, LeaseStore};
 use crate::registry::ArtifactFiles;
 
 impl World {
@@ -214,8 +214,18 @@ async fn a_clock_that_was_set_back_does_not_turn_history_around() {
 #[tokio::test]
 async fn alerts_about_what_is_not_served_any_more_are_over() {
     let (world, alert) = World::drifted().await;
+    let other = Alert {
+        id: uuid::Uuid::from_u128(77),
+        key: "a store".to_owned(),
+        drift_run: None,
+        last_run: None,
+        ..alert.clone()
+    };
+    world.ledger.open_alert(&other).await.unwrap();
     world.by_hand("by-hand").await;
     let recorded = world.reconciled().await;
+    let open = world.ledger.open_alerts(&world.model).await.unwrap();
+    assert_eq!(open, [other], "what is not about drift is not over");
     let alert = world.ledger.alert(alert.id).await.unwrap();
     assert_eq!(alert.resolved_at, Some(recorded[0].updated_at));
     assert_eq!(alert.retraining_run, None);

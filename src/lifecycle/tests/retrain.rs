@@ -106,14 +106,14 @@ async fn a_better_challenger_takes_over() {
     assert_eq!(done.promoted(), Some(version(2)));
     assert_eq!(world.champion().await, Some(version(2)));
     let run = &done.run;
-    assert_eq!((run.alert, run.drift_run), (Some(alert.id), Some(alert.drift_run)));
+    assert_eq!((run.alert, run.drift_run), (Some(alert.id), alert.drift_run));
     assert_eq!((run.challenger, run.promoted), (Some(version(2)), Some(true)));
     let decision = done.decision.as_ref().unwrap();
     assert_eq!((decision.champion, decision.state), (Some(version(1)), DecisionState::Done));
     assert_eq!(run.decision, Some(decision.id));
     let record = decision.record.as_ref().unwrap();
     assert_eq!(record.trigger_type.as_deref(), Some("drift"));
-    assert_eq!(record.drift_run_id, Some(alert.drift_run.to_string()));
+    assert_eq!(record.drift_run_id, alert.drift_run.map(|id| id.to_string()));
     assert_eq!(record.challenger_run_id, Some(run.id.to_string()));
     assert_eq!(record.timestamp, decision.created_at);
     let sure = record.differences.iter().find(|d| d.metric() == Metric::RocAuc).unwrap();

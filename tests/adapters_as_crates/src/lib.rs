@@ -14,10 +14,14 @@ pub mod csv;
 pub mod files;
 #[path = "../../../adapters/linfa/mod.rs"]
 pub mod linfa;
+#[path = "../../../adapters/mlflow/mod.rs"]
+pub mod mlflow;
 #[path = "../../../adapters/postgres/mod.rs"]
 pub mod postgres;
 #[path = "../../../adapters/rayon/mod.rs"]
 pub mod rayon;
+#[path = "../../../adapters/schedule/mod.rs"]
+pub mod schedule;
 #[path = "../../../adapters/sqlite/mod.rs"]
 pub mod sqlite;
 #[path = "../../../adapters/system/mod.rs"]

@@ -1,6 +1,8 @@
 //! A service on a socket of its own, with stores that fail on demand.
 
+pub(crate) mod ledger;
 mod model;
+pub(crate) mod python;
 mod stores;
 
 use std::net::SocketAddr;

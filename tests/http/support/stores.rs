@@ -29,6 +29,8 @@ pub(crate) enum LogMode {
     Slow(Duration),
     /// Says that the batch can never be written.
     Refuses,
+    /// Says so of batches with this request.
+    RefusesRequest(Uuid),
     Panics,
 }
 
@@ -96,9 +98,13 @@ impl InferenceLog for TestLog {
         assert!(!batch.is_empty());
         self.appends.lock().unwrap().push(batch.id());
         let mode = self.gate().await?;
+        let has = |id| batch.events().iter().any(|event| event.request_id == id);
         match mode {
             LogMode::Refuses => {
                 return Err(Error::new(ErrorKind::InvalidInput, "test log", "never"));
+            }
+            LogMode::RefusesRequest(id) if has(id) => {
+                return Err(Error::new(ErrorKind::InvalidInput, "test log", "not this one"));
             }
             LogMode::Panics => panic!("the store panics"),
             _ => {}

@@ -1,0 +1,54 @@
+//! A service as a process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// A service, killed if the test fails before it is stopped.
+pub(crate) struct Serving {
+    child: Child,
+    // held, so that it may go on talking
+    said: BufReader<ChildStdout>,
+    pub(crate) url: String,
+}
+
+impl Serving {
+    /// A service of version 1; `command` makes a command of its arguments.
+    pub(crate) fn start(command: impl FnOnce(&[&str]) -> Command) -> Self {
+        // A port that is free now: nobody else takes it within the second.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port_text = port.to_string();
+        let arguments = ["serve", "--port", &port_text, "--log-level", "error"];
+        let mut command = command(&arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        let serving = Self { child, said, url: format!("http://127.0.0.1:{port}") };
+        assert_eq!(line, "serving churn-classifier v1\n");
+        serving
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) fn stop(mut self) {
+        let pid = self.pid();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+        let last = self.said.by_ref().lines().map_while(Result::ok).last().unwrap_or_default();
+        assert_eq!(last, "stopped; every answered prediction is in the log");
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may be over already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
