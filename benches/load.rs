@@ -46,7 +46,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const REQUEST: &str = include_str!("support/request.json");
-const SECONDS: u64 = 10;
+const SECONDS: u32 = 10;
 
 /// A model of the documented features in a registry of its own.
 async fn registry(model: &ModelName) -> Arc<MemoryRegistry> {
@@ -180,7 +180,7 @@ struct Run {
     time: f64,
 }
 
-async fn wrk(url: String, body: &Path, connections: u32, seconds: u64) -> Run {
+async fn wrk(url: String, body: &Path, connections: u32, seconds: u32) -> Run {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load/post.lua");
     let (before, _) = spent();
     let mut command = tokio::process::Command::new("wrk");
@@ -228,8 +228,8 @@ async fn one(stream: &mut TcpStream, route: &str, body: &str) -> (u16, Duration)
 
 /// `clients` at once for some seconds: how many were turned away, and the 99th percentile in
 /// milliseconds of those that were answered.
-async fn crowd(address: &str, body: &str, clients: usize, seconds: u64) -> (usize, usize, f64) {
-    let end = Instant::now() + Duration::from_secs(seconds);
+async fn crowd(address: &str, body: &str, clients: usize, seconds: u32) -> (usize, usize, f64) {
+    let end = Instant::now() + Duration::from_secs(seconds.into());
     let all: Vec<_> = (0..clients)
         .map(|_| {
             let (address, body) = (address.to_owned(), body.to_owned());
@@ -299,7 +299,7 @@ async fn main() {
             figure(&format!("{at}: server time"), run.time, "us", Limit::None);
             figure(&format!("{at}: p50"), run.p50, "us", Limit::None);
             figure(&format!("{at}: p99"), run.p99, "us", Limit::None);
-            figure(&format!("{at}: a second"), run.requests / SECONDS as f64, "", Limit::None);
+            figure(&format!("{at}: a second"), run.requests / f64::from(SECONDS), "", Limit::None);
             assert!(run.failed < 1.0, "{at}: {run:?}");
         }
         let limit = if connections == 32 { Limit::AtMost(2.5) } else { Limit::None };

@@ -194,7 +194,7 @@ impl Http {
     pub(super) async fn search<T: DeserializeOwned>(
         &self,
         path: &str,
-        body: &impl Serialize,
+        body: &(impl Serialize + Sync),
     ) -> Result<T, Failure> {
         let call = self.with_body(Method::POST, path, body, Repeat::Harmless)?;
         self.json(Call { patience: self.patience, ..call }).await
@@ -205,7 +205,7 @@ impl Http {
         &self,
         method: Method,
         path: &str,
-        body: &impl Serialize,
+        body: &(impl Serialize + Sync),
         repeat: Repeat,
     ) -> Result<T, Failure> {
         self.json(self.with_body(method, path, body, repeat)?).await

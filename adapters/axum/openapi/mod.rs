@@ -324,6 +324,7 @@ fn reload() -> OperationBuilder {
     operation("reload_model", "Bring the version behind the alias into service")
         .description(Some("Whatever goes wrong, the version in service stays."))
         .response("200", json_of("The version now in service", "Reloaded"))
+        .response("400", error("The Idempotency-Key is none"))
         .response("502", error("The registry has no such version, or one that is refused"))
         .response("503", busy("The registry does not answer"))
         .response("504", error("The request took too long"))
