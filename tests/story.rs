@@ -19,6 +19,7 @@ mod story {
     mod schedule;
     mod servers;
     mod serving;
+    mod sigterm;
 }
 
 /// The example that was built with this test.

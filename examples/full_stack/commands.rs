@@ -189,6 +189,16 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
 
 /// Resolves on Ctrl-C, and where there is one on SIGTERM.
 async fn stop_signal() {
+    one_signal().await;
+    // Whoever sends a second one does not want to wait for a good end.
+    tokio::spawn(async {
+        one_signal().await;
+        eprintln!("stopped by a second signal; what was queued may not be in the log");
+        std::process::exit(1);
+    });
+}
+
+async fn one_signal() {
     let interrupt = async { drop(tokio::signal::ctrl_c().await) };
     #[cfg(unix)]
     {

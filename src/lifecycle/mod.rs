@@ -27,6 +27,7 @@ mod monitor;
 mod promote;
 mod retrain;
 mod serving;
+mod shadow;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -39,4 +40,5 @@ pub use holdout::{Holdout, Side, TrainedOn};
 pub use monitor::{Monitor, MonitorRun};
 pub use promote::{PINNED_TAG, Promotion};
 pub use retrain::{RetrainRequest, RetrainSettings, Retrained, Retraining};
-pub use serving::{ServingModel, check_same_schema, load};
+pub use serving::{ServingModel, check_same_schema, load, load_version};
+pub use shadow::{ShadowComparison, ShadowStats};
