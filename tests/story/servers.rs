@@ -1,6 +1,6 @@
 //! The story, and single commands, with models and runs on a real MLflow server.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::story::serving::Serving;
 use crate::{assert_has_the_figures, command, database, real_data, told};
 
 /// Status and body of a request without a body.
@@ -133,16 +134,8 @@ fn with_mlflow_stopped_the_old_model_serves_and_nothing_is_promoted() {
     };
     told(&run(&["train"]).output().unwrap());
 
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let port = port.to_string();
-    let serve = ["serve", "--port", &port, "--log-level", "error"];
-    let mut service = run(&serve).stderr(Stdio::inherit()).spawn().unwrap();
-    let mut first = String::new();
-    // Held to the end: a service whose reader goes away ends.
-    let mut said = BufReader::new(service.stdout.take().unwrap());
-    said.read_line(&mut first).unwrap();
-    assert_eq!(first, "serving churn-classifier v1\n");
-    let url = format!("http://127.0.0.1:{port}");
+    let service = Serving::start(run);
+    let url = service.url.clone();
     let served = |count: &str| {
         let traffic = ["seed-traffic", "--url", &url, "--count", count];
         let said = told(&run(&traffic).output().unwrap());
@@ -171,8 +164,5 @@ fn with_mlflow_stopped_the_old_model_serves_and_nothing_is_promoted() {
     served("22");
     let decisions = told(&run(&["retrain", "--decisions"]).output().unwrap());
     assert_eq!(decisions.matches("\"challenger_version\"").count(), 1, "{decisions}");
-    assert!(Command::new("kill").arg(service.id().to_string()).status().unwrap().success());
-    assert!(service.wait().unwrap().success());
-    let last = said.lines().map_while(Result::ok).last();
-    assert_eq!(last.as_deref(), Some("stopped; every answered prediction is in the log"));
+    service.stop();
 }

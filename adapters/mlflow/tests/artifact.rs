@@ -59,15 +59,17 @@ pub(super) fn files(rate: f64, task: Task) -> ArtifactFiles {
     let sample = columns.batch();
     let model = Arc::new(Constant(Arc::clone(&schema), rate, task));
     let trained = TrainedModel::new(model, "constant.v1", rate.to_string().into_bytes());
-    let mut training = TrainingRecord::default();
-    training.trainer = "constant".to_owned();
-    training.params.insert("rate".to_owned(), rate.to_string());
-    training.params.insert("why: \"odd\" name?".to_owned(), "é".repeat(400));
-    training.data = Some(Fingerprint::of_bytes(b"rows"));
-    training.rows = 2;
-    training.holdout = "none".to_owned();
-    training.metrics.insert("roc_auc".to_owned(), 0.5);
-    training.metrics.insert("log_loss".to_owned(), f64::from(2_u8).ln());
+    let odd = ("why: \"odd\" name?".to_owned(), "é".repeat(400));
+    let training = TrainingRecord {
+        trainer: "constant".to_owned(),
+        params: [("rate".to_owned(), rate.to_string()), odd].into(),
+        data: Some(Fingerprint::of_bytes(b"rows")),
+        rows: 2,
+        holdout: "none".to_owned(),
+        metrics: [("roc_auc".to_owned(), 0.5), ("log_loss".to_owned(), f64::from(2_u8).ln())]
+            .into(),
+        ..TrainingRecord::default()
+    };
     let packed = ModelArtifact::pack(&trained, Profile::fit(&sample).unwrap(), &sample).unwrap();
     packed.with_training(training).to_files().unwrap()
 }

@@ -97,7 +97,7 @@ async fn no_champion_is_only_what_mlflow_says_twice() {
         // The second answer is none.
         (Box::new(move |first| if first { absent() } else { error(503, "X") }), None),
         (Box::new(move |first| if first { missing() } else { Reply::Drop }), None),
-        (Box::new(move |first| if first { absent() } else { absent() }), None),
+        (Box::new(move |_| absent()), None),
         // A page that is not there is no model that is not there.
         (Box::new(|_| answer(404, "text/html", "<h1>Not Found</h1>")), None),
         (Box::new(|_| json(404, "{}")), None),

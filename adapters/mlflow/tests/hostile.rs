@@ -110,7 +110,7 @@ async fn only_the_bytes_that_were_registered_are_handed_out() {
     .await;
     let error = fetch(&fake).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
-    let fake = with_version(ROOT, honest(), || error_404()).await;
+    let fake = with_version(ROOT, honest(), error_404).await;
     let error = fetch(&fake).await.unwrap_err();
     assert!(error.to_string().contains("model.json is missing"), "{}", error.chain());
 }

@@ -13,13 +13,17 @@ use crate::conformance::registry::{self, Options};
 use crate::model::{ModelFormat, Task};
 use crate::registry::{Alias, ModelName, ModelRegistry, VersionId};
 
-/// The server that tests use; without one they say aloud that they test nothing.
+/// Says aloud that a test tests nothing.
+pub(super) fn skipped(why: &str) {
+    // Past the capture of the test harness, which would keep it to itself.
+    let _ = std::io::stderr().write_all(format!("SKIPPED: {why}\n").as_bytes());
+}
+
+/// The server that tests use.
 pub(super) fn server() -> Option<String> {
     let uri = std::env::var("PMMDS_TEST_MLFLOW").ok();
     if uri.is_none() {
-        // Past the capture of the test harness, which would keep it to itself.
-        let note = b"SKIPPED: no server; set PMMDS_TEST_MLFLOW, see scripts/services\n";
-        let _ = std::io::stderr().write_all(note);
+        skipped("no server; set PMMDS_TEST_MLFLOW, see scripts/services");
     }
     uri
 }
