@@ -13,10 +13,13 @@ use sqlx::Connection;
 
 mod python;
 mod story {
+    mod operators;
     mod prefect;
     mod replicas;
+    mod schedule;
     mod servers;
     mod serving;
+    mod sigterm;
 }
 
 /// The example that was built with this test.
@@ -269,8 +272,12 @@ fn every_setting_of_the_environment_acts() {
         ("PMMDS_DRIFT_MIN_DRIFT_FEATURES", "0"),
         ("PMMDS_DRIFT_MIN_SAMPLES_REQUIRED", "0"),
         ("PMMDS_DRIFT_CURRENT_WINDOW_HOURS", "0"),
+        ("PMMDS_DRIFT_ENABLE_SCHEDULED_MONITORING", "maybe"),
+        ("PMMDS_DRIFT_MONITOR_INTERVAL_HOURS", "0"),
+        ("PMMDS_ON_DRIFT", "maybe"),
         ("PMMDS_DRIFT_ENABLE_ALERTS", "maybe"),
         ("PMMDS_DRIFT_ALERT_ON_PREDICTION_DRIFT", "maybe"),
+        ("PMMDS_ALERT_WEBHOOK_SHAPE", "morse"),
         ("PMMDS_LOG_LEVEL", "loud"),
         ("PMMDS_LOG_JSON", "maybe"),
     ] {
@@ -294,6 +301,8 @@ fn what_cannot_be_is_said_and_exits_with_2() {
         (&["monitor", "--mlflow-uri", "s3://bucket"], "expected http or https"),
         (&["monitor", "--mlflow-uri", "http://127.0.0.1:1"], "unavailable"),
         (&["monitor", "--mlflow-uri", "http://x", "--registry", "y"], "either"),
+        (&["monitor", "--cron", "61 * * * *"], "value must be in range 0..=59; found 61"),
+        (&["serve", "--every", "0s"], "0s is not from 1s to a year"),
     ] {
         let state = tempfile::tempdir().unwrap();
         let output = command(arguments, Some(state.path())).output().unwrap();
