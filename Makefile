@@ -20,8 +20,8 @@ export PMMDS_TEST_VENVS ?= $(CARGO_TARGET_DIR)/venvs
 
 # Cheap first: a formatting mistake is reported in a second, not after the build.
 STEPS := fmt-check lock clippy-core clippy-full docs adapters-as-crates wasm features-alone \
-	core-only examples test-full doc-tests benches package-list package
-SLOW_STEPS := story-checked story-killed package-full msrv deny compose
+	core-only examples test-full schemathesis doc-tests benches package-list package
+SLOW_STEPS := story-checked story-killed schemathesis-long package-full msrv deny compose
 
 .PHONY: help test test-all fmt lint doc bench instructions clean run-steps tiny \
 	download-data train serve seed-traffic monitor retrain rollback story $(STEPS) $(SLOW_STEPS)
@@ -162,6 +162,11 @@ core-only: tiny
 test-full:
 	$(SERVICES) $(CARGO) test --all-features --tests
 
+# Catches: an answer that the document of the API does not announce, or that it announces otherwise:
+# requests made from the document, the same ones every time.
+schemathesis:
+	PMMDS_TEST_SCHEMATHESIS=60 $(CARGO) test --all-features --test http document -- --nocapture
+
 # Catches: documentation whose examples no longer run.
 doc-tests:
 	$(CARGO) test --all-features --doc
@@ -202,6 +207,10 @@ story-checked:
 # Catches: a moment at which kill -9 leaves the story unable to go on; make test tries three.
 story-killed:
 	PMMDS_STORY_KILLS=20 $(SERVICES) $(CARGO) test --all-features --test story killed -- --nocapture
+
+# Catches: what `schemathesis` does not reach with few examples.
+schemathesis-long:
+	PMMDS_TEST_SCHEMATHESIS=1000 $(CARGO) test --all-features --test http document -- --nocapture
 
 # Catches: an adapter whose files are not all in the package. Builds every dependency anew.
 package-full:

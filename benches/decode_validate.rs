@@ -2,7 +2,10 @@
 //!
 //! The documented request of 19 features is
 //! * `ours`: decoded into a row that is there and validated: levels, ranges, nulls, duplicates;
-//! * `ours/inside`: the same where the features stand inside a larger document;
+//! * `ours/inside`: the same where the features stand inside a larger document, read in one pass;
+//! * `ours/request`: the same in the body of a prediction request, as the service reads it: the
+//!   fields round the features by `serde_json`, the features as they stand;
+//! * `ours/request/seed`: that body in one pass, as the service reads what is odd;
 //! * `plain/borrowed`: read by `serde_json` into a struct of `&str` and `f64`, the baseline;
 //! * `plain/owned`: into one of `String` and `f64`;
 //! * `plain/value`: into a `serde_json::Value`.
@@ -23,10 +26,12 @@ use pmmds::record::{Columns, Decoder, Row};
 use pmmds::schema::FeatureSchema;
 use pmmds::validate::{FeatureValidator, SchemaValidator, Violations};
 use serde::Deserialize;
-use serde::de::DeserializeSeed;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use support::Limit;
 
 const REQUEST: &str = include_str!("support/request.json");
+const ID: &str = "0195f3a0-0000-7000-8000-00000000002a";
 const ROWS: usize = 7_043;
 /// Calls between two looks at the clock, where one call is too short.
 const CALLS: u32 = 200;
@@ -62,6 +67,37 @@ macro_rules! plain {
 plain!(Borrowed<'a>, &'a str);
 plain!(Owned, String);
 
+/// The body of a prediction request.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body<'a> {
+    #[serde(borrow, default)]
+    request_id: Option<&'a str>,
+    #[serde(borrow)]
+    features: &'a RawValue,
+}
+
+/// The same in one pass.
+struct BodySeed<'d, 'a>(&'d mut Decoder<'a>);
+
+impl<'de> Visitor<'de> for BodySeed<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a request")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<&str>()? {
+            match key {
+                "features" => map.next_value_seed(self.0.seed())?,
+                _ => drop(map.next_value::<Option<&str>>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
 type Map<'a, T> = HashMap<&'a str, T>;
 
 fn main() {
@@ -83,6 +119,26 @@ fn main() {
         let mut decoder = Decoder::new(&schema, &mut row, &mut out);
         let mut source = serde_json::Deserializer::from_slice(black_box(json));
         decoder.seed().deserialize(&mut source).expect("an object");
+        validator.validate(&row, &mut out);
+        assert!(out.is_clean());
+    };
+    let body = format!(r#"{{"request_id": "{ID}", "features": {REQUEST}}}"#);
+    let (mut row, mut out) = (Row::missing(&schema), Violations::new());
+    let mut whole = || {
+        out.clear();
+        let body: Body<'_> = serde_json::from_str(black_box(&body)).expect("a request");
+        black_box(body.request_id);
+        let mut decoder = Decoder::new(&schema, &mut row, &mut out);
+        decoder.decode(body.features.get().as_bytes()).expect("an object");
+        validator.validate(&row, &mut out);
+        assert!(out.is_clean());
+    };
+    let (mut row, mut out) = (Row::missing(&schema), Violations::new());
+    let mut whole_seed = || {
+        out.clear();
+        let mut decoder = Decoder::new(&schema, &mut row, &mut out);
+        let mut source = serde_json::Deserializer::from_str(black_box(&body));
+        source.deserialize_map(BodySeed(&mut decoder)).expect("a request");
         validator.validate(&row, &mut out);
         assert!(out.is_clean());
     };
@@ -148,6 +204,8 @@ fn main() {
     group.throughput(Throughput::Bytes(json.len() as u64));
     group.bench_function("ours", |bencher| bencher.iter(&mut ours));
     group.bench_function("ours/inside", |bencher| bencher.iter(&mut inside));
+    group.bench_function("ours/request", |bencher| bencher.iter(&mut whole));
+    group.bench_function("ours/request/seed", |bencher| bencher.iter(&mut whole_seed));
     group.bench_function("plain/borrowed", |bencher| bencher.iter(&mut borrowed));
     group.bench_function("plain/owned", |bencher| bencher.iter(&mut owned));
     group.bench_function("plain/value", |bencher| bencher.iter(&mut value));
@@ -162,9 +220,23 @@ fn main() {
     group.finish();
     criterion.final_summary();
 
-    let [ours, inside, borrowed, owned, value, level, level_siphash, name, name_siphash] = calls([
+    let [
+        ours,
+        inside,
+        whole,
+        whole_seed,
+        borrowed,
+        owned,
+        value,
+        level,
+        level_siphash,
+        name,
+        name_siphash,
+    ] = calls([
         &mut ours,
         &mut inside,
+        &mut whole,
+        &mut whole_seed,
         &mut borrowed,
         &mut owned,
         &mut value,
@@ -173,12 +245,18 @@ fn main() {
         &mut name,
         &mut name_siphash,
     ]);
-    for (what, time) in [("ours", ours), ("ours inside a document", inside)] {
+    for (what, time) in [
+        ("ours", ours),
+        ("ours inside a document", inside),
+        ("a request", whole),
+        ("a request in one pass", whole_seed),
+    ] {
         support::figure(what, time * 1e9, "ns", Limit::None);
         support::ratio(what, "plain/borrowed", time, borrowed, Limit::AtMost(2.0));
         support::ratio(what, "plain/owned", time, owned, Limit::None);
         support::ratio(what, "plain/value", time, value, Limit::None);
     }
+    support::ratio("a request", "in one pass", whole, whole_seed, Limit::AtMost(1.0));
     for (what, ours, siphash, count) in
         [("level", level, level_siphash, texts.len()), ("name", name, name_siphash, asked.len())]
     {

@@ -104,6 +104,13 @@ fn a_feature_is_a_folder_is_a_module() {
 }
 
 #[test]
+fn a_part_of_an_adapter_is_a_file_of_it() {
+    let files: Vec<String> = ["src", "adapters"].iter().flat_map(|f| rust_files(f)).collect();
+    let files: Vec<_> = files.into_iter().map(|file| (file.clone(), read(&file))).collect();
+    hold(&rules::parts(&manifest(), &files));
+}
+
+#[test]
 fn every_adapter_is_compiled_as_a_crate_too() {
     let package = "tests/adapters_as_crates";
     let mut found = rules::all_as_crates(&read(&format!("{package}/src/lib.rs")), &folders());

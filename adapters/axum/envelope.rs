@@ -22,9 +22,10 @@ fn is_plain(id: &HeaderValue) -> bool {
     (1..=ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(allowed)
 }
 
-/// The outermost middleware of every route.
+/// The outermost middleware of every route; errors have the shape given, or the one that the client
+/// asks for.
 pub(super) async fn envelope(
-    Shared(state): Shared<State>,
+    Shared((state, shape)): Shared<(State, Option<Wanted>)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -34,7 +35,7 @@ pub(super) async fn envelope(
         // A UUID is hexadecimal digits and hyphens.
         HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"))
     });
-    let wanted = Wanted::by(request.headers());
+    let wanted = shape.unwrap_or_else(|| Wanted::by(request.headers()));
     let began = state.clock.elapsed();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("?", MatchedPath::as_str);

@@ -61,6 +61,12 @@ impl Inner {
             check("log", self.queue.trouble()),
         ]
     }
+
+    /// Why predictions would not be answered now, if so.
+    #[cfg(any(feature = "oip", feature = "mlflow-scoring"))]
+    pub(super) async fn trouble(&self) -> Option<String> {
+        self.checks().await.into_iter().find_map(|check| check.trouble)
+    }
 }
 
 #[derive(Debug)]

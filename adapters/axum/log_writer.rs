@@ -145,21 +145,20 @@ impl LogQueue {
         Self { sender, shared, clock, stop, task }
     }
 
-    /// Takes an event in, and counts it; or says why not.
-    pub(super) fn push(&self, item: Item) -> Result<(), NotTaken> {
-        let room = self.sender.try_reserve().map_err(|error| match error {
+    /// Room for `events`, all of them, or why there is none.
+    pub(super) fn reserve(&self, events: usize) -> Result<Room<'_>, NotTaken> {
+        let permits = self.sender.try_reserve_many(events).map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => NotTaken::Full,
             mpsc::error::TrySendError::Closed(()) => NotTaken::Closed,
         })?;
-        item.model.live.observe(item.event.at, &item.row, &item.event.codes);
-        self.shared.latency.observe(item.event.latency);
-        {
-            let mut account = locked(&self.shared.account);
-            account.accepted += 1;
-            account.queued += 1;
-        }
-        room.send(item);
-        Ok(())
+        Ok(Room { permits, shared: &self.shared, answers: true })
+    }
+
+    /// Room for an event that can be done without: only while the queue is less than half full.
+    pub(super) fn reserve_spare(&self) -> Option<Room<'_>> {
+        let spare = self.sender.capacity() > self.sender.max_capacity() / 2;
+        let room = if spare { self.reserve(1).ok() } else { None };
+        room.map(|room| Room { answers: false, ..room })
     }
 
     /// Counts a refused request; it is written with the next batch.
@@ -217,6 +216,34 @@ impl LogQueue {
         }
         drop(task);
         self.account()
+    }
+}
+
+/// Room that was reserved for events; what is left of it is given back.
+#[derive(Debug)]
+pub(super) struct Room<'q> {
+    permits: mpsc::PermitIterator<'q, Item>,
+    shared: &'q Shared,
+    // whether the events are of answers; the time of others is none that a client waits for
+    answers: bool,
+}
+
+impl Room<'_> {
+    /// Takes an event in, and counts it. There must be room.
+    pub(super) fn push(&mut self, item: Item) {
+        let room = self.permits.next();
+        debug_assert!(room.is_some(), "more events than were reserved");
+        let Some(room) = room else { return };
+        item.model.live.observe(item.event.at, &item.row, &item.event.codes);
+        if self.answers {
+            self.shared.latency.observe(item.event.latency);
+        }
+        {
+            let mut account = locked(&self.shared.account);
+            account.accepted += 1;
+            account.queued += 1;
+        }
+        room.send(item);
     }
 }
 

@@ -6,15 +6,20 @@
 //! | route | |
 //! |---|---|
 //! | `POST /api/v1/predict` | `{"request_id"?: uuid, "features": {...}}` |
+//! | `POST /api/v1/predict/batch` | `{"instances": [{...}, ...]}`; `?atomic=true` fails whole |
 //! | `GET /model` | the version in service |
 //! | `GET /healthz`, `/livez`, `/ready`, `/readyz` | health; `?verbose` lists each check |
 //! | `GET /openapi.json`, `/docs` | the API, made from the schema of the version in service |
 //! | `GET /api/v1/drift/live` | ops: drift of what this process has answered lately, as it is now |
+//! | `GET /api/v1/shadow` | ops: a version that runs beside the one in service, compared with it |
 //! | `GET /api/v1/drift/latest`, `/api/v1/drift/runs`, `/api/v1/drift/runs/{id}` | ops: what the monitor found |
 //! | `GET /api/v1/alerts`, `/api/v1/decisions`, `/api/v1/retraining-runs` | ops: what is on record, newest first |
 //! | `GET /metrics`, `/metrics/json` | ops: what this process has done, for Prometheus and as JSON |
 //! | `POST /model/reload` | admin: bring the version behind the alias into service |
+//! | `POST /api/v1/observations` | admin: predictions that were made elsewhere |
 //! | `POST /api/v1/outcomes` | admin: what really happened |
+//! | `/v2/...` | feature `oip`: the Open Inference Protocol (KServe V2) |
+//! | `POST /invocations`, `GET /ping`, `/version` | feature `mlflow-scoring`: MLflow's scoring server |
 //! | `POST /api/v1/drift/runs`, `POST /api/v1/retrain` | admin: start the [`Operations`] of the owner |
 //! | `GET /api/v1/jobs/{id}` | admin: what became of what was started |
 //! | `POST /api/v1/alerts/{id}/acknowledge` | admin: `{"action_taken"?: text}` |
@@ -36,18 +41,27 @@
 //!
 //! The service makes no runtime and no tracing subscriber; it uses those of the application.
 
+mod answer;
 mod auth;
+mod batch;
 mod clock;
 mod conditional;
 mod docs;
 mod envelope;
+#[cfg(any(feature = "oip", feature = "mlflow-scoring"))]
+mod foreign;
 mod health;
 mod idempotency;
 mod jobs;
 mod live;
 mod log_writer;
 mod metrics;
+#[cfg(feature = "mlflow-scoring")]
+mod mlflow_scoring;
 mod models;
+mod observations;
+#[cfg(feature = "oip")]
+mod oip;
 mod openapi;
 mod operations;
 mod options;
@@ -58,8 +72,10 @@ mod records;
 mod replay;
 mod request;
 mod routes;
+mod rows;
 mod serve;
 mod service;
+mod shadow;
 mod small_body;
 mod state;
 
@@ -68,9 +84,11 @@ use std::time::Duration;
 pub use live::LiveReport;
 pub use log_writer::LogAccount;
 pub use models::{ModelInfo, ReloadError, Reloaded};
+pub use observations::ObserveError;
 pub use operations::{JobEnd, Operations};
 pub use options::{Durability, Limits, RawFeatures, Scoring};
 pub use service::{Service, ServiceBuilder};
+pub use shadow::{Shadow, ShadowReport};
 
 /// Milliseconds with three digits: microseconds are as fine as a clock can be trusted.
 fn millis(duration: Duration) -> f64 {

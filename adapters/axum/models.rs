@@ -33,6 +33,28 @@ pub(super) struct Loaded {
     pub(super) openapi: OnceLock<super::openapi::Document>,
 }
 
+impl Loaded {
+    /// What there is to say of a version that was found by `alias`, came at `loaded_at` and `took`
+    /// so long.
+    pub(super) fn info_of(
+        model: &ServingModel,
+        alias: Alias,
+        loaded_at: Timestamp,
+        took: Duration,
+    ) -> ModelInfo {
+        ModelInfo {
+            name: model.name().clone(),
+            version: model.version(),
+            alias,
+            loaded_at,
+            load_time_ms: super::millis(took),
+            digest: model.digest(),
+            schema: model.schema().fingerprint(),
+            profile: model.profile().fingerprint(),
+        }
+    }
+}
+
 /// What a service says about the version that it serves: the answer of `GET /model`.
 ///
 /// ```
@@ -300,16 +322,7 @@ impl Models {
                 return Err(ReloadError::bad("version_changed", reason));
             }
         }
-        let info = ModelInfo {
-            name: model.name().clone(),
-            version: model.version(),
-            alias: self.alias.clone(),
-            loaded_at: self.clock.now(),
-            load_time_ms: super::millis(took),
-            digest: model.digest(),
-            schema: model.schema().fingerprint(),
-            profile: model.profile().fingerprint(),
-        };
+        let info = Loaded::info_of(&model, self.alias.clone(), self.clock.now(), took);
         // The same version goes on counting; another one has a profile of its own.
         let live = match &before {
             Some(before) if before.model.version() == model.version() => Arc::clone(&before.live),

@@ -83,6 +83,8 @@ pub enum Scoring {
 /// let seconds = Duration::from_secs;
 /// let limits = Limits::new()
 ///     .body_bytes(64 << 10)
+///     .batch_bytes(4 << 20)
+///     .batch_instances(200)
 ///     .body_timeout(seconds(2))
 ///     .header_timeout(seconds(2))
 ///     .request_timeout(seconds(2))
@@ -106,6 +108,8 @@ pub enum Scoring {
 #[must_use]
 pub struct Limits {
     pub(super) body_bytes: usize,
+    pub(super) batch_bytes: usize,
+    pub(super) batch_instances: usize,
     pub(super) body_timeout: Duration,
     pub(super) header_timeout: Duration,
     pub(super) request_timeout: Duration,
@@ -129,6 +133,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 1 << 20,
+            batch_bytes: 16 << 20,
+            batch_instances: 1_000,
             body_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
@@ -159,6 +165,19 @@ impl Limits {
     /// Largest body of a request; more is answered 413. Defaults to 1 MiB.
     pub fn body_bytes(mut self, bytes: usize) -> Self {
         self.body_bytes = bytes;
+        self
+    }
+
+    /// Largest body of a request for many rows; more is answered 413. Defaults to 16 MiB.
+    pub fn batch_bytes(mut self, bytes: usize) -> Self {
+        self.batch_bytes = bytes;
+        self
+    }
+
+    /// Most rows of one request, and never more than [`queue`](Self::queue); more are answered 413.
+    /// Defaults to 1,000.
+    pub fn batch_instances(mut self, rows: usize) -> Self {
+        self.batch_instances = rows;
         self
     }
 
@@ -274,6 +293,8 @@ impl Limits {
     pub(super) fn problems(&self) -> Vec<String> {
         let counts = [
             ("body_bytes", self.body_bytes),
+            ("batch_bytes", self.batch_bytes),
+            ("batch_instances", self.batch_instances),
             ("connections", self.connections),
             ("concurrency", self.concurrency),
             ("queue", self.queue),

@@ -37,9 +37,9 @@ impl Detail {
         Self { pointer: pointer.into(), code, message: message.into() }
     }
 
-    /// A broken rule of the schema.
-    pub(super) fn of(violation: &Violation) -> Self {
-        let pointer = format!("/features/{}", escaped(violation.feature()));
+    /// A broken rule of the schema, for features that stand at `at`.
+    pub(super) fn of(violation: &Violation, at: &str) -> Self {
+        let pointer = format!("{at}/{}", escaped(violation.feature()));
         Self::new(pointer, violation.rule().code(), violation.message())
     }
 }
@@ -71,6 +71,28 @@ struct Inner {
     closes: bool,
 }
 
+#[cfg(any(feature = "oip", feature = "mlflow-scoring"))]
+impl Inner {
+    /// Everything in one line, for who reads no lists; of many errors the first.
+    fn sentence(&self) -> String {
+        const MOST: usize = 20;
+        let Self { message, errors, request_id, .. } = self;
+        let one = |Detail { pointer, message, .. }: &Detail| match pointer.as_str() {
+            "" => message.clone(),
+            at => format!("{at}: {message}"),
+        };
+        let mut all: Vec<String> = errors.iter().take(MOST).map(one).collect();
+        if errors.len() > MOST {
+            all.push(format!("... and {} more", errors.len() - MOST));
+        }
+        match (request_id, all.is_empty()) {
+            (Some(id), true) => format!("{message} (request_id {id})"),
+            (None, true) => message.clone(),
+            (_, false) => format!("{message}: {}", all.join("; ")),
+        }
+    }
+}
+
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
@@ -91,6 +113,34 @@ impl Problem {
         let mut problem = Self::new(StatusCode::BAD_REQUEST, "validation_failed", message);
         (problem.0.errors, problem.0.warnings) = (errors, warnings);
         problem
+    }
+
+    /// Everything that is wrong, and the problem itself where nothing is told apart.
+    pub(super) fn details(&self) -> Vec<Detail> {
+        let Inner { code, message, errors, request_id, .. } = &*self.0;
+        if !errors.is_empty() {
+            return errors.clone();
+        }
+        let of = request_id.map_or_else(String::new, |id| format!(" (request_id {id})"));
+        vec![Detail::new("", code, format!("{message}{of}"))]
+    }
+
+    pub(super) fn with_details(mut self, errors: Vec<Detail>) -> Self {
+        self.0.errors = errors;
+        self
+    }
+
+    /// As it stands in the answer for many rows.
+    pub(super) fn of_row(&self) -> RowProblem<'_> {
+        let Inner { status, code, message, errors, warnings, request_id, .. } = &*self.0;
+        RowProblem {
+            status: status.as_u16(),
+            code,
+            message,
+            request_id: *request_id,
+            errors,
+            warnings,
+        }
     }
 
     /// 503: not now, but soon.
@@ -148,6 +198,22 @@ impl Problem {
         let (content_type, json) = match accept {
             Wanted::Plain => ("application/json", serde_json::to_vec(&Plain::of(inner))),
             Wanted::Problem => (PROBLEM_JSON, serde_json::to_vec(&Rfc9457::of(inner))),
+            #[cfg(feature = "oip")]
+            Wanted::OpenInference => {
+                let error = serde_json::json!({ "error": inner.sentence() });
+                ("application/json", serde_json::to_vec(&error))
+            }
+            #[cfg(feature = "mlflow-scoring")]
+            Wanted::Mlflow => {
+                let code = match inner.status {
+                    StatusCode::NOT_FOUND => "RESOURCE_DOES_NOT_EXIST",
+                    StatusCode::SERVICE_UNAVAILABLE => "TEMPORARILY_UNAVAILABLE",
+                    status if status.is_server_error() => "INTERNAL_ERROR",
+                    _ => "BAD_REQUEST",
+                };
+                let error = serde_json::json!({ "error_code": code, "message": inner.sentence() });
+                ("application/json", serde_json::to_vec(&error))
+            }
         };
         let headers = into.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -181,6 +247,12 @@ pub(super) enum Wanted {
     Plain,
     /// RFC 9457
     Problem,
+    /// `{"error": "..."}`
+    #[cfg(feature = "oip")]
+    OpenInference,
+    /// `{"error_code": "...", "message": "..."}`
+    #[cfg(feature = "mlflow-scoring")]
+    Mlflow,
 }
 
 impl Wanted {
@@ -228,6 +300,18 @@ impl<'a> Plain<'a> {
         };
         Self { detail }
     }
+}
+
+/// What is wrong with one row of many, with the status that it would have had by itself.
+#[derive(Debug, Serialize)]
+pub(super) struct RowProblem<'a> {
+    status: u16,
+    code: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<uuid::Uuid>,
+    errors: &'a [Detail],
+    warnings: &'a [String],
 }
 
 #[derive(Serialize)]

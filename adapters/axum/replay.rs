@@ -7,6 +7,7 @@ use ::axum::body::Bytes;
 use tokio::sync::SetOnce;
 use uuid::Uuid;
 
+use crate::model::Prediction;
 use crate::record::{Row, Value};
 use crate::schema::{Fingerprint, LevelId};
 
@@ -58,9 +59,9 @@ impl<A: Clone + Send + Sync> Ticket<A> {
     }
 }
 
-/// Hash of a decoded row.
-pub(super) fn payload_of(row: &Row) -> Fingerprint {
-    let mut bytes = Vec::with_capacity(row.values().len() * 9);
+/// Hash of a decoded row, and of the prediction that came with it if one did.
+pub(super) fn payload_of(row: &Row, given: Option<Prediction>) -> Fingerprint {
+    let mut bytes = Vec::with_capacity(row.values().len() * 9 + 9);
     for value in row.values() {
         let (tag, bits) = match value {
             Value::Number(number) => (1, (number + 0.0).to_bits()),
@@ -70,6 +71,11 @@ pub(super) fn payload_of(row: &Row) -> Fingerprint {
         };
         bytes.push(tag);
         bytes.extend(bits.to_le_bytes());
+    }
+    if let Some(prediction) = given {
+        bytes.push(4);
+        bytes.extend(prediction.score().to_bits().to_le_bytes());
+        bytes.extend(prediction.label());
     }
     Fingerprint::of_bytes(&bytes)
 }

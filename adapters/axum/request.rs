@@ -1,13 +1,22 @@
-//! The body of a prediction request, read in one pass.
+//! The body of a prediction request.
+//!
+//! Most requests are as they should be, and those take the short way: the fields beside the
+//! features by `serde_json`, the features as they stand by [`Decoder::decode`]. Whatever is odd
+//! takes the long way, in one pass from the beginning, which says what is wrong with it.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::problem::Detail;
 use crate::lifecycle::ServingModel;
-use crate::record::{Decoder, Row, Strict};
+use crate::record::{DecodeError, Decoder, Row, Strict};
 use crate::schema::FeatureSchema;
 use crate::validate::{FeatureValidator, Rule, Violations};
 
@@ -26,6 +35,10 @@ const MOST_WARNINGS: usize = 100;
 /// A request as far as it could be read, with everything that is wrong with it.
 #[derive(Debug)]
 pub(super) struct PredictRequest {
+    // where it stands in the body, as a JSON pointer; empty: it is the body
+    at: String,
+    // it has no fields but the features
+    flat: bool,
     pub(super) request_id: Option<Uuid>,
     pub(super) row: Row,
     // of single features; counted for the monitor
@@ -38,37 +51,125 @@ pub(super) struct PredictRequest {
 }
 
 impl PredictRequest {
-    /// Reads `{"request_id"?: uuid, "features": {...}}` and validates the features.
-    pub(super) fn read(model: &ServingModel, body: &[u8]) -> Self {
-        let schema = model.schema();
-        let mut request = Self {
+    fn blank(schema: &FeatureSchema, at: String) -> Self {
+        Self {
+            at,
+            flat: false,
             request_id: None,
             row: Row::missing(schema),
             violations: Violations::with_limit(schema.len().max(MOST_WARNINGS)),
             errors: Vec::new(),
             warnings: Vec::new(),
             is_ours: false,
-        };
-        let text = match readable(body) {
-            Ok(text) => text,
+        }
+    }
+
+    /// Reads `{"request_id"?: uuid, "features": {...}}` and validates the features.
+    pub(super) fn read(model: &ServingModel, body: &[u8]) -> Self {
+        let schema = model.schema();
+        let mut request = Self::blank(schema, String::new());
+        let body = without_mark(body);
+        if let Ok(text) = std::str::from_utf8(body)
+            && request.quick(schema, text)
+        {
+            request.validate(model, true);
+            return request;
+        }
+        match readable(body) {
+            Ok(text) => {
+                let whole = request.decode(schema, text);
+                request.validate(model, whole);
+            }
             Err(why) => {
                 let message = format!("Invalid JSON: {why}");
                 request.errors.push(Detail::new("", "invalid_json", message));
-                return request;
             }
-        };
-        let whole = request.decode(schema, text);
-        if whole {
-            model.validator().validate(&request.row, &mut request.violations);
-            request.is_ours = true;
-        } else {
-            request.is_ours |= !request.violations.is_valid();
-        }
-        if request.violations.count(Rule::UnknownFeature) > MOST_UNKNOWN as u64 {
-            let message = format!("More than {MOST_UNKNOWN} unknown features");
-            request.errors.push(Detail::new("/features", "too_many_features", message));
         }
         request
+    }
+
+    /// Reads one of many rows, `text`, which is part of a [`readable`] body and stands there at
+    /// `at`: a request as [`read`](Self::read) takes it, or the features alone.
+    pub(super) fn read_row(model: &ServingModel, text: &str, at: String) -> Self {
+        let schema = model.schema();
+        let mut request = Self::blank(schema, at);
+        if request.quick(schema, text) {
+            request.validate(model, true);
+            return request;
+        }
+        request.flat = true;
+        let whole = request.decode_features(schema, text);
+        if !(whole && request.violations.is_clean()) && has_features(schema, text) {
+            request = Self::blank(schema, request.at);
+            let whole = request.decode(schema, text);
+            request.validate(model, whole);
+        } else {
+            request.validate(model, whole);
+        }
+        request
+    }
+
+    /// Reads `features`, which stand in the object at `at`.
+    pub(super) fn read_features(model: &ServingModel, features: &str, at: String) -> Self {
+        let schema = model.schema();
+        let mut request = Self::blank(schema, at);
+        let whole = request.decode_features(schema, features);
+        request.validate(model, whole);
+        request
+    }
+
+    /// Reads features that stand at `at` themselves.
+    #[cfg(any(feature = "oip", feature = "mlflow-scoring"))]
+    pub(super) fn read_flat(model: &ServingModel, features: &str, at: String) -> Self {
+        let mut request = Self::blank(model.schema(), at);
+        request.flat = true;
+        let whole = request.decode_features(model.schema(), features);
+        request.validate(model, whole);
+        request
+    }
+
+    /// Validates what was read, to its end if `whole`.
+    fn validate(&mut self, model: &ServingModel, whole: bool) {
+        if whole {
+            model.validator().validate(&self.row, &mut self.violations);
+            self.is_ours = true;
+        } else {
+            self.is_ours |= !self.violations.is_valid();
+        }
+        if self.violations.count(Rule::UnknownFeature) > MOST_UNKNOWN as u64 {
+            let message = format!("More than {MOST_UNKNOWN} unknown features");
+            self.errors.push(Detail::new(self.features_at(), "too_many_features", message));
+        }
+    }
+
+    /// The short way. Says no, and has read nothing, where the long way is needed.
+    fn quick(&mut self, schema: &FeatureSchema, text: &str) -> bool {
+        let Ok(Object(plain)) = serde_json::from_str::<Object<Plain<'_>>>(text) else {
+            return false;
+        };
+        let Ok(request_id) = plain.request_id.map(request_id).transpose() else { return false };
+        let mut decoder = Decoder::new(schema, &mut self.row, &mut self.violations);
+        let read = decoder.decode(plain.features.get().as_bytes());
+        // Only what nobody asked for can be nested.
+        let shallow = self.violations.is_clean() || depth(text) <= DEEPEST;
+        if read.is_err() || !shallow {
+            self.violations.clear();
+            return false;
+        }
+        self.request_id = request_id;
+        true
+    }
+
+    /// Whether the features were read to their end.
+    fn decode_features(&mut self, schema: &FeatureSchema, text: &str) -> bool {
+        let mut decoder = Decoder::new(schema, &mut self.row, &mut self.violations);
+        match decoder.decode(text.as_bytes()) {
+            Ok(()) => true,
+            Err(broken) => {
+                self.broken(&broken);
+                false
+            }
+        }
     }
 
     /// Whether it was read to its end, and had features.
@@ -80,24 +181,37 @@ impl PredictRequest {
         let read = seed.deserialize(&mut source).and_then(|()| source.end());
         if let Err(error) = read {
             let broken = decoder.explain(&error);
-            let (pointer, code) = match broken.feature() {
-                Some(name) => {
-                    (format!("/features/{}", super::problem::escaped(name)), "invalid_value")
-                }
-                None => (String::new(), "invalid_json"),
-            };
-            self.is_ours = broken.feature().is_some();
-            self.errors.push(Detail::new(pointer, code, broken.to_string()));
+            self.broken(&broken);
         } else if !head.features {
             let message = "Missing required field: features";
-            self.errors.push(Detail::new("/features", "missing_field", message));
+            self.errors.push(Detail::new(self.features_at(), "missing_field", message));
         }
         let whole = self.errors.is_empty();
         self.request_id = head.request_id;
-        self.errors.extend(head.bad_id);
+        if let Some(why) = head.bad_id {
+            let at = format!("{}/request_id", self.at);
+            self.errors.push(Detail::new(at, "invalid_request_id", why));
+        }
         let unknown = head.unknown.iter().map(|name| format!("Unknown field: {}", shown(name)));
         self.warnings = unknown.collect();
         whole
+    }
+
+    fn broken(&mut self, broken: &DecodeError) {
+        let (pointer, code) = match broken.feature() {
+            Some(name) => {
+                let name = super::problem::escaped(name);
+                (format!("{}/{name}", self.features_at()), "invalid_value")
+            }
+            None => (self.at.clone(), "invalid_json"),
+        };
+        self.is_ours = broken.feature().is_some();
+        self.errors.push(Detail::new(pointer, code, broken.to_string()));
+    }
+
+    /// Where the features are.
+    fn features_at(&self) -> Cow<'_, str> {
+        if self.flat { (&self.at).into() } else { format!("{}/features", self.at).into() }
     }
 
     pub(super) fn is_valid(&self) -> bool {
@@ -106,7 +220,8 @@ impl PredictRequest {
 
     /// Everything that is wrong: first with the features, in schema order, then with the rest.
     pub(super) fn details(&self) -> Vec<Detail> {
-        let features = self.violations.errors().map(Detail::of);
+        let at = self.features_at();
+        let features = self.violations.errors().map(|violation| Detail::of(violation, &at));
         features.chain(self.errors.iter().cloned()).collect()
     }
 
@@ -123,10 +238,13 @@ impl PredictRequest {
     }
 }
 
+fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
 /// The text of a body: UTF-8, without its mark, not nested deeper than anybody needs.
 pub(super) fn readable(body: &[u8]) -> Result<&str, String> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let text = std::str::from_utf8(body)
+    let text = std::str::from_utf8(without_mark(body))
         .map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to()))?;
     if depth(text) > DEEPEST {
         return Err(format!("nested deeper than {DEEPEST} levels"));
@@ -170,11 +288,56 @@ pub(super) fn request_id(text: &str) -> Result<Uuid, &'static str> {
     }
 }
 
+/// A request in which nothing is odd.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plain<'a> {
+    #[serde(borrow, default)]
+    request_id: Option<&'a str>,
+    #[serde(borrow)]
+    features: &'a RawValue,
+}
+
+/// What only an object can be: by itself serde would read a struct from a list too.
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
+/// Whether `text` is an object with features in it, and not features of which one has that name.
+fn has_features(schema: &FeatureSchema, text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Has<'a> {
+        #[serde(borrow)]
+        features: &'a RawValue,
+    }
+    serde_json::from_str::<Object<Has<'_>>>(text).is_ok_and(|Object(has)| {
+        schema.id("features").is_none() || has.features.get().starts_with('{')
+    })
+}
+
 /// What stands beside the features.
 #[derive(Debug, Default)]
 struct Head {
     request_id: Option<Uuid>,
-    bad_id: Option<Detail>,
+    bad_id: Option<&'static str>,
     seen_id: bool,
     features: bool,
     // the fields that are not known, each once
@@ -216,10 +379,7 @@ impl<'de> Visitor<'de> for BodySeed<'_, '_, '_> {
                     head.seen_id = true;
                     match map.next_value_seed(IdSeed)? {
                         Ok(id) => head.request_id = id,
-                        Err(why) => {
-                            let detail = Detail::new("/request_id", "invalid_request_id", why);
-                            head.bad_id = Some(detail);
-                        }
+                        Err(why) => head.bad_id = Some(why),
                     }
                 }
                 Field::Unknown(name) => {

@@ -13,16 +13,23 @@ use ::axum::middleware::from_fn_with_state;
 use ::axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
+#[cfg(feature = "mlflow-scoring")]
+use super::mlflow_scoring;
 use super::models::{ModelInfo, Reloaded};
-use super::problem::{Problem, not_found, panicked};
+#[cfg(feature = "oip")]
+use super::oip;
+use super::problem::{Problem, Wanted, not_found, panicked};
 use super::state::State;
-use super::{auth, docs, envelope, health, idempotency, jobs, live, metrics, openapi, outcomes};
-use super::{predict, records};
+use super::{
+    auth, batch, docs, envelope, health, idempotency, jobs, live, metrics, observations, openapi,
+    outcomes, predict, records, shadow,
+};
 
 /// What clients of the model use.
 pub(super) fn public(state: &State) -> Router {
     let routes = Router::new()
         .route("/api/v1/predict", post(predict::predict))
+        .route("/api/v1/predict/batch", post(batch::predict))
         .route("/model", get(model))
         .route("/healthz", get(health::healthz))
         .route("/livez", get(health::livez))
@@ -32,12 +39,44 @@ pub(super) fn public(state: &State) -> Router {
         .route("/docs", get(docs::index))
         .route("/docs/", get(docs::index))
         .route("/docs/{file}", get(docs::asset));
-    wrapped(routes, state)
+    let routes = wrapped(routes, state);
+    #[cfg(feature = "oip")]
+    let routes = routes.merge(open_inference(state));
+    #[cfg(feature = "mlflow-scoring")]
+    let routes = routes.merge(mlflow_scoring(state));
+    routes
+}
+
+/// The Open Inference Protocol.
+#[cfg(feature = "oip")]
+fn open_inference(state: &State) -> Router {
+    let routes = Router::new()
+        .route("/v2", get(oip::server))
+        .route("/v2/health/live", get(oip::live))
+        .route("/v2/health/ready", get(oip::ready))
+        .route("/v2/models/{name}", get(oip::model))
+        .route("/v2/models/{name}/ready", get(oip::model_ready))
+        .route("/v2/models/{name}/infer", post(oip::infer))
+        .route("/v2/models/{name}/versions/{version}", get(oip::model))
+        .route("/v2/models/{name}/versions/{version}/ready", get(oip::model_ready))
+        .route("/v2/models/{name}/versions/{version}/infer", post(oip::infer));
+    wrapped_for(routes, state, Some(Wanted::OpenInference))
+}
+
+/// What `mlflow models serve` has.
+#[cfg(feature = "mlflow-scoring")]
+fn mlflow_scoring(state: &State) -> Router {
+    let routes = Router::new()
+        .route("/invocations", post(mlflow_scoring::invocations))
+        .route("/ping", get(mlflow_scoring::ping))
+        .route("/version", get(mlflow_scoring::version));
+    wrapped_for(routes, state, Some(Wanted::Mlflow))
 }
 
 /// What steers the model: behind the token.
 pub(super) fn admin(state: &State) -> Router {
     let routes = Router::new()
+        .route("/api/v1/observations", post(observations::observe))
         .route("/api/v1/outcomes", post(outcomes::record))
         .route("/model/reload", post(reload))
         .route("/api/v1/drift/runs", post(jobs::run_monitor))
@@ -53,6 +92,7 @@ pub(super) fn admin(state: &State) -> Router {
 pub(super) fn ops(state: &State) -> Router {
     let routes = Router::new()
         .route("/api/v1/drift/live", get(live::latest))
+        .route("/api/v1/shadow", get(shadow::report))
         .route("/api/v1/drift/latest", get(records::latest_drift))
         .route("/api/v1/drift/runs", get(records::drift_runs))
         .route("/api/v1/drift/runs/{id}", get(records::drift_run))
@@ -78,9 +118,14 @@ pub(super) fn alone(state: &State) -> Router {
 
 /// The layers that every route has.
 fn wrapped(routes: Router<State>, state: &State) -> Router {
+    wrapped_for(routes, state, None)
+}
+
+/// The same for routes whose errors have one shape.
+fn wrapped_for(routes: Router<State>, state: &State, shape: Option<Wanted>) -> Router {
     routes
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(state.clone(), envelope::envelope))
+        .layer(from_fn_with_state((state.clone(), shape), envelope::envelope))
         .with_state(state.clone())
 }
 
@@ -89,6 +134,9 @@ async fn model(Shared(state): Shared<State>) -> Result<Json<ModelInfo>, Problem>
 }
 
 async fn reload(Shared(state): Shared<State>) -> Result<Json<Reloaded>, Problem> {
+    if let Some(shadow) = &state.shadow {
+        shadow.reload();
+    }
     match state.models.reload().await {
         Ok(reloaded) => Ok(Json(reloaded)),
         Err(error) => {

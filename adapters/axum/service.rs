@@ -22,6 +22,7 @@ use super::operations::Operations;
 use super::options::{Durability, Limits, RawFeatures, Scoring};
 use super::replay::Replay;
 use super::routes;
+use super::shadow::{Parts, Shadow, Shadowing};
 use super::state::{Inner, State};
 use crate::drift::{DriftDetector, LiveOptions};
 use crate::ledger::Ledger;
@@ -38,7 +39,7 @@ pub(super) const AXUM: &str = "axum";
 /// ```no_run
 /// use std::sync::Arc;
 /// use std::time::Duration;
-/// use pmmds::axum::{Durability, Limits, RawFeatures, Scoring, ServiceBuilder};
+/// use pmmds::axum::{Durability, Limits, RawFeatures, Scoring, ServiceBuilder, Shadow};
 /// use pmmds::drift::{DriftDetector, LiveOptions};
 /// use pmmds::registry::Alias;
 /// # use pmmds::axum::Operations;
@@ -62,6 +63,7 @@ pub(super) const AXUM: &str = "axum";
 ///     .poll_every(Duration::from_secs(30))
 ///     .live(LiveOptions::new().window(Duration::from_secs(6 * 3600)))
 ///     .detector(DriftDetector::default())
+///     .shadow(Shadow::Alias(Alias::staging()))
 ///     .ledger(ledger)
 ///     .operations(operations)
 ///     .start()
@@ -87,6 +89,7 @@ pub struct ServiceBuilder {
     poll: Option<Duration>,
     live: LiveOptions,
     detector: DriftDetector,
+    shadow: Option<Shadow>,
     ledger: Option<Arc<dyn Ledger>>,
     operations: Option<Arc<dyn Operations>>,
 }
@@ -108,6 +111,7 @@ impl fmt::Debug for ServiceBuilder {
             .field("poll", &self.poll)
             .field("live", &self.live)
             .field("detector", &self.detector)
+            .field("shadow", &self.shadow)
             .field("ledger", &self.ledger)
             .field("operations", &self.operations)
             .finish()
@@ -138,6 +142,7 @@ impl ServiceBuilder {
             poll: None,
             live: LiveOptions::new(),
             detector: DriftDetector::default(),
+            shadow: None,
             ledger: None,
             operations: None,
         }
@@ -209,6 +214,16 @@ impl ServiceBuilder {
         self
     }
 
+    /// A version that runs beside the one in service: it scores the rows that are answered, off
+    /// their way, its predictions are logged under its own version and compared, and never
+    /// returned. It is loaded when the service starts, with every reload, and as often as
+    /// [`poll_every`](Self::poll_every) says. Each row is scored by both again, to time them side by
+    /// side. Defaults to none.
+    pub fn shadow(mut self, shadow: Shadow) -> Self {
+        self.shadow = Some(shadow);
+        self
+    }
+
     /// The ledger, for the routes that tell what is on record: drift runs, alerts, decisions,
     /// retraining runs. Defaults to none: then they answer 404 `no_ledger`.
     pub fn ledger(mut self, ledger: Arc<dyn Ledger>) -> Self {
@@ -267,6 +282,7 @@ impl ServiceBuilder {
         })?;
         clock.set(asked, now);
 
+        let parts = (Arc::clone(&self.registry), self.formats.clone(), self.name.clone());
         let models = Arc::new(Models::new(
             self.registry,
             self.formats,
@@ -274,7 +290,7 @@ impl ServiceBuilder {
             self.alias,
             self.limits.reload_timeout,
             Arc::clone(&clock),
-            self.live,
+            self.live.clone(),
         ));
         if let Err(error) = models.reload().await {
             let (code, reason) = (error.code(), error.to_string());
@@ -284,17 +300,32 @@ impl ServiceBuilder {
             .poll
             .map(|interval| tokio::spawn(Arc::clone(&models).poll(interval)).abort_handle());
         let replay = Arc::new(Replay::new(self.limits.replay_entries, self.limits.replay_bytes));
-        let queue = LogQueue::start(
+        let queue = Arc::new(LogQueue::start(
             Arc::clone(&self.log),
             self.durability,
             &self.limits,
             Arc::clone(&clock),
             Arc::clone(&replay),
-        );
+        ));
+        let shadow = self.shadow.map(|which| {
+            let (registry, formats, name) = parts;
+            Shadowing::start(Parts {
+                which,
+                registry,
+                formats,
+                name,
+                deadline: self.limits.reload_timeout,
+                poll: self.poll,
+                live: self.live,
+                clock: Arc::clone(&clock),
+                queue: Arc::clone(&queue),
+            })
+        });
         let state = State::new(Inner {
             log: self.log,
             models,
             queue,
+            shadow,
             replay,
             clock,
             admin: Admin::new(token, &self.hosts),
@@ -400,6 +431,9 @@ impl Service {
     /// # }
     /// ```
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        if let Some(shadow) = &self.state.shadow {
+            shadow.reload();
+        }
         self.state.models.reload().await
     }
 

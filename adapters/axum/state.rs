@@ -19,6 +19,7 @@ use super::models::{Loaded, Models};
 use super::options::{Durability, Limits, RawFeatures, Scoring};
 use super::problem::Problem;
 use super::replay::Replay;
+use super::shadow::Shadowing;
 use crate::drift::DriftDetector;
 use crate::ledger::Ledger;
 use crate::log::InferenceLog;
@@ -31,7 +32,8 @@ pub(super) struct State(Arc<Inner>);
 pub(super) struct Inner {
     pub(super) log: Arc<dyn InferenceLog>,
     pub(super) models: Arc<Models>,
-    pub(super) queue: LogQueue,
+    pub(super) queue: Arc<LogQueue>,
+    pub(super) shadow: Option<Shadowing>,
     pub(super) replay: Arc<Replay>,
     pub(super) clock: Arc<Clock>,
     pub(super) admin: Admin,
@@ -91,17 +93,36 @@ impl Inner {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Bytes, Problem> {
-        check_json(headers)?;
-        self.whole_body(headers, body).await
+        self.json_body_of(headers, body, self.limits.body_bytes).await
     }
 
-    /// The whole body of a request, whatever it is.
+    /// The whole body of a JSON request, at most `most` bytes.
+    pub(super) async fn json_body_of(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        most: usize,
+    ) -> Result<Bytes, Problem> {
+        check_json(headers)?;
+        self.body_of(headers, body, most).await
+    }
+
+    /// The whole body of a request, whatever it is, as far as any route reads one.
     pub(super) async fn whole_body(
         &self,
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Bytes, Problem> {
-        let most = self.limits.body_bytes;
+        let most = self.limits.body_bytes.max(self.limits.batch_bytes);
+        self.body_of(headers, body, most).await
+    }
+
+    async fn body_of(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        most: usize,
+    ) -> Result<Bytes, Problem> {
         let too_large = || {
             let message = format!("The body is larger than {most} bytes");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).closing()

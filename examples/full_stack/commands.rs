@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use crate::Outcome;
 use crate::client::Client;
 use crate::data::{self, TelcoCsv};
+use crate::operations::{self, Flows};
 use crate::schedule::{self, Watch};
 use crate::settings::Settings;
 use crate::state::{State, WRITER};
@@ -50,7 +51,7 @@ pub(crate) async fn load_data(settings: &Settings, cache: &std::path::Path) -> O
     Ok(csv)
 }
 
-async fn customers(settings: &Settings) -> Outcome<Customers> {
+pub(crate) async fn customers(settings: &Settings) -> Outcome<Customers> {
     Customers::read(&load_data(settings, &State::data_cache(&folder(settings))).await?)
 }
 
@@ -127,8 +128,11 @@ pub(crate) async fn service(
     )
     .alias(state.alias.clone())
     .raw_features(RawFeatures::Keep);
+    builder = builder
+        .ledger(state.ledger())
+        .operations(Arc::new(Flows { state: state.clone(), settings: settings.clone() }));
     if let Some(token) = &settings.admin_token {
-        builder = builder.admin_token(token);
+        builder = builder.admin_token(token.reveal());
     }
     if let Some(interval) = poll {
         builder = builder.poll_every(interval);
@@ -185,6 +189,16 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
 
 /// Resolves on Ctrl-C, and where there is one on SIGTERM.
 async fn stop_signal() {
+    one_signal().await;
+    // Whoever sends a second one does not want to wait for a good end.
+    tokio::spawn(async {
+        one_signal().await;
+        eprintln!("stopped by a second signal; what was queued may not be in the log");
+        std::process::exit(1);
+    });
+}
+
+async fn one_signal() {
     let interrupt = async { drop(tokio::signal::ctrl_c().await) };
     #[cfg(unix)]
     {
@@ -216,7 +230,7 @@ pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outco
     let url = traffic
         .url
         .unwrap_or_else(|| format!("http://{}", SocketAddr::new(settings.host, settings.port)));
-    let client = Client::new(url.trim_end_matches('/'), settings.admin_token.clone())?;
+    let client = Client::new(url.trim_end_matches('/'), settings.token())?;
     let mut rows: Vec<usize> =
         if traffic.drift { customers.campaign() } else { customers.newcomers() };
     let distinct = rows.len();
@@ -274,10 +288,10 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
         None => {
             let now = state.log.now().await?;
             let hours = Duration::from_secs(settings.window_hours * 3600);
-            look(&state, &monitor, &serving, Window::before(now, hours)?).await?
+            look(&state, settings, &monitor, &serving, Window::before(now, hours)?).await?
         }
         Some(length) => {
-            let look = |window| look(&state, &monitor, &serving, window);
+            let look = |window| look(&state, settings, &monitor, &serving, window);
             schedule::once(&state, length, look).await?
         }
     };
@@ -288,15 +302,15 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
     })
 }
 
-/// The monitor's look at `window` of the traffic of `serving`.
+/// The monitor's look at `window` of the traffic of `serving`, on stdout.
 async fn look(
     state: &State,
+    settings: &Settings,
     monitor: &Monitor,
     serving: &ServingModel,
     window: Window,
 ) -> Outcome<Verdict> {
-    let _lock = state.lock("monitor.lock")?;
-    let done = monitor.run(serving.name(), serving.version(), serving.profile(), window).await?;
+    let done = operations::look(state, settings, monitor, serving, window).await?;
     say!("{} v{}, {window}, run {}", serving.name(), serving.version(), done.run.id);
     say!("{}", done.run.report);
     if let Some(alert) = &done.alert {
@@ -361,23 +375,10 @@ pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {
 
 pub(crate) async fn retrain(settings: &Settings, force: bool) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
-    let _lock = state.lock(WRITER)?;
-    let alerts = state.ledger.open_alerts(&state.model).await?;
-    let alert = alerts.iter().find(|alert| alert.key == "drift");
-    if alert.is_none() && !force {
-        say!("no open drift alert, so nothing to do (--force retrains all the same)");
-        return Ok(ExitCode::SUCCESS);
+    match operations::retrain(&state, settings, force, &Steps).await? {
+        Some(done) => print_retrained(&done),
+        None => say!("no open drift alert, so nothing to do (--force retrains all the same)"),
     }
-    let customers = customers(settings).await?;
-    let known = customers.all.select(&customers.known());
-    let request = RetrainRequest {
-        model: &state.model,
-        trigger: if force { Trigger::Manual } else { Trigger::Drift },
-        alert: if force { None } else { alert },
-        reference: &known,
-    };
-    let done = retraining(&state, newest_half()).run(&request, &Steps).await?;
-    print_retrained(&done);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -25,6 +25,7 @@ macro_rules! say {
 mod client;
 mod commands;
 mod data;
+mod operations;
 mod schedule;
 mod settings;
 mod state;

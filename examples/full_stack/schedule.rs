@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::Outcome;
 use crate::commands::{folder, newest_half, retraining};
 use crate::data;
+use crate::operations;
 use crate::settings::{Reaction, Settings};
 use crate::state::State;
 use crate::telco::Customers;
@@ -144,6 +145,10 @@ impl Watch {
         // Half of it: see `Monitor::lease`.
         let monitor = state.monitor(settings)?.lease(lease / 2);
         let cycle = Cycle::new(monitor, retraining(&state, newest_half()), state.model.clone());
+        let cycle = match operations::delivery(&state, settings)? {
+            Some(delivery) => cycle.delivery(delivery),
+            None => cycle,
+        };
         let job = job(&state.model);
         let ledger = state.ledger();
         let scheduler = Scheduler::new(ledger, state.log(), job, schedule, state.owner.clone())

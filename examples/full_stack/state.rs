@@ -78,18 +78,24 @@ impl State {
             }
             Some(url) => {
                 let migrate = if settings.migrate { Migrate::Older } else { Migrate::Fresh };
-                let store = PostgresStore::builder(url).migrate(migrate).open().await?;
+                let store = PostgresStore::builder(url.reveal()).migrate(migrate).open().await?;
                 (Arc::new(store.clone()), Arc::new(store.clone()), Some(store))
             }
         };
-        let registry = settings.registry.clone().unwrap_or_else(|| folder.join("registry"));
+        let registry: Arc<dyn ModelRegistry> = match settings.mlflow()? {
+            Some(mlflow) => Arc::new(mlflow),
+            None => {
+                let path = settings.registry.clone().unwrap_or_else(|| folder.join("registry"));
+                Arc::new(FileRegistry::open(path).await?)
+            }
+        };
         Ok(Self {
             folder: folder.to_owned(),
             owner: owner_of(folder)?,
             log,
             ledger,
+            registry,
             postgres,
-            registry: Arc::new(FileRegistry::open(registry).await?),
             model: settings.model_name.clone(),
             alias: settings.model_alias.clone(),
             trainer: settings.trainer.trainer(),

@@ -187,6 +187,7 @@ pub(super) fn alert_of(key: &str, run: &DriftRun) -> Alert {
         retraining_run: None,
         quiet_runs: 0,
         resolved_at: None,
+        deliveries: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | serve | [`load`] -> [`ServingModel`] | resolve alias, fetch by version, verify, swap |
 //! | monitor | [`Monitor`] | window counts, detect, drift run on record, alert |
+//! | deliver | [`Delivery`] | alerts that are on record and not told, receivers, what came of it on record |
 //! | retrain | [`Retraining`] | labelled traffic, validate, fit, register, compare, decide |
 //! | promote | [`Promotion`] | intended, alias, read back, done; roll back; reconcile |
 //! | all of it | [`Cycle`] | monitor, and retrain and promote if that asks for it |
@@ -19,21 +20,25 @@
 
 mod alerts;
 mod cycle;
+mod deliver;
 mod environment;
 mod holdout;
 mod monitor;
 mod promote;
 mod retrain;
 mod serving;
+mod shadow;
 #[cfg(test)]
 mod tests;
 mod turn;
 
 pub use alerts::AlertRules;
 pub use cycle::{Answer, Cycle, CycleLook, CycleRun, OnDrift};
+pub use deliver::{AlertNotice, AlertSink, Delivery, Told};
 pub use environment::Environment;
 pub use holdout::{Holdout, Side, TrainedOn};
 pub use monitor::{Monitor, MonitorRun};
 pub use promote::{PINNED_TAG, Promotion};
 pub use retrain::{RetrainRequest, RetrainSettings, Retrained, Retraining};
-pub use serving::{ServingModel, check_same_schema, load};
+pub use serving::{ServingModel, check_same_schema, load, load_version};
+pub use shadow::{ShadowComparison, ShadowStats};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::artifact::ModelArtifact;
 use crate::drift::{Codes, Profile};
 use crate::model::{InvalidScore, Model, ModelFormat, Prediction};
-use crate::record::Row;
+use crate::record::{Columns, Row};
 use crate::registry::{Alias, ModelName, ModelRegistry, VersionId};
 use crate::schema::{FeatureSchema, Fingerprint};
 use crate::validate::SchemaValidator;
@@ -141,6 +141,61 @@ impl ServingModel {
         let prediction = self.model().task().prediction(self.model().score(row))?;
         Ok((prediction, self.profile().encode(row, prediction.score())))
     }
+
+    /// Scores many validated rows, and encodes them for the log: [`predict`](Self::predict) for
+    /// each, in order, and to the bit. More than one are scored in columns, which is what models
+    /// are fast at.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use pmmds::artifact::ModelArtifact;
+    /// # use pmmds::drift::Profile;
+    /// # use pmmds::model::{Model, Task, TrainedModel};
+    /// # use pmmds::record::{Batch, Row};
+    /// # use pmmds::registry::VersionId;
+    /// # use pmmds::schema::{Feature, FeatureSchema};
+    /// # #[derive(Debug)]
+    /// # struct Constant(Arc<FeatureSchema>, f64);
+    /// # impl Model for Constant {
+    /// #     fn schema(&self) -> &Arc<FeatureSchema> { &self.0 }
+    /// #     fn task(&self) -> Task { Task::binary() }
+    /// #     fn score(&self, _: &Row) -> f64 { self.1 }
+    /// # }
+    /// # let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")])?);
+    /// # let data = ndarray::array![[1.0], [2.0]];
+    /// # let sample = Batch::from_array(&schema, data.view())?;
+    /// # let profile = Profile::fit(&sample)?;
+    /// # let model = Arc::new(Constant(Arc::clone(&schema), 0.25));
+    /// # let trained = TrainedModel::new(model, "constant.v1", b"0.25".to_vec());
+    /// # let artifact = ModelArtifact::pack(&trained, profile, &sample)?;
+    /// # let digest = artifact.to_files()?.digest();
+    /// use pmmds::lifecycle::ServingModel;
+    /// let serving = ServingModel::new("churn".parse()?, VersionId::FIRST, digest, artifact);
+    /// let rows = [sample.row(0), sample.row(1)];
+    /// let scored = serving.predict_batch(&rows);
+    /// assert_eq!(scored, [serving.predict(&rows[0]), serving.predict(&rows[1])]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn predict_batch<'r>(
+        &self,
+        rows: impl IntoIterator<Item = &'r Row>,
+    ) -> Vec<Result<(Prediction, Codes), InvalidScore>> {
+        let rows: Vec<&Row> = rows.into_iter().collect();
+        if let [row] = rows[..] {
+            return vec![self.predict(row)];
+        }
+        let mut columns = Columns::new(Arc::clone(self.schema()));
+        rows.iter().for_each(|row| columns.push(row));
+        let (model, profile) = (self.model(), self.profile());
+        let scores = model.score_batch(&columns.batch());
+        let predict = |(index, row): (usize, &&Row)| {
+            // A model that leaves a row out has answered no prediction for it.
+            let score = scores.get(index).copied().unwrap_or(f64::NAN);
+            let prediction = model.task().prediction(score)?;
+            Ok((prediction, profile.encode(row, prediction.score())))
+        };
+        rows.iter().enumerate().map(predict).collect()
+    }
 }
 
 /// Loads the version behind `alias`: resolved once, fetched *by version*, verified whole.
@@ -212,12 +267,41 @@ pub async fn load(
     let Some(version) = registry.resolve(name, alias).await? else {
         return Ok(None);
     };
+    load_version(registry, formats, name, version).await.map(Some)
+}
+
+/// Loads one version, verified whole.
+///
+/// # Errors
+///
+/// Whatever kept the version from being fetched or verified.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pmmds::lifecycle::{ServingModel, load_version};
+/// use pmmds::model::ModelFormat;
+/// use pmmds::registry::{ModelName, ModelRegistry, VersionId};
+///
+/// async fn first(
+///     registry: &dyn ModelRegistry,
+///     formats: &[Arc<dyn ModelFormat>],
+///     name: &ModelName,
+/// ) -> Result<ServingModel, pmmds::Error> {
+///     load_version(registry, formats, name, VersionId::FIRST).await
+/// }
+/// ```
+pub async fn load_version(
+    registry: &dyn ModelRegistry,
+    formats: &[Arc<dyn ModelFormat>],
+    name: &ModelName,
+    version: VersionId,
+) -> Result<ServingModel, Error> {
     let files = registry.fetch_artifact(name, version).await?;
     let artifact = ModelArtifact::open(&files, formats).map_err(|error| {
         let context = format!("version {version} of {name} cannot be loaded");
         Error::new(error.kind(), "serving", context).with_source(error)
     })?;
-    Ok(Some(ServingModel::new(name.clone(), version, files.digest(), artifact)))
+    Ok(ServingModel::new(name.clone(), version, files.digest(), artifact))
 }
 
 /// Refuses a version whose rows are of another schema than those served now, or that predicts

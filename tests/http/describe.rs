@@ -25,7 +25,12 @@ async fn the_document_says_what_the_schema_says() {
     assert_eq!(document["servers"], json!([{"url": "/"}]));
     for path in [
         "/api/v1/predict",
+        "/api/v1/predict/batch",
+        "/api/v1/observations",
         "/api/v1/outcomes",
+        "/api/v1/shadow",
+        "/v2/models/{name}/infer",
+        "/invocations",
         "/api/v1/drift/live",
         "/model",
         "/model/reload",
@@ -81,6 +86,22 @@ async fn every_example_validates_and_every_reference_leads_somewhere() {
     let sent = server.client.post(server.url("/api/v1/outcomes")).bearer_auth(TOKEN);
     let sent = sent.json(document.pointer(outcomes).unwrap()).send().await.unwrap();
     assert_eq!(sent.status(), 200);
+    for route in [
+        "/api/v1/predict/batch",
+        "/api/v1/observations",
+        "/v2/models/{name}/infer",
+        "/v2/models/{name}/versions/{version}/infer",
+        "/invocations",
+    ] {
+        let at = route.replace('/', "~1");
+        let at = format!("/paths/{at}/post/requestBody/content/application~1json/example");
+        let path = route.replace("{name}", "churn-classifier").replace("{version}", "1");
+        let sent = server.client.post(server.url(&path)).bearer_auth(TOKEN);
+        let (status, answer) =
+            read(sent.json(document.pointer(&at).unwrap()).send().await.unwrap()).await;
+        assert_eq!(status, 200, "{route}: {answer}");
+        assert_eq!(answer["failed"].as_u64().unwrap_or(0), 0, "{route}: {answer}");
+    }
     let features = "/components/schemas/Features";
     for at in &examples {
         let example = document.pointer(at).unwrap();

@@ -1,18 +1,28 @@
 //! The HTTP service over real sockets: what a client, an operator and a hostile stranger see.
 
 mod admin;
+mod batch;
+mod client;
 mod describe;
 mod drain;
 mod faults;
+#[cfg(any(feature = "oip", feature = "mlflow-scoring"))]
+mod foreign;
 mod health;
+mod hostile;
 mod jobs;
 mod live;
 mod log;
 mod metrics;
+mod observability;
+mod observations;
 mod odd_json;
 mod predict;
 mod records;
 mod regression;
 mod reload;
 mod replay;
+mod schemathesis;
+mod secrets;
+mod shadow;
 mod support;

@@ -13,6 +13,11 @@ fn with_tenure(text: &str) -> Vec<u8> {
     body.into_bytes()
 }
 
+/// The features of the quick start alone.
+fn features() -> Value {
+    serde_json::from_str::<Value>(CURL_BODY).unwrap()["features"].take()
+}
+
 fn with_contract(text: &[u8]) -> Vec<u8> {
     let (before, after) = CURL_BODY.split_once("\"Month-to-month\"").unwrap();
     [before.as_bytes(), text, after.as_bytes()].concat()
@@ -67,6 +72,7 @@ async fn every_row_answers_as_listed() {
         ("deep, and never closed", deep.into_bytes(), 400, "nested deeper"),
         ("a byte order mark", with_bom, 200, ""),
         ("a top-level array", b"[]".to_vec(), 400, "Invalid JSON"),
+        ("the fields as an array", format!("[null, {}]", features()).into_bytes(), 400, "Invalid"),
         ("features as an array", br#"{"features": []}"#.to_vec(), 400, "Invalid JSON"),
         ("features as null", br#"{"features": null}"#.to_vec(), 400, "Invalid JSON"),
         ("no features", b"{}".to_vec(), 400, "Missing required field: features"),
@@ -75,6 +81,7 @@ async fn every_row_answers_as_listed() {
         ("nothing", Vec::new(), 400, "Invalid JSON"),
         ("something after it", [CURL_BODY.as_bytes(), b"x"].concat(), 400, "Invalid JSON"),
         ("50,000 keys", many(50_000), 400, "More than 1000 unknown features"),
+        ("100,000 keys", many(100_000), 413, ""),
         ("200,000 keys", many(200_000), 413, ""),
         (
             "half a megabyte of text",
@@ -98,6 +105,25 @@ async fn every_row_answers_as_listed() {
         assert!(first.contains(says), "{what}: {first:?} does not say {says:?}");
         assert!(answer.to_string().len() < 200_000, "{what}: the answer is bounded");
         assert!(began.elapsed() < Duration::from_secs(2), "{what} took {:?}", began.elapsed());
+
+        // In a batch the same is said of the row, or of the whole where it breaks that.
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
+        let batch = [b"{\"instances\": [", body, b"]}"].concat();
+        let (found, answer) = server.raw_post("/api/v1/predict/batch", &batch).await;
+        let row = &answer["results"][0]["error"];
+        match status {
+            // What is too large for one is not too large for many.
+            413 => {}
+            200 => assert_eq!((found, row), (200, &Value::Null), "{what}: {answer}"),
+            _ if found == 200 => {
+                assert_eq!(row["status"], json!(400), "{what}: {answer}");
+                let first = row["errors"][0]["message"].as_str().unwrap();
+                // Without the field a row is the features, of which there are none.
+                let says = if what == "no features" { "Missing required feature" } else { says };
+                assert!(first.contains(says), "{what}: {first:?} does not say {says:?}");
+            }
+            _ => assert_eq!((found, errors(&answer).is_empty()), (400, false), "{what}: {answer}"),
+        }
     }
     // Nothing of it has done any harm.
     assert_eq!(server.raw_predict(CURL_BODY.as_bytes()).await.0, 200);

@@ -27,8 +27,11 @@ fn breach(file: &str, line: usize, what: String, why: &'static str) -> Breach {
 /// What the manifest says about adapters.
 #[derive(Debug)]
 pub(crate) struct Manifest {
-    /// Every feature but `default`, `full` and `conformance`.
+    /// Every feature but `default`, `full`, `conformance` and the parts.
     pub(crate) adapters: BTreeSet<String>,
+    /// The features that switch a part of an adapter on, and of which: such a feature is nothing
+    /// but the name of its adapter.
+    pub(crate) parts: BTreeMap<String, String>,
     pub(crate) full: BTreeSet<String>,
     /// The optional dependencies, as code spells them (`tower_http`).
     pub(crate) adapter_crates: BTreeSet<String>,
@@ -43,12 +46,24 @@ impl Manifest {
         let features = section("features").expect("Cargo.toml has [features]");
         let not_adapters = ["default", "full", "conformance"];
         let in_code = |name: &String| name.replace('-', "_");
+        let own = |name: &&String| !not_adapters.contains(&name.as_str());
+        let parts: BTreeMap<String, String> = features
+            .iter()
+            .filter_map(|(name, value)| {
+                let of = value.as_array()?.as_slice();
+                let [of] = of else { return None };
+                let of = of.as_str()?.to_owned();
+                (own(&name) && own(&&of) && features.contains_key(&of)).then(|| (name.clone(), of))
+            })
+            .collect();
         Self {
             adapters: features
                 .keys()
-                .filter(|f| !not_adapters.contains(&f.as_str()))
+                .filter(own)
+                .filter(|name| !parts.contains_key(*name))
                 .cloned()
                 .collect(),
+            parts,
             full: strings(features.get("full")),
             adapter_crates: section("dependencies")
                 .expect("Cargo.toml has [dependencies]")
@@ -296,6 +311,38 @@ pub(crate) fn features(
     }
     for name in pending - &manifest.adapters {
         say(format!("PENDING in tests/layering.rs names `{name}`, which is no feature"));
+    }
+    out
+}
+
+/// A part of an adapter is one file of that adapter, named like its feature, and nothing outside of
+/// the adapter depends on the feature.
+pub(crate) fn parts(manifest: &Manifest, files: &[(String, String)]) -> Vec<Breach> {
+    let why = "a feature that is no adapter is a part of one: `X = [\"adapter\"]`, in \
+               adapters/adapter/X.rs or adapters/adapter/X/, so that one finds it like an adapter";
+    let mut out = Vec::new();
+    for (part, adapter) in &manifest.parts {
+        let file = part.replace('-', "_");
+        let homes = ["", "/mod"].map(|rest| format!("adapters/{adapter}/{file}{rest}.rs"));
+        if !manifest.adapters.contains(adapter) {
+            let what = format!("feature `{part}` is a part of `{adapter}`, which is no adapter");
+            out.push(breach("Cargo.toml", 1, what, why));
+        } else if !files.iter().any(|(name, _)| homes.contains(name)) {
+            let what = format!("feature `{part}` has no {}", homes[0]);
+            out.push(breach("Cargo.toml", 1, what, why));
+        }
+        if !manifest.full.contains(part) {
+            out.push(breach("Cargo.toml", 1, format!("feature `{part}` is not in `full`"), why));
+        }
+        let inside = format!("adapters/{adapter}/");
+        for (name, text) in files.iter().filter(|(name, _)| !name.starts_with(&inside)) {
+            for (line, _) in text.lines().enumerate().filter(|(_, line)| {
+                line.contains("cfg") && line.contains(&format!("feature = \"{part}\""))
+            }) {
+                let what = format!("it depends on feature `{part}` of `{adapter}`");
+                out.push(breach(name, line + 1, what, why));
+            }
+        }
     }
     out
 }
@@ -595,6 +642,37 @@ mod tests {
         assert_eq!(count(&["csv", "sqlite"], &["mlflow"]), 1, "pending, yet no feature");
         let manifest = Manifest::read(&MANIFEST.replace("\"sqlite\", ", ""));
         assert_eq!(features(&manifest, &set(&["csv", "sqlite"]), &set(&[])).len(), 1, "full");
+    }
+
+    #[test]
+    fn a_part_of_an_adapter_without_its_file_is_caught() {
+        let with = |part: &str| {
+            let features = format!("[features]\n{part}\n");
+            let text = MANIFEST.replace("[features]\n", &features);
+            assert_ne!(text, MANIFEST);
+            Manifest::read(&text.replace("full = [", "full = [\"a-part\", "))
+        };
+        let manifest = with("a-part = [\"sqlite\"]");
+        assert_eq!(manifest.adapters, Manifest::read(MANIFEST).adapters);
+        assert_eq!(manifest.parts.len(), 1);
+        let cfg = "#[cfg(feature = \"a-part\")]\nmod a_part;";
+        let check = |manifest: &Manifest, files: &[(&str, &str)]| {
+            let files: Vec<_> =
+                files.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
+            lines(&parts(manifest, &files))
+        };
+        let good = [("adapters/sqlite/a_part.rs", ""), ("adapters/sqlite/mod.rs", cfg)];
+        assert_eq!(check(&manifest, &good), []);
+        assert_eq!(check(&manifest, &[("adapters/sqlite/a_part/mod.rs", "")]), []);
+        assert_eq!(check(&manifest, &good[1..]), [1], "no file");
+        assert_eq!(check(&manifest, &[("adapters/csv/a_part.rs", "")]), [1], "in another adapter");
+        let elsewhere = [good[0], ("src/lib.rs", cfg)];
+        assert_eq!(check(&manifest, &elsewhere), [1], "the core knows it");
+        let nested = with("a-part = [\"sqlite\"]\nb-part = [\"a-part\"]");
+        let files = [("adapters/sqlite/a_part.rs", ""), ("adapters/a-part/b_part.rs", "")];
+        assert_eq!(check(&nested, &files).len(), 2, "a part of a part, and not in full");
+        // Whatever pulls in more than its adapter is an adapter itself.
+        assert!(with("a-part = [\"sqlite\", \"dep:x\"]").adapters.contains("a-part"));
     }
 
     #[test]

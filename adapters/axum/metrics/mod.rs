@@ -131,12 +131,11 @@ fn families(state: &Inner, view: &View) -> Vec<Family> {
         ("lost", account.lost),
     ];
     all.counter("pmmds_log_rows", "Events by what became of them", by("state", rows));
-    all.counter(
-        "pmmds_predictions",
-        "Predictions that were made and taken in",
-        one(account.accepted),
-    );
-    let latency = vec![Sample::new(Vec::new(), state.queue.latency().value())];
+    let latency = state.queue.latency().value();
+    // Not those of the shadow, which are events too.
+    let made = if let Value::Buckets(buckets) = &latency { buckets.count } else { 0 };
+    all.counter("pmmds_predictions", "Predictions that were made and taken in", one(made));
+    let latency = vec![Sample::new(Vec::new(), latency)];
     let help = "Time for reading, scoring and encoding one row";
     all.add("pmmds_prediction_latency_seconds", help, Kind::Histogram, latency);
     let refused = one(state.queue.refused_rows());

@@ -1,8 +1,13 @@
 //! `GET /openapi.json`: OpenAPI 3.1, made from the schema of the version in service.
 
 mod features;
+#[cfg(feature = "mlflow-scoring")]
+mod mlflow_scoring;
+#[cfg(feature = "oip")]
+mod oip;
 mod operator_shapes;
 mod operators;
+mod rows;
 mod shapes;
 
 use std::fmt;
@@ -17,7 +22,7 @@ use utoipa::openapi::path::{
 };
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::response::{Response as Described, ResponseBuilder};
-use utoipa::openapi::schema::{Schema, Type};
+use utoipa::openapi::schema::{AnyOfBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Components, Content, HeaderBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder,
@@ -47,13 +52,13 @@ impl fmt::Debug for Document {
 
 /// `GET /openapi.json`
 pub(super) async fn serve(Shared(state): Shared<State>, OriginalUri(uri): OriginalUri) -> Response {
-    let token = state.admin.has_token();
+    let (token, most) = (state.admin.has_token(), state.most_rows());
     let Document(mut document) = match state.models.current() {
         Some(loaded) => {
-            let make = || Document::of(state.models.name(), Some(&loaded.model), token);
+            let make = || Document::of(state.models.name(), Some(&loaded.model), token, most);
             loaded.openapi.get_or_init(make).clone()
         }
-        None => Document::of(state.models.name(), None, token),
+        None => Document::of(state.models.name(), None, token, most),
     };
     // Relative to the host, whatever it is called.
     let prefix = uri.path().strip_suffix("/openapi.json").unwrap_or_default();
@@ -65,8 +70,14 @@ pub(super) async fn serve(Shared(state): Shared<State>, OriginalUri(uri): Origin
 }
 
 impl Document {
-    /// The document of a service for `model`; without a version, features are any object.
-    pub(super) fn of(name: &ModelName, model: Option<&ServingModel>, token: bool) -> Self {
+    /// The document of a service for `model` that takes at most `most` rows at a time; without a
+    /// version, features are any object.
+    pub(super) fn of(
+        name: &ModelName,
+        model: Option<&ServingModel>,
+        token: bool,
+        most: usize,
+    ) -> Self {
         let admin = |operation: OperationBuilder| {
             let operation = operation.tag("admin");
             if token {
@@ -85,9 +96,12 @@ impl Document {
             paths.add_path_operation(path, vec![method], operation);
         };
         add("/api/v1/predict", HttpMethod::Post, predict(model));
+        add("/api/v1/predict/batch", HttpMethod::Post, rows::batch(model));
         let once = |operation| admin(operators::with_key(operation));
+        add("/api/v1/observations", HttpMethod::Post, once(rows::observations(model)));
         add("/api/v1/outcomes", HttpMethod::Post, once(outcomes()));
         add("/api/v1/drift/live", HttpMethod::Get, drift_live());
+        add("/api/v1/shadow", HttpMethod::Get, shadow());
         add("/model", HttpMethod::Get, model_info());
         add("/model/reload", HttpMethod::Post, once(reload()));
         add("/healthz", HttpMethod::Get, healthz());
@@ -98,6 +112,20 @@ impl Document {
                 described("Not ready, with the reason", &[(JSON, reference("Ready"))]),
             );
             add(&format!("/{path}"), HttpMethod::Get, operation);
+        }
+        // Of a model that is not known yet no target is; most have classes.
+        let target = model.map_or(Target::Binary, |model| model.model().task().target());
+        let mut more = Vec::new();
+        #[cfg(feature = "oip")]
+        {
+            oip::all(name, model).into_iter().for_each(|(path, method, op)| add(&path, method, op));
+            more.extend(oip::shapes());
+        }
+        #[cfg(feature = "mlflow-scoring")]
+        {
+            let all = mlflow_scoring::all(model).into_iter();
+            all.for_each(|(path, method, op)| add(&path, method, op));
+            more.extend(mlflow_scoring::shapes(target));
         }
         for (path, operation) in operators::open() {
             add(path, HttpMethod::Get, operation);
@@ -114,16 +142,18 @@ impl Document {
         };
         let mut components = Components::new();
         components.schemas.insert("Features".to_owned(), features.into());
-        // Of a model that is not known yet no target is; most have classes.
-        let target = model.map_or(Target::Binary, |model| model.model().task().target());
         let shapes = shapes::all(name, target).map(|(name, shape)| (name.to_owned(), shape.into()));
         components.schemas.extend(shapes);
+        more.extend(rows::all(name, target, most));
+        let shapes = more.into_iter();
+        components.schemas.extend(shapes.map(|(name, shape)| (name.to_owned(), shape.into())));
         let more = operator_shapes::all().map(|(name, shape)| (name.to_owned(), shape.into()));
         components.schemas.extend(more);
         if token {
             let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
             components.add_security_scheme(TOKEN, SecurityScheme::Http(scheme));
         }
+        everywhere(&mut paths);
         let description = "Every answer has an `x-request-id`. Errors are \
                            `{\"detail\": ...}`, or RFC 9457 with `Accept: \
                            application/problem+json`.";
@@ -164,10 +194,48 @@ fn error(description: &str) -> Described {
     described(description, &[(JSON, reference("Error")), (PROBLEM_JSON, reference("Problem"))])
 }
 
+/// An error that says what is wrong with the body: as a list, or by itself where there is no body
+/// to speak of.
+fn invalid(description: &str) -> Described {
+    let either = AnyOfBuilder::new().item(reference("ValidationError")).item(reference("Error"));
+    let either = Schema::AnyOf(either.build());
+    described(description, &[(JSON, either.into()), (PROBLEM_JSON, reference("Problem"))])
+}
+
+/// What every route can answer, and every answer has.
+fn everywhere(paths: &mut Paths) {
+    let text = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[A-Za-z0-9._-]{1,128}$"))
+        .build();
+    let id = HeaderBuilder::new().schema(Some(text)).description(Some("The id of the request"));
+    let id = id.build();
+    let operations = paths.paths.values_mut().flat_map(|item| {
+        [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch]
+    });
+    for operation in operations.flatten() {
+        let responses = &mut operation.responses.responses;
+        for (status, what) in
+            [("500", "Something went wrong here"), ("504", "The request took too long")]
+        {
+            responses.entry(status.to_owned()).or_insert_with(|| error(what).into());
+        }
+        for response in responses.values_mut() {
+            if let RefOr::T(response) = response {
+                response.headers.insert("x-request-id".to_owned(), id.clone().into());
+            }
+        }
+    }
+}
+
 /// An error that passes by itself.
 fn busy(description: &str) -> Described {
+    waiting(error(description))
+}
+
+/// A response that says how long to wait.
+fn waiting(mut response: Described) -> Described {
     let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0_usize)).build();
-    let mut response = error(description);
     let header =
         HeaderBuilder::new().schema(Some(seconds)).description(Some("Seconds to wait")).build();
     response.headers.insert("Retry-After".to_owned(), header.into());
@@ -203,10 +271,6 @@ fn predict(model: Option<&ServingModel>) -> OperationBuilder {
         .build();
     let mut answer = json_of("The prediction", "Prediction");
     answer.headers.insert("idempotent-replayed".to_owned(), header.into());
-    let invalid = described(
-        "Everything that is wrong with the request",
-        &[(JSON, reference("ValidationError")), (PROBLEM_JSON, reference("Problem"))],
-    );
     with_body(operation("predict", "Predict for one row").tag("predict"))
         .description(Some(
             "The prediction is logged before it is answered, or queued for it, as the service is \
@@ -214,7 +278,7 @@ fn predict(model: Option<&ServingModel>) -> OperationBuilder {
         ))
         .request_body(Some(body(reference("PredictRequest"), example)))
         .response("200", answer)
-        .response("400", invalid)
+        .response("400", invalid("Everything that is wrong with the request"))
         .response("409", error("The request_id was used with other features"))
         .response("500", error("The model answered no valid prediction"))
 }
@@ -222,10 +286,7 @@ fn predict(model: Option<&ServingModel>) -> OperationBuilder {
 fn outcomes() -> OperationBuilder {
     let example = json!([{ "request_id": shapes::EXAMPLE_ID, "outcome": 1 }]);
     let list = utoipa::openapi::schema::Array::new(reference("Outcome"));
-    let invalid = described(
-        "Everything that is wrong with the outcomes; none of them is recorded",
-        &[(JSON, reference("ValidationError")), (PROBLEM_JSON, reference("Problem"))],
-    );
+    let invalid = invalid("Everything that is wrong with the outcomes; none of them is recorded");
     with_body(operation("record_outcomes", "Tell what really happened"))
         .description(Some("Idempotent. May come before the prediction is in the log."))
         .request_body(Some(body(Schema::Array(list).into(), Some(example))))
@@ -251,10 +312,19 @@ fn drift_live() -> OperationBuilder {
         .response("503", busy("No model is loaded"))
 }
 
+fn shadow() -> OperationBuilder {
+    operation("shadow", "How a version that only watches compares with the one in service")
+        .tag("drift")
+        .description(Some("What is not known is null."))
+        .response("200", json_of("The comparison", "Shadow"))
+        .response("404", error("No version is to run in the shadow"))
+}
+
 fn reload() -> OperationBuilder {
     operation("reload_model", "Bring the version behind the alias into service")
         .description(Some("Whatever goes wrong, the version in service stays."))
         .response("200", json_of("The version now in service", "Reloaded"))
+        .response("400", error("The Idempotency-Key is none"))
         .response("502", error("The registry has no such version, or one that is refused"))
         .response("503", busy("The registry does not answer"))
         .response("504", error("The request took too long"))

@@ -140,15 +140,7 @@ fn accepted(operation: OperationBuilder) -> OperationBuilder {
 
 /// What needs the token.
 pub(super) fn guarded() -> Vec<(&'static str, HttpMethod, OperationBuilder)> {
-    let invalid = |what: &str| {
-        described(
-            what,
-            &[
-                ("application/json", reference("ValidationError")),
-                (super::PROBLEM_JSON, reference("Problem")),
-            ],
-        )
-    };
+    let invalid = super::invalid;
     vec![
         (
             "/api/v1/drift/runs",

@@ -31,7 +31,23 @@ pub(super) fn formatted(format: &str) -> ObjectBuilder {
 
 /// The same, or null.
 pub(super) fn nullable(object: ObjectBuilder) -> ObjectBuilder {
-    object.schema_type([Type::String, Type::Null].into_iter().collect::<SchemaType>())
+    let object = object.build();
+    let kind = match &object.schema_type {
+        SchemaType::Type(kind) => kind.clone(),
+        _ => Type::String,
+    };
+    ObjectBuilder::from(object).schema_type([kind, Type::Null].into_iter().collect::<SchemaType>())
+}
+
+pub(super) fn id_or_null() -> Object {
+    nullable(formatted(UUID))
+        .description(Some("Names the request; sent again, it gets its first answer"))
+        .examples([EXAMPLE_ID])
+        .build()
+}
+
+pub(super) fn model_name(name: &ModelName) -> Object {
+    of(Type::String).examples([name.as_str()]).build()
 }
 
 pub(super) fn id() -> Object {
@@ -54,7 +70,7 @@ pub(super) fn one_of(texts: &[&str]) -> Object {
     of(Type::String).enum_values(Some(texts.iter().copied())).build()
 }
 
-fn millis() -> Object {
+pub(super) fn millis() -> Object {
     of(Type::Number).minimum(Some(0_usize)).build()
 }
 
@@ -72,7 +88,7 @@ pub(super) fn object(properties: impl IntoIterator<Item = Property>) -> ObjectBu
     properties.into_iter().fold(ObjectBuilder::new(), add)
 }
 
-fn closed(object: ObjectBuilder) -> Object {
+pub(super) fn closed(object: ObjectBuilder) -> Object {
     object.additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false))).build()
 }
 
@@ -102,7 +118,7 @@ fn prediction(name: &ModelName, target: Target) -> Object {
     }
     let first = [("request_id", id().into()), ("prediction", predicted.into())];
     let rest = [
-        ("model_name", of(Type::String).examples([name.as_str()]).build().into()),
+        ("model_name", model_name(name).into()),
         ("model_version", version().build().into()),
         ("latency_ms", millis().into()),
         ("warnings", texts().into()),
@@ -121,11 +137,7 @@ pub(super) fn all(
         Target::Number => truth.build(),
         _ => truth.enum_values(Some([0, 1])).build(),
     };
-    let name = || of(Type::String).examples([name.as_str()]).build();
-    let request_id = nullable(formatted(UUID))
-        .description(Some("Names the request; sent again, it gets its first answer"))
-        .examples([EXAMPLE_ID])
-        .build();
+    let name = || model_name(name);
     let invalid = object([
         ("message", text().into()),
         ("errors", texts().into()),
@@ -223,13 +235,37 @@ pub(super) fn all(
         ("features", Schema::Array(Array::new(feature.build())).into()),
         ("signals", objects().into()),
     ]);
+    let number = || nullable(of(Type::Number)).build();
+    let compared = object([
+        ("rows", count().into()),
+        ("failed", count().into()),
+        ("agreement", number().into()),
+        ("mean_absolute_difference", number().into()),
+        ("largest_difference", number().into()),
+        ("score_psi", number().into()),
+        ("champion_latency_ms", number().into()),
+        ("shadow_latency_ms", number().into()),
+        ("latency_ratio", number().into()),
+    ]);
+    let nothing = of(Type::Null).build();
+    let compared = OneOfBuilder::new().item(compared.build()).item(nothing);
+    let shadow = object([
+        ("model_name", name().into()),
+        ("champion_version", nullable(version()).build().into()),
+        ("shadow_version", nullable(version()).build().into()),
+        ("why_not", nullable(of(Type::String)).build().into()),
+        ("since", nullable(formatted(DATE_TIME)).build().into()),
+        ("missed", count().into()),
+        ("not_logged", count().into()),
+        ("comparison", Schema::OneOf(compared.build()).into()),
+    ]);
     let ready = object([("status", one_of(&["ready", "not_ready", "alive"]).into())])
         .property("reason", text());
     [
         (
             "PredictRequest",
             object([("features", reference("Features"))])
-                .property("request_id", request_id)
+                .property("request_id", id_or_null())
                 .max_properties(Some(MOST_FIELDS))
                 .build(),
         ),
@@ -245,6 +281,7 @@ pub(super) fn all(
         ("Window", window.build()),
         ("LiveReport", live.build()),
         ("DriftReport", report.build()),
+        ("Shadow", shadow.build()),
         ("Outcome", closed(outcome)),
         (
             "OutcomeReceipt",

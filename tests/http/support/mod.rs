@@ -153,8 +153,13 @@ impl Server {
 
     /// Sends bytes as they are in the body of a prediction.
     pub(crate) async fn raw_predict(&self, body: &[u8]) -> (u16, Value) {
+        self.raw_post("/api/v1/predict", body).await
+    }
+
+    /// Sends bytes as they are to `path`.
+    pub(crate) async fn raw_post(&self, path: &str, body: &[u8]) -> (u16, Value) {
         let head = format!(
-            "POST /api/v1/predict HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n",
             self.address,
             body.len()

@@ -186,6 +186,7 @@ pub(crate) struct TestRegistry {
     mode: Mutex<RegistryMode>,
     versions: Mutex<Vec<ArtifactFiles>>,
     production: Mutex<Option<VersionId>>,
+    staging: Mutex<Option<VersionId>>,
     fetched: Mutex<u64>,
 }
 
@@ -196,6 +197,7 @@ impl TestRegistry {
             mode: Mutex::new(RegistryMode::Up),
             versions: Mutex::new(versions.to_vec()),
             production: Mutex::new((!versions.is_empty()).then_some(VersionId::FIRST)),
+            staging: Mutex::default(),
             fetched: Mutex::new(0),
         })
     }
@@ -213,6 +215,10 @@ impl TestRegistry {
 
     pub(crate) fn point_at(&self, version: Option<u64>) {
         *self.production.lock().unwrap() = version.and_then(VersionId::new);
+    }
+
+    pub(crate) fn stage(&self, version: u64) {
+        *self.staging.lock().unwrap() = VersionId::new(version);
     }
 
     /// Replaces the files of version 1.
@@ -256,9 +262,10 @@ impl ModelRegistry for TestRegistry {
         Err(never_asked())
     }
 
-    async fn resolve(&self, _: &ModelName, _: &Alias) -> Result<Option<VersionId>, Error> {
+    async fn resolve(&self, _: &ModelName, alias: &Alias) -> Result<Option<VersionId>, Error> {
         self.gate().await?;
-        Ok(*self.production.lock().unwrap())
+        let staging = *alias == Alias::staging();
+        Ok(*(if staging { &self.staging } else { &self.production }).lock().unwrap())
     }
 
     async fn set_alias(

@@ -1,0 +1,178 @@
+//! Rows that come in the shapes of other servers, as the objects that a request of ours carries.
+//!
+//! Values are taken over as they stand in the body, so that the decoder judges them as it judges
+//! our own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::answer::Together;
+use super::models::Loaded;
+use super::predict::INVALID;
+use super::problem::{Detail, Problem};
+use super::request::PredictRequest;
+use super::rows::{Elements, Read, elements};
+use super::state::State;
+use crate::schema::{Feature, FeatureSchema};
+
+/// 400: the body is of another shape.
+pub(super) fn malformed(why: impl Into<String>) -> Problem {
+    Problem::invalid(INVALID, vec![Detail::new("", "malformed", why)], Vec::new())
+}
+
+/// The values of a row, which has `want` of them.
+pub(super) fn values(row: &RawValue, want: usize) -> Result<Vec<&RawValue>, Problem> {
+    let not = |why: &str| malformed(format!("a row must be a list of {want} values{why}"));
+    let found = Elements::of(row, want).map_err(|_| not(""))?;
+    match found.rows.len() {
+        _ if found.more => Err(not(", there are more")),
+        have if have == want => Ok(found.rows),
+        have => Err(not(&format!(", there are {have}"))),
+    }
+}
+
+/// One row as text.
+#[derive(Default)]
+pub(super) struct Text(String);
+
+impl Text {
+    /// The row in which `values` have these names.
+    pub(super) fn of_values<'n>(
+        names: impl IntoIterator<Item = &'n str>,
+        values: &[&RawValue],
+    ) -> Self {
+        let mut row = Self::default();
+        for (name, value) in names.into_iter().zip(values) {
+            row.push(name, value);
+        }
+        row
+    }
+
+    /// The row in which `values` stand in the order of the schema.
+    pub(super) fn of_list(schema: &FeatureSchema, values: &[&RawValue]) -> Self {
+        Self::of_values(schema.features().iter().map(Feature::name), values)
+    }
+
+    /// An object of features as it was sent.
+    pub(super) fn of_object(object: &str) -> Self {
+        let inside = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        Self(inside.unwrap_or_default().to_owned())
+    }
+
+    pub(super) fn push(&mut self, name: &str, value: &RawValue) {
+        if !self.0.is_empty() {
+            self.0.push(',');
+        }
+        // A text is always JSON.
+        self.0.push_str(&serde_json::to_string(name).unwrap_or_default());
+        self.0.push(':');
+        self.0.push_str(value.get());
+    }
+}
+
+/// A column of values.
+pub(super) struct Column<'a> {
+    pub(super) name: String,
+    pub(super) values: Vec<&'a RawValue>,
+}
+
+/// The rows of columns, which must be of one length.
+pub(super) fn of_columns(columns: &[Column<'_>]) -> Result<Vec<Text>, Problem> {
+    let rows = columns.first().map_or(0, |column| column.values.len());
+    if let Some(other) = columns.iter().find(|column| column.values.len() != rows) {
+        let (first, other, have) = (&columns[0].name, &other.name, other.values.len());
+        return Err(malformed(format!("{first:?} has {rows} values, {other:?} has {have}")));
+    }
+    let row = |at: usize| {
+        let mut row = Text::default();
+        columns.iter().for_each(|column| row.push(&column.name, column.values[at]));
+        row
+    };
+    Ok((0..rows).map(row).collect())
+}
+
+/// The rows of a list of objects and of lists in the order of the schema.
+pub(super) fn of_records(
+    schema: &FeatureSchema,
+    list: &RawValue,
+    most: usize,
+    name: &'static str,
+) -> Result<Vec<Text>, Problem> {
+    let row = |row: &RawValue| match row.get().as_bytes().first() {
+        Some(b'{') => Ok(Text::of_object(row.get())),
+        Some(b'[') => Ok(Text::of_list(schema, &values(row, schema.len())?)),
+        _ => Err(malformed("a row must be an object of features, or a list of their values")),
+    };
+    elements(list, most, name)?.into_iter().map(row).collect()
+}
+
+/// Validates rows, each with its id if it has one.
+pub(super) fn read(model: &Loaded, rows: Vec<(Option<Uuid>, Text)>) -> Vec<Read> {
+    let read = |(at, (request_id, Text(inside))): (usize, (Option<Uuid>, Text))| -> Read {
+        let text = format!("{{{inside}}}");
+        let mut row = PredictRequest::read_flat(&model.model, &text, format!("row {at}"));
+        row.request_id = request_id;
+        Ok((row, None))
+    };
+    rows.into_iter().enumerate().map(read).collect()
+}
+
+/// What a row was answered, read back from the answer that is remembered of it.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+pub(super) struct Predicted {
+    pub(super) request_id: Uuid,
+    pub(super) prediction: serde_json::Number,
+    pub(super) probability: Option<serde_json::Number>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl State {
+    /// Predicts for all rows or for none, as a batch of ours.
+    pub(super) async fn predict_foreign(
+        &self,
+        model: &Arc<Loaded>,
+        rows: Vec<Read>,
+        began: Duration,
+    ) -> Result<Vec<Predicted>, Problem> {
+        let replies = self.answer_rows(model, rows, began, Together::Whole).await?;
+        let read = |reply: Result<super::answer::Reply, Problem>| {
+            serde_json::from_slice(&reply?.body).map_err(|error| {
+                tracing::error!(%error, "an answer cannot be read back");
+                Problem::internal("internal", "There is no answer")
+            })
+        };
+        replies.into_iter().map(read).collect()
+    }
+}
+
+/// The pairs of an object, in their order, whatever is there twice.
+pub(super) struct Pairs<'a>(pub(super) Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+
+        impl<'de> Visitor<'de> for Each {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(pairs)
+            }
+        }
+
+        deserializer.deserialize_map(Each).map(Self)
+    }
+}

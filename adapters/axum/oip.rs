@@ -1,0 +1,349 @@
+//! The Open Inference Protocol, version 2, over REST, as KServe, Triton and MLServer speak it.
+//!
+//! One input tensor per feature, named like it: `BYTES` for a category, `INT64` or `FP64` for a
+//! number, of shape `[n]` or `[n, 1]`. Or one tensor of another name: `BYTES` of shape `[n]`, each a
+//! JSON object of features; or numbers of shape `[n, features]`, in the order of the schema. The
+//! outputs are `prediction`, `probability` (of a classifier) and `request_id`, by which an outcome
+//! is told. Rows are validated, logged and watched like those of `/api/v1/predict`, all or none; the
+//! `id` of a request for one row is its request id if it is a UUID.
+
+use std::sync::Arc;
+
+use ::axum::Json;
+use ::axum::body::Body;
+use ::axum::extract::State as Shared;
+use ::axum::extract::rejection::PathRejection;
+use ::axum::http::{HeaderMap, StatusCode};
+use ::axum::response::{IntoResponse, Response};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::foreign::{self, Column, Predicted, Text, malformed};
+use super::models::Loaded;
+use super::problem::Problem;
+use super::request::{Object, request_id};
+use super::rows::{Read, elements, not_json, nothing, too_many};
+use super::state::State;
+use crate::record::Target;
+use crate::schema::{Feature, FeatureKind, FeatureSchema};
+
+const BYTES: &str = "BYTES";
+const INT64: &str = "INT64";
+const FP64: &str = "FP64";
+
+const PREDICTION: &str = "prediction";
+const PROBABILITY: &str = "probability";
+const REQUEST_ID: &str = "request_id";
+
+/// Deepest nesting of a tensor's data.
+const DIMENSIONS: usize = 2;
+
+pub(super) async fn live() -> Json<Value> {
+    Json(json!({ "live": true }))
+}
+
+/// "A 4xx status code indicates false", whatever other probes here say.
+pub(super) async fn ready(Shared(state): Shared<State>) -> Response {
+    let ready = state.trouble().await.is_none();
+    let status = if ready { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    (status, Json(json!({ "ready": ready }))).into_response()
+}
+
+pub(super) async fn server() -> Json<Value> {
+    let version = env!("CARGO_PKG_VERSION");
+    Json(json!({ "name": "pmmds", "version": version, "extensions": [] }))
+}
+
+/// The model that a path names, perhaps with a version.
+#[derive(Deserialize)]
+pub(super) struct Named {
+    name: String,
+    #[serde(default)]
+    version: Option<String>,
+}
+
+/// What a path names; a name may be no text at all.
+type Path = Result<::axum::extract::Path<Named>, PathRejection>;
+
+impl Named {
+    /// The version in service, if it is the one that is meant.
+    fn find(path: &Path, state: &State) -> Result<Arc<Loaded>, Problem> {
+        let missing =
+            |why: String| Err(Problem::new(StatusCode::NOT_FOUND, "model_not_found", why));
+        let Ok(::axum::extract::Path(named)) = path else {
+            return missing("there is no such model here".to_owned());
+        };
+        if named.name != state.models.name().as_str() {
+            return missing(format!("there is no model {:?} here", named.name));
+        }
+        let model = state.model()?;
+        match &named.version {
+            Some(asked) if *asked != model.model.version().to_string() => {
+                let (name, version) = (model.model.name(), model.model.version());
+                missing(format!("version {asked:?} of {name} is not in service, {version} is"))
+            }
+            _ => Ok(model),
+        }
+    }
+}
+
+pub(super) async fn model_ready(
+    Shared(state): Shared<State>,
+    path: Path,
+) -> Result<Json<Value>, Problem> {
+    let model = Named::find(&path, &state)?;
+    Ok(Json(json!({ "name": model.model.name(), "ready": true })))
+}
+
+pub(super) async fn model(
+    Shared(state): Shared<State>,
+    path: Path,
+) -> Result<Json<Value>, Problem> {
+    let model = Named::find(&path, &state)?;
+    let input = |feature: &Feature| tensor(feature.name(), datatype(feature));
+    let inputs: Vec<Value> = model.model.schema().features().iter().map(input).collect();
+    let output = |(name, datatype): (&str, &str)| tensor(name, datatype);
+    let outputs: Vec<Value> = outputs(&model).into_iter().map(output).collect();
+    Ok(Json(json!({
+        "name": model.model.name(),
+        "versions": [model.model.version()],
+        "platform": "pmmds",
+        "inputs": inputs,
+        "outputs": outputs,
+    })))
+}
+
+fn tensor(name: &str, datatype: &str) -> Value {
+    json!({ "name": name, "datatype": datatype, "shape": [-1] })
+}
+
+fn datatype(feature: &Feature) -> &'static str {
+    match feature.kind() {
+        FeatureKind::Numeric { integer: true, .. } => INT64,
+        FeatureKind::Numeric { .. } => FP64,
+        FeatureKind::Categorical { .. } => BYTES,
+    }
+}
+
+/// The outputs of a model, in order.
+fn outputs(model: &Loaded) -> Vec<(&'static str, &'static str)> {
+    match model.model.model().task().target() {
+        Target::Number => vec![(PREDICTION, FP64), (REQUEST_ID, BYTES)],
+        _ => vec![(PREDICTION, INT64), (PROBABILITY, FP64), (REQUEST_ID, BYTES)],
+    }
+}
+
+#[derive(Deserialize)]
+struct Infer<'a> {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(borrow)]
+    inputs: Vec<Object<Tensor<'a>>>,
+    #[serde(default)]
+    outputs: Option<Vec<Object<Wanted>>>,
+}
+
+#[derive(Deserialize)]
+struct Tensor<'a> {
+    name: String,
+    shape: Vec<usize>,
+    datatype: String,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    name: String,
+    #[serde(default, rename = "parameters")]
+    _parameters: IgnoredAny,
+}
+
+/// The answer, in the order in which it is written.
+#[derive(Serialize)]
+struct Inferred<'a> {
+    model_name: &'a str,
+    model_version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Value>,
+    outputs: Vec<Value>,
+}
+
+pub(super) async fn infer(
+    Shared(state): Shared<State>,
+    path: Path,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = state.rows_body(&headers, body).await?;
+    let _place = state.admit()?;
+    let model = Named::find(&path, &state)?;
+    let began = state.clock.elapsed();
+    let reading = Arc::clone(&model);
+    let read = state.read_rows(body, move |text, most| read(&reading, text, most));
+    let (rows, id, wanted): (Vec<Read>, Option<String>, Vec<&str>) = read.await?;
+    let predicted = state.predict_foreign(&model, rows, began).await?;
+
+    let output = |(name, datatype): (&'static str, &'static str)| {
+        let data: Vec<Value> = predicted.iter().map(|one| value(one, name)).collect();
+        json!({ "name": name, "datatype": datatype, "shape": [data.len()], "data": data })
+    };
+    let outputs = outputs(&model).into_iter().filter(|(name, _)| wanted.contains(name));
+    let warnings: Vec<&str> =
+        predicted.iter().flat_map(|one| &one.warnings).map(String::as_str).collect();
+    let warnings = (!warnings.is_empty()).then(|| json!({ "warnings": warnings.join("; ") }));
+    let answer = Inferred {
+        model_name: model.model.name().as_str(),
+        model_version: model.model.version().to_string(),
+        id,
+        parameters: warnings,
+        outputs: outputs.map(output).collect(),
+    };
+    Ok(Json(answer).into_response())
+}
+
+fn value(one: &Predicted, output: &str) -> Value {
+    match output {
+        PREDICTION => Value::Number(one.prediction.clone()),
+        PROBABILITY => one.probability.clone().map_or(Value::Null, Value::Number),
+        _ => Value::String(one.request_id.to_string()),
+    }
+}
+
+type Asked = (Vec<Read>, Option<String>, Vec<&'static str>);
+
+/// Reads the rows of a request, its id, and which outputs it wants.
+fn read(model: &Loaded, text: &str, most: usize) -> Result<Asked, Problem> {
+    let Object(sent) =
+        serde_json::from_str::<Object<Infer<'_>>>(text).map_err(|why| not_json(&why))?;
+    let offered = outputs(model).into_iter().map(|(name, _)| name);
+    let wanted = match sent.outputs {
+        None => offered.collect(),
+        Some(wanted) => {
+            let offered: Vec<&str> = offered.collect();
+            let find = |Object(Wanted { name, .. }): &Object<Wanted>| {
+                offered.iter().copied().find(|offered| offered == name).ok_or_else(|| {
+                    malformed(format!("there is no output {name:?}: {}", offered.join(", ")))
+                })
+            };
+            wanted.iter().map(find).collect::<Result<Vec<&str>, Problem>>()?
+        }
+    };
+    let inputs: Vec<Tensor<'_>> = sent.inputs.into_iter().map(|Object(tensor)| tensor).collect();
+    let texts = texts(model.model.schema(), inputs, most)?;
+    let alone = texts.len() == 1;
+    let id = sent.id.as_deref().filter(|_| alone).and_then(|id| request_id(id).ok());
+    let rows: Vec<(Option<Uuid>, Text)> = texts.into_iter().map(|text| (id, text)).collect();
+    Ok((foreign::read(model, rows), sent.id, wanted))
+}
+
+/// The rows of tensors.
+fn texts(
+    schema: &FeatureSchema,
+    inputs: Vec<Tensor<'_>>,
+    most: usize,
+) -> Result<Vec<Text>, Problem> {
+    if let [tensor] = &inputs[..]
+        && schema.id(&tensor.name).is_none()
+    {
+        let numbers = tensor.datatype != BYTES;
+        let values = tensor.values(most, if numbers { schema.len() } else { 1 })?;
+        if numbers {
+            let row = |row: &[&RawValue]| Text::of_list(schema, row);
+            return Ok(values.chunks(schema.len()).map(row).collect());
+        }
+        return values.into_iter().map(object).collect();
+    }
+    if inputs.is_empty() {
+        return Err(nothing("inputs"));
+    }
+    let mut columns = Vec::with_capacity(inputs.len());
+    for tensor in inputs {
+        let values = tensor.values(most, 1)?;
+        columns.push(Column { name: tensor.name, values });
+    }
+    foreign::of_columns(&columns)
+}
+
+/// An object of features inside of a JSON text.
+fn object(value: &RawValue) -> Result<Text, Problem> {
+    let not = || malformed("each entry of the tensor must be a JSON object of features");
+    let text: String = serde_json::from_str(value.get()).map_err(|_| not())?;
+    let raw: &RawValue = serde_json::from_str(&text).map_err(|_| not())?;
+    if raw.get().starts_with('{') { Ok(Text::of_object(raw.get())) } else { Err(not()) }
+}
+
+impl<'a> Tensor<'a> {
+    /// The values of this tensor, which has rows of `width`, and at most `most` rows.
+    fn values(&self, most: usize, width: usize) -> Result<Vec<&'a RawValue>, Problem> {
+        let Self { name, shape, datatype, data } = self;
+        let (rows, columns) = match shape[..] {
+            [rows] => (rows, 1),
+            [rows, columns] => (rows, columns),
+            _ => (0, 0),
+        };
+        if rows == 0 || columns != width {
+            let want =
+                if width == 1 { "[n] or [n, 1]".to_owned() } else { format!("[n, {width}]") };
+            return Err(malformed(format!("{name:?} has shape {shape:?}, expected {want}")));
+        }
+        if rows > most {
+            return Err(too_many(most, "rows"));
+        }
+        let mut values = Vec::with_capacity(rows * columns);
+        flatten(data, rows * columns, DIMENSIONS, &mut values)?;
+        if values.len() != rows * columns {
+            let have = values.len();
+            return Err(malformed(format!("{name:?} has shape {shape:?}, and {have} values")));
+        }
+        let fits = kind(datatype).ok_or_else(|| {
+            malformed(format!(
+                "{name:?} has datatype {datatype:?}, expected {BYTES}, {INT64} or {FP64}"
+            ))
+        })?;
+        match values.iter().find(|value| value.get() != "null" && !fits(value.get())) {
+            Some(_) => Err(malformed(format!("{name:?} holds what is no {datatype}"))),
+            None => Ok(values),
+        }
+    }
+}
+
+/// What the values of a datatype look like.
+fn kind(datatype: &str) -> Option<fn(&str) -> bool> {
+    let number = |text: &str| text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    let whole =
+        |text: &str| text.strip_prefix('-').unwrap_or(text).bytes().all(|c| c.is_ascii_digit());
+    match datatype {
+        BYTES => Some(|text| text.starts_with('"')),
+        "FP16" | "FP32" | FP64 => Some(number),
+        "INT8" | "INT16" | "INT32" | INT64 | "UINT8" | "UINT16" | "UINT32" | "UINT64" => {
+            Some(whole)
+        }
+        _ => None,
+    }
+}
+
+/// Data may be nested like the shape, or flat.
+fn flatten<'a>(
+    data: &'a RawValue,
+    most: usize,
+    depth: usize,
+    into: &mut Vec<&'a RawValue>,
+) -> Result<(), Problem> {
+    for value in elements(data, most, "data")? {
+        if value.get().starts_with('[') && depth > 1 {
+            flatten(value, most, depth - 1, into)?;
+        } else {
+            into.push(value);
+        }
+        if into.len() > most {
+            return Err(malformed("there are more data than the shape says"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,283 @@
+//! Requests for many rows: read off the threads that answer, checked row by row, answered in order.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::axum::body::{Body, Bytes};
+use ::axum::extract::Query;
+use ::axum::extract::rejection::QueryRejection;
+use ::axum::http::{HeaderMap, StatusCode};
+use ::axum::response::Response;
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::answer::{Given, Replies, Together, answer};
+use super::models::Loaded;
+use super::predict::{INVALID, json};
+use super::problem::{Detail, Problem};
+use super::request::{PredictRequest, readable};
+use super::state::State;
+use crate::registry::{ModelName, VersionId};
+
+/// Most problems that an answer for many rows repeats.
+const MOST_DETAILS: usize = 1_000;
+
+/// How rows may fail: `?atomic=true` or not.
+#[derive(Debug, Deserialize)]
+pub(super) struct Options {
+    #[serde(default)]
+    atomic: bool,
+}
+
+/// What the query of a request for many rows says.
+pub(super) fn together(query: Result<Query<Options>, QueryRejection>) -> Result<Together, Problem> {
+    match query {
+        Ok(Query(Options { atomic: true })) => Ok(Together::Whole),
+        Ok(Query(Options { atomic: false })) => Ok(Together::Apart),
+        Err(_) => {
+            let message = "atomic must be true or false, and stand in the query once";
+            Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_query", message))
+        }
+    }
+}
+
+/// A row that was read: a request, with the prediction that came along if one did; or what is wrong
+/// around it.
+pub(super) type Read = Result<(PredictRequest, Option<Given>), Problem>;
+
+impl State {
+    /// Most rows of one request.
+    pub(super) fn most_rows(&self) -> usize {
+        self.limits.batch_instances.min(self.limits.queue)
+    }
+
+    /// The whole body of a request for many rows.
+    pub(super) async fn rows_body(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Bytes, Problem> {
+        self.json_body_of(headers, body, self.limits.batch_bytes).await
+    }
+
+    /// Reads the rows of a body, of which there are at most so many as the queue can take, off the
+    /// threads that answer requests.
+    pub(super) async fn read_rows<T: Send + 'static>(
+        &self,
+        body: Bytes,
+        read: impl FnOnce(&str, usize) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let most = self.most_rows();
+        let work = tokio::task::spawn_blocking(move || {
+            let text = readable(&body).map_err(|why| not_json(&why))?;
+            read(text, most)
+        });
+        match work.await {
+            Ok(read) => read,
+            // As if it had run here: the layer that catches panics makes the answer.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Answers rows, in order, each as a single prediction would be; `began` is when reading them
+    /// began.
+    ///
+    /// # Errors
+    ///
+    /// What concerns all of them; and, where they belong together, what is wrong with any.
+    pub(super) async fn answer_rows(
+        &self,
+        model: &Arc<Loaded>,
+        rows: Vec<Read>,
+        began: Duration,
+        together: Together,
+    ) -> Result<Replies, Problem> {
+        let mut replies = Vec::with_capacity(rows.len());
+        let mut asked = Vec::with_capacity(rows.len());
+        let mut warnings = 0;
+        for row in rows {
+            let valid = row.and_then(|(request, given)| {
+                let mut asked = self.valid(model, request)?;
+                asked.given = given;
+                Ok(asked)
+            });
+            match valid {
+                Ok(valid) => {
+                    warnings += usize::from(!valid.warnings.is_empty());
+                    asked.push(valid);
+                    replies.push(None);
+                }
+                Err(problem) => replies.push(Some(problem)),
+            }
+        }
+        let refused = replies.len() - asked.len();
+        if refused + warnings > 0 {
+            tracing::info!(rows = replies.len(), refused, warnings, "rows were refused or odd");
+        }
+        if together == Together::Whole && refused > 0 {
+            return Err(whole(replies.into_iter().flatten()));
+        }
+        let read = self.clock.elapsed().saturating_sub(began);
+        let mut answered = answer(self, model, asked, read, together).await?.into_iter();
+        let reply = |refused: Option<Problem>| match refused {
+            Some(problem) => Some(Err(problem)),
+            // One for each that was asked.
+            None => answered.next(),
+        };
+        let replies: Replies = replies.into_iter().filter_map(reply).collect();
+        if together == Together::Whole && replies.iter().any(Result::is_err) {
+            return Err(whole(replies.into_iter().filter_map(Result::err)));
+        }
+        Ok(replies)
+    }
+}
+
+/// One problem for all rows: the first, with what is wrong with the others.
+fn whole(problems: impl Iterator<Item = Problem>) -> Problem {
+    let mut problems = problems.peekable();
+    let Some(first) = problems.peek().cloned() else {
+        return Problem::internal("internal", "There is no answer");
+    };
+    let mut details: Vec<Detail> = problems.flat_map(|problem| problem.details()).collect();
+    let more = details.len().saturating_sub(MOST_DETAILS);
+    details.truncate(MOST_DETAILS);
+    if more > 0 {
+        details.push(Detail::new("", "more_errors", format!("... and {more} more errors")));
+    }
+    first.with_details(details)
+}
+
+/// 400: it is no JSON, or not of the shape that it should have.
+pub(super) fn not_json(why: &dyn fmt::Display) -> Problem {
+    let detail = Detail::new("", "invalid_json", format!("Invalid JSON: {why}"));
+    Problem::invalid(INVALID, vec![detail], Vec::new())
+}
+
+/// The elements of a list in the field `name`, at least one, and at most `most`.
+pub(super) fn elements<'a>(
+    list: &'a RawValue,
+    most: usize,
+    name: &'static str,
+) -> Result<Vec<&'a RawValue>, Problem> {
+    let found = Elements::of(list, most).map_err(|why| {
+        let detail = Detail::new(format!("/{name}"), "not_a_list", format!("{name}: {why}"));
+        Problem::invalid(INVALID, vec![detail], Vec::new())
+    })?;
+    if found.more {
+        return Err(too_many(most, name));
+    }
+    if found.rows.is_empty() {
+        return Err(nothing(name));
+    }
+    Ok(found.rows)
+}
+
+/// 413: there are more rows than are taken at a time.
+pub(super) fn too_many(most: usize, name: &str) -> Problem {
+    let message = format!("There are more than {most} {name}");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_rows", message)
+}
+
+/// 400: there is no row.
+pub(super) fn nothing(name: &str) -> Problem {
+    let detail = Detail::new(format!("/{name}"), "no_rows", format!("There are no {name}"));
+    Problem::invalid(INVALID, vec![detail], Vec::new())
+}
+
+/// Takes elements as they stand, and gives up after `most`.
+pub(super) struct Elements<'a> {
+    most: usize,
+    pub(super) rows: Vec<&'a RawValue>,
+    // there are more
+    pub(super) more: bool,
+}
+
+impl<'a> Elements<'a> {
+    /// The first `most` elements of a list.
+    pub(super) fn of(list: &'a RawValue, most: usize) -> Result<Self, serde_json::Error> {
+        let mut found = Self { most, rows: Vec::new(), more: false };
+        let mut source = serde_json::Deserializer::from_str(list.get());
+        match (&mut found).deserialize(&mut source) {
+            Err(why) if !found.more => Err(why),
+            _ => Ok(found),
+        }
+    }
+}
+
+impl<'a> DeserializeSeed<'a> for &mut Elements<'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'a> Visitor<'a> for &mut Elements<'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
+        while self.rows.len() < self.most {
+            match seq.next_element()? {
+                Some(row) => self.rows.push(row),
+                None => return Ok(()),
+            }
+        }
+        self.more = seq.next_element::<IgnoredAny>()?.is_some();
+        // The rest is not looked at.
+        if self.more { Err(de::Error::custom("too many")) } else { Ok(()) }
+    }
+}
+
+/// What follows the results.
+#[derive(Serialize)]
+struct Summary<'a> {
+    succeeded: usize,
+    failed: usize,
+    model_name: &'a ModelName,
+    model_version: VersionId,
+    latency_ms: f64,
+}
+
+/// `{"results": [...], "succeeded": 2, ...}`: what each row is answered, or `{"error": ...}`.
+pub(super) fn results(
+    model: &Loaded,
+    replies: &[Result<super::answer::Reply, Problem>],
+    took: Duration,
+) -> Response {
+    #[derive(Serialize)]
+    struct Failed<'a> {
+        error: super::problem::RowProblem<'a>,
+    }
+    let succeeded = replies.iter().filter(|reply| reply.is_ok()).count();
+    let summary = Summary {
+        succeeded,
+        failed: replies.len() - succeeded,
+        model_name: model.model.name(),
+        model_version: model.model.version(),
+        latency_ms: super::millis(took),
+    };
+    // Texts, finite numbers, and JSON that was written here: nothing that JSON could refuse.
+    let mut text = b"{\"results\":[".to_vec();
+    for (index, reply) in replies.iter().enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        match reply {
+            Ok(reply) => text.extend_from_slice(&reply.body),
+            Err(problem) => {
+                let failed = Failed { error: problem.of_row() };
+                text.extend(serde_json::to_vec(&failed).unwrap_or_default());
+            }
+        }
+    }
+    text.extend_from_slice(b"],");
+    let summary = serde_json::to_vec(&summary).unwrap_or_default();
+    text.extend_from_slice(summary.strip_prefix(b"{").unwrap_or_default());
+    json(text)
+}

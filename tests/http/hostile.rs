@@ -1,0 +1,173 @@
+//! Strangers who mean it: they drip, they swell, they forge; and errors in the shape asked for.
+
+use std::time::{Duration, Instant};
+
+use pmmds::axum::Limits;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{CURL_BODY, TOKEN, body, body_with, raw, read, serve};
+
+/// Writes `text` a byte every 20 ms, again and again; what is answered until the connection closes.
+async fn drip(address: std::net::SocketAddr, start: &str, text: &str) -> String {
+    let (mut from, mut to) = TcpStream::connect(address).await.unwrap().into_split();
+    to.write_all(start.as_bytes()).await.unwrap();
+    let text = text.to_owned();
+    let writer = tokio::spawn(async move {
+        for byte in text.bytes().cycle() {
+            if to.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = from.read_to_end(&mut answer).await;
+    writer.abort();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn who_drips_is_sent_away_in_time() {
+    let limits = Limits::new()
+        .header_timeout(Duration::from_millis(400))
+        .body_timeout(Duration::from_millis(400));
+    let server = serve(|b| b.limits(limits)).await;
+    let began = Instant::now();
+    let drips: Vec<_> = (0..20)
+        .map(|at| {
+            let address = server.address;
+            tokio::spawn(async move {
+                if at % 2 == 0 {
+                    // A header that never ends, and then is one of many.
+                    drip(address, "GET /livez HTTP/1.1\r\nhost: x\r\nx-a: ", "aaaa").await
+                } else {
+                    let head = "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: \
+                                application/json\r\ncontent-length: 500\r\n\r\n";
+                    drip(address, head, " ").await
+                }
+            })
+        })
+        .collect();
+    for (at, one) in drips.into_iter().enumerate() {
+        let answer = one.await.unwrap();
+        let status = answer.split(' ').nth(1).unwrap_or("none");
+        let expected = if at % 2 == 0 { ["none", "408"] } else { ["408", "408"] };
+        assert!(expected.contains(&status), "{at}: {answer}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(server.predict(&body()).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_megabyte_of_headers_is_refused() {
+    let server = serve(|b| b).await;
+    let large = format!(
+        "GET /livez HTTP/1.1\r\nhost: x\r\nx-large: {}\r\nconnection: close\r\n\r\n",
+        "a".repeat(1 << 20)
+    );
+    let (status, _, _) = raw(server.address, large.as_bytes(), b"").await;
+    // Refused, or the connection was closed before all of it was sent.
+    assert!(status == 431 || status == 0, "{status}");
+    let many: String = (0..10_000).map(|i| format!("x-{i}: a\r\n")).collect();
+    let many = format!("GET /livez HTTP/1.1\r\nhost: x\r\n{many}connection: close\r\n\r\n");
+    let (status, _, _) = raw(server.address, many.as_bytes(), b"").await;
+    assert!(status == 431 || status == 0, "{status}");
+    assert_eq!(server.get("/livez").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_forged_header_reaches_no_log_and_no_answer() {
+    let server = serve(|b| b).await;
+    for id in ["\u{1b}[31mred", "a\tb", "\u{e9}", "a b", "<script>alert(1)</script>"] {
+        let head = format!(
+            "GET /livez HTTP/1.1\r\nhost: x\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n"
+        );
+        let (status, head, _) = raw(server.address, head.as_bytes(), b"").await;
+        // Characters that no header may have end the request; others are replaced.
+        assert!(status == 200 || status == 400, "{status} {id:?}");
+        assert!(!head.contains(&id.to_lowercase()), "{id:?}: {head}");
+    }
+    // The peer is who connects, whatever a header says.
+    let forged = server.client.post(server.url("/model/reload"));
+    let forged = forged.header("host", "evil.example").header("x-forwarded-host", "localhost");
+    assert_eq!(read(forged.send().await.unwrap()).await.0, 403);
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_not_read_at_all() {
+    let server = serve(|b| b.admin_token(TOKEN)).await;
+    for path in [
+        "/api/v1/predict",
+        "/api/v1/predict/batch",
+        "/api/v1/observations",
+        "/api/v1/outcomes",
+        "/v2/models/churn-classifier/infer",
+        "/invocations",
+    ] {
+        for encoding in ["gzip", "gzip, gzip", "br", "deflate", "zstd"] {
+            let sent = server.client.post(server.url(path)).bearer_auth(TOKEN);
+            let sent = sent.header("content-type", "application/json");
+            let sent = sent.header("content-encoding", encoding).body(vec![0x1f; 1_000]);
+            assert_eq!(sent.send().await.unwrap().status(), 415, "{path} {encoding}");
+        }
+        let sent = server.client.post(server.url(path)).bearer_auth(TOKEN);
+        let sent = sent.header("content-type", "application/json").body(vec![b' '; 17 << 20]);
+        // The rest of the body may still be on its way when the answer comes.
+        if let Ok(response) = sent.send().await {
+            assert_eq!(response.status(), 413, "{path}");
+        }
+    }
+    assert_eq!(server.get("/livez").await.0, 200);
+}
+
+#[tokio::test]
+async fn every_error_has_the_shape_that_is_asked_for() {
+    let limits = Limits::new().body_bytes(3_000);
+    let server = serve(|b| b.limits(limits).admin_token(TOKEN)).await;
+    let json = "application/json";
+    let large = format!("{CURL_BODY}{}", " ".repeat(3_000));
+    let bad = body_with("tenure", json!(-1)).to_string();
+    for (method, path, kind, body, status, code) in [
+        ("POST", "/api/v1/predict", json, &*bad, 400, "validation_failed"),
+        ("POST", "/api/v1/predict", json, "{", 400, "validation_failed"),
+        ("POST", "/api/v1/predict/batch", json, "{}", 400, "validation_failed"),
+        ("POST", "/api/v1/predict/batch?atomic=2", json, "{}", 400, "invalid_query"),
+        ("POST", "/api/v1/predict", "text/csv", "a", 415, "unsupported_media_type"),
+        ("POST", "/api/v1/predict", json, &*large, 413, "too_large"),
+        ("POST", "/model/reload", json, "", 401, "unauthorized"),
+        ("POST", "/api/v1/observations", json, "{}", 401, "unauthorized"),
+        ("GET", "/nowhere", json, "", 404, "not_found"),
+        ("GET", "/api/v1/shadow", json, "", 404, "no_shadow"),
+        ("DELETE", "/model", json, "", 405, "method_not_allowed"),
+    ] {
+        for accept in [
+            None,
+            Some("application/json"),
+            Some("text/html, application/problem+json;q=0.9"),
+            Some("image/png"),
+        ] {
+            let sent = server.client.request(method.parse().unwrap(), server.url(path));
+            let mut sent = sent.header("content-type", kind).body(body.to_owned());
+            if let Some(accept) = accept {
+                sent = sent.header("accept", accept);
+            }
+            let response = sent.send().await.unwrap();
+            let media = response.headers()["content-type"].to_str().unwrap().to_owned();
+            assert!(response.headers().contains_key("x-request-id"), "{path}");
+            let (found, answer) = read(response).await;
+            assert_eq!(found, status, "{method} {path}: {answer}");
+            if accept.is_some_and(|accept| accept.contains("problem+json")) {
+                assert_eq!(media, "application/problem+json", "{path}");
+                assert_eq!((&answer["status"], &answer["code"]), (&json!(status), &json!(code)));
+                let texts = ["type", "title", "detail"].map(|field| answer[field].is_string());
+                assert_eq!(texts, [true; 3], "{answer}");
+            } else {
+                assert_eq!(media, "application/json", "{path}");
+                assert!(answer["detail"]["message"].is_string(), "{answer}");
+                assert_eq!(answer["status"], Value::Null);
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! SIGTERM under load, sent to the program itself: whoever was answered is in the log, once, and the
+//! process ends well.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use pmmds::log::InferenceLog;
+use pmmds::sqlite::SqliteStore;
+use pmmds::{Timestamp, Window};
+use serde_json::json;
+
+use super::serving::Serving;
+use crate::{ask, command, database, told};
+
+/// Clients at a time.
+const CLIENTS: usize = 8;
+
+/// Sends predictions until nobody is there, and collects the ids that were answered.
+async fn answered(url: String) -> BTreeSet<String> {
+    // The provider is needed to build a client, although nothing is encrypted here.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let document: serde_json::Value =
+        client.get(format!("{url}/openapi.json")).send().await.unwrap().json().await.unwrap();
+    let features = &document["components"]["schemas"]["Features"]["examples"][0];
+    let body = json!({ "features": features });
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let sent = client.post(format!("{url}/api/v1/predict")).json(&body);
+            tokio::spawn(async move {
+                let mut ids = BTreeSet::new();
+                loop {
+                    let Ok(response) = sent.try_clone().unwrap().send().await else { return ids };
+                    if response.status() == 200 {
+                        // An answer that has begun is an answer to its end.
+                        let answer: serde_json::Value = response.json().await.unwrap();
+                        ids.insert(answer["request_id"].as_str().unwrap().to_owned());
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut all = BTreeSet::new();
+    for client in clients {
+        all.extend(client.await.unwrap());
+    }
+    all
+}
+
+/// Serves from `state`, stops it in the midst of requests, and says which were answered.
+fn stopped_under_load(arguments: &[&str], state: &Path) -> BTreeSet<String> {
+    told(&command(&[&["train"], arguments].concat(), Some(state)).output().unwrap());
+    let serving = Serving::start(|serve| command(&[serve, arguments].concat(), Some(state)));
+    let url = serving.url.clone();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let clients = runtime.spawn(answered(url));
+    std::thread::sleep(Duration::from_millis(2_000));
+    serving.stop();
+    let ids = runtime.block_on(clients).unwrap();
+    assert!(ids.len() > 20, "{}", ids.len());
+    ids
+}
+
+fn assert_each_once(answered: &BTreeSet<String>, logged: &[String]) {
+    let known: BTreeSet<&String> = logged.iter().collect();
+    assert_eq!(known.len(), logged.len(), "an event is in the log twice");
+    let lost: Vec<&String> = answered.iter().filter(|id| !known.contains(id)).collect();
+    assert!(lost.is_empty(), "{} of {} answers are not in the log", lost.len(), answered.len());
+    // A request can be logged whose answer met a closed connection; never more than were open.
+    assert!(logged.len() <= answered.len() + CLIENTS, "{} {}", logged.len(), answered.len());
+    println!("{} answered, {} logged", answered.len(), logged.len());
+}
+
+#[test]
+fn whoever_was_answered_is_in_the_file() {
+    let state = tempfile::tempdir().unwrap();
+    let answered = stopped_under_load(&[], state.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let logged = runtime.block_on(async {
+        let store = SqliteStore::open(state.path().join("pmmds.sqlite")).await.unwrap();
+        let end = store.now().await.unwrap().saturating_add(Duration::from_secs(60));
+        let window = Window::new(Timestamp::EPOCH, end).unwrap();
+        let (model, mut after, mut ids) = ("churn-classifier".parse().unwrap(), None, Vec::new());
+        loop {
+            let page = store.scan(&model, window, after, 1_000).await.unwrap();
+            ids.extend(page.items.iter().map(|logged| logged.event.request_id.to_string()));
+            after = page.next;
+            if after.is_none() {
+                return ids;
+            }
+        }
+    });
+    assert_each_once(&answered, &logged);
+}
+
+#[test]
+fn whoever_was_answered_is_in_postgresql() {
+    let Some(url) = database("sigterm") else { return };
+    let state = tempfile::tempdir().unwrap();
+    let answered = stopped_under_load(&["--database-url", &url], state.path());
+    let ids = "SELECT coalesce(request_id, id)::text FROM pmmds_store.predictions";
+    assert_each_once(&answered, &ask(&url, ids));
+    let (server, name) = url.rsplit_once('/').unwrap();
+    ask(&format!("{server}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)"));
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let state = tempfile::tempdir().unwrap();
+    told(&command(&["train"], Some(state.path())).output().unwrap());
+    let mut serving = Serving::start(|serve| command(serve, Some(state.path())));
+    // A request that never comes to its end holds up a good end for 5 s.
+    let address = serving.url.trim_start_matches("http://").to_owned();
+    let mut open = std::net::TcpStream::connect(address).unwrap();
+    let head = "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                content-length: 500\r\n\r\n{";
+    std::io::Write::write_all(&mut open, head.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let pid = serving.pid();
+    let signal = || Command::new("kill").arg(&pid).status().unwrap();
+    assert!(signal().success());
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(serving.is_running(), "it waits for the request");
+    assert!(signal().success());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!serving.is_running(), "it does not wait any more");
+}
