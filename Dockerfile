@@ -19,10 +19,11 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM python:3.11-slim-bookworm AS mlflow
 COPY tests/python/mlflow.txt /tmp/mlflow.txt
 RUN pip install --no-cache-dir "$(grep '^mlflow==' /tmp/mlflow.txt)" \
-    && useradd --system --uid 10001 mlflow \
+    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin mlflow \
     && install -d -o mlflow -g mlflow /var/lib/mlflow
 USER mlflow
 WORKDIR /var/lib/mlflow
+ENV HOME=/var/lib/mlflow MLFLOW_DISABLE_TELEMETRY=true
 EXPOSE 5000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=6 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:5000/health', timeout=4)"]
@@ -34,7 +35,7 @@ FROM debian:bookworm-slim AS service
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates curl \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 pmmds \
+    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin pmmds \
     && install -d -o pmmds -g pmmds /var/lib/pmmds
 COPY --from=build /usr/local/bin/full_stack /usr/local/bin/full_stack
 USER pmmds

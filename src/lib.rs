@@ -315,6 +315,7 @@
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
 //! | `oip` | no | `axum` | the Open Inference Protocol (KServe V2 over REST), a part of the HTTP service |
 //! | `mlflow-scoring` | no | `axum` | MLflow's `/invocations`, a part of the HTTP service |
+//! | [`webhook`] | no | reqwest, rustls with ring, backon, tokio | alerts by HTTP POST, as JSON or for Slack |
 //! | [`schedule`] | no | cronexpr, time zones of jiff, tokio, tracing | jobs at the moments of a schedule, every hour or by cron, once across replicas |
 //! | [`system`] | no | nothing new (uuid's clock and randomness) | [`Environment`](lifecycle::Environment) of this machine |
 //! | [`rayon`] | no | rayon | [`Workers`](drift::Workers) on every core, for whole data sets |
@@ -375,6 +376,8 @@
 #![cfg_attr(not(feature = "sqlite"), doc = "[`sqlite`]: #crate-features")]
 #![cfg_attr(feature = "system", doc = "[`system`]: mod@crate::system")]
 #![cfg_attr(not(feature = "system"), doc = "[`system`]: #crate-features")]
+#![cfg_attr(feature = "webhook", doc = "[`webhook`]: mod@crate::webhook")]
+#![cfg_attr(not(feature = "webhook"), doc = "[`webhook`]: #crate-features")]
 #![deny(clippy::disallowed_methods)]
 #![cfg_attr(
     test,
@@ -474,3 +477,7 @@ pub mod sqlite;
 #[cfg(feature = "system")]
 #[path = "../adapters/system/mod.rs"]
 pub mod system;
+
+#[cfg(feature = "webhook")]
+#[path = "../adapters/webhook/mod.rs"]
+pub mod webhook;

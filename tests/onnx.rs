@@ -203,7 +203,7 @@ fn odd_data(target: Target) -> Dataset {
         schema.ids().zip(values).for_each(|(id, value)| row.set(id, value));
         let label = match target {
             Target::Binary => f64::from(u8::from((40.0..90.0).contains(&x) || random(5) == 0)),
-            _ => x * 1e6 + f64::from(whole),
+            _ => x.mul_add(1e6, f64::from(whole)),
         };
         data.push(&row, label, number.to_string());
     }

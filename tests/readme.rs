@@ -69,6 +69,13 @@ fn the_containers_are_set_by_variables_that_act_and_asked_at_routes_that_are() {
     for variable in named {
         assert!(read_there.contains(variable), "{variable} is not read: {read_there:?}");
     }
+    // What builds as a package builds in the image.
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let let_through = read(".dockerignore");
+    for file in manifest["package"]["include"].as_array().unwrap() {
+        let name = file.as_str().unwrap().trim_start_matches('/').trim_end_matches("/**");
+        assert!(let_through.contains(&format!("\n!{name}\n")), "{name} is kept out of the image");
+    }
     let asked = image.split("PMMDS_API_PORT:-8000}").nth(1).and_then(|rest| rest.split('"').next());
     let route = format!(".route(\"{}\"", asked.expect("a health check"));
     assert!(read("adapters/axum/routes.rs").contains(&route), "{route}");

@@ -13,8 +13,11 @@ use sqlx::Connection;
 
 mod python;
 mod story {
+    mod operators;
     mod prefect;
     mod replicas;
+    mod schedule;
+    mod servers;
     mod serving;
     mod sigterm;
 }
@@ -51,8 +54,8 @@ fn command(arguments: &[&str], state: Option<&Path>) -> Command {
         command.arg("--state").arg(state);
     }
     // A setting of whoever runs the tests would be another story.
-    let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("PMMDS_"));
-    ours.for_each(|name| {
+    let ours = |name: &String| name.starts_with("PMMDS_") || name.starts_with("MLFLOW_");
+    std::env::vars().map(|(name, _)| name).filter(ours).for_each(|name| {
         command.env_remove(name);
     });
     command
@@ -240,12 +243,27 @@ fn a_typo_in_the_environment_stops_the_start() {
 }
 
 #[test]
+fn what_the_tests_set_is_no_typo_and_mlflows_own_names_are_read() {
+    let state = tempfile::tempdir().unwrap();
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = command(&["monitor", "--summary"], Some(state.path()));
+        command.envs(variables.iter().copied()).output().unwrap()
+    };
+    told(&run(&[("PMMDS_TEST_MLFLOW", "x"), ("PMMDS_TEST_POSTGRES", "y")]));
+    let output = run(&[("MLFLOW_TRACKING_URI", "http://mlflow:pass@host")]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("user name or password") && !said.contains("mlflow:pass"), "{said}");
+}
+
+#[test]
 fn every_setting_of_the_environment_acts() {
     let state = tempfile::tempdir().unwrap();
     // Each of these cannot be, so that it is seen to be read.
     for (name, value) in [
         ("PMMDS_API_HOST", "nowhere"),
         ("PMMDS_API_PORT", "70000"),
+        ("PMMDS_MLFLOW_TRACKING_URI", "file:///srv/mlruns"),
         ("PMMDS_ADMIN_TOKEN", "too short"),
         ("PMMDS_MODEL_NAME", "../x"),
         ("PMMDS_MODEL_ALIAS", "latest"),
@@ -254,8 +272,12 @@ fn every_setting_of_the_environment_acts() {
         ("PMMDS_DRIFT_MIN_DRIFT_FEATURES", "0"),
         ("PMMDS_DRIFT_MIN_SAMPLES_REQUIRED", "0"),
         ("PMMDS_DRIFT_CURRENT_WINDOW_HOURS", "0"),
+        ("PMMDS_DRIFT_ENABLE_SCHEDULED_MONITORING", "maybe"),
+        ("PMMDS_DRIFT_MONITOR_INTERVAL_HOURS", "0"),
+        ("PMMDS_ON_DRIFT", "maybe"),
         ("PMMDS_DRIFT_ENABLE_ALERTS", "maybe"),
         ("PMMDS_DRIFT_ALERT_ON_PREDICTION_DRIFT", "maybe"),
+        ("PMMDS_ALERT_WEBHOOK_SHAPE", "morse"),
         ("PMMDS_LOG_LEVEL", "loud"),
         ("PMMDS_LOG_JSON", "maybe"),
     ] {
@@ -276,6 +298,11 @@ fn what_cannot_be_is_said_and_exits_with_2() {
         (&["serve", "--host", "0.0.0.0", "--port", "0"], "admin token"),
         (&["rollback"], "no version in production"),
         (&["monitor"], "nothing is in production"),
+        (&["monitor", "--mlflow-uri", "s3://bucket"], "expected http or https"),
+        (&["monitor", "--mlflow-uri", "http://127.0.0.1:1"], "unavailable"),
+        (&["monitor", "--mlflow-uri", "http://x", "--registry", "y"], "either"),
+        (&["monitor", "--cron", "61 * * * *"], "value must be in range 0..=59; found 61"),
+        (&["serve", "--every", "0s"], "0s is not from 1s to a year"),
     ] {
         let state = tempfile::tempdir().unwrap();
         let output = command(arguments, Some(state.path())).output().unwrap();

@@ -6,8 +6,9 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::COMPONENT;
 use super::options::Clock;
@@ -194,9 +195,9 @@ impl Http {
     pub(super) async fn search<T: DeserializeOwned>(
         &self,
         path: &str,
-        body: &(impl Serialize + Sync),
+        body: &Value,
     ) -> Result<T, Failure> {
-        let call = self.with_body(Method::POST, path, body, Repeat::Harmless)?;
+        let call = self.with_body(Method::POST, path, body, Repeat::Harmless);
         self.json(Call { patience: self.patience, ..call }).await
     }
 
@@ -205,10 +206,10 @@ impl Http {
         &self,
         method: Method,
         path: &str,
-        body: &(impl Serialize + Sync),
+        body: &Value,
         repeat: Repeat,
     ) -> Result<T, Failure> {
-        self.json(self.with_body(method, path, body, repeat)?).await
+        self.json(self.with_body(method, path, body, repeat)).await
     }
 
     /// The text of a page of the server.
@@ -257,27 +258,17 @@ impl Http {
         self.send(call).await
     }
 
-    fn with_body(
-        &self,
-        method: Method,
-        path: &str,
-        body: &impl Serialize,
-        repeat: Repeat,
-    ) -> Result<Call<'static>, Failure> {
-        let bytes = serde_json::to_vec(body).map_err(|e| {
-            let context = format!("{path} cannot be asked");
-            Failure::Failed(Error::new(ErrorKind::Other, COMPONENT, context).with_source(e))
-        })?;
-        Ok(Call {
+    fn with_body(&self, method: Method, path: &str, body: &Value, repeat: Repeat) -> Call<'static> {
+        Call {
             method,
             path: format!("api/2.0/mlflow/{path}"),
             query: &[],
-            body: Some(("application/json", bytes)),
+            body: Some(("application/json", body.to_string().into_bytes())),
             expects: Expects::Json,
             repeat,
             patience: self.write_timeout,
             stall: Duration::MAX,
-        })
+        }
     }
 
     async fn json<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, Failure> {

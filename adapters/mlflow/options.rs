@@ -9,7 +9,7 @@ use reqwest::Url;
 
 use super::address::{self, Resolver};
 use super::http::Http;
-use super::{COMPONENT, MlflowRegistry, tls};
+use super::{COMPONENT, MlflowRegistry, environment, tls};
 use crate::{Error, ErrorKind, Timestamp};
 
 /// What time it is.
@@ -105,6 +105,22 @@ impl MlflowBuilder {
             transfer_timeout: Duration::from_secs(600),
             clock: None,
         }
+    }
+
+    /// Takes credentials, certificates and the experiment from the names that MLflow reads of the
+    /// environment, as [`from_env`](MlflowRegistry::from_env) does, which takes the URI as well.
+    ///
+    /// ```
+    /// # use pmmds::mlflow::MlflowRegistry;
+    /// let registry = MlflowRegistry::builder("http://localhost:5000").environment()?.build()?;
+    /// # Ok::<(), pmmds::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_env`](MlflowRegistry::from_env).
+    pub fn environment(self) -> Result<Self, Error> {
+        environment::options(self, &environment::of_process)
     }
 
     /// Asks with a user name and a password. Defaults to neither.
@@ -298,7 +314,7 @@ impl MlflowBuilder {
             .build()
             .map_err(|e| invalid("the HTTP client cannot be made").with_source(e))?;
         let (authorization, secrets) = self.authorization(&client, &base)?;
-        let clock = self.clock.unwrap_or_else(|| Clock(Arc::new(super::environment::now)));
+        let clock = self.clock.unwrap_or_else(|| Clock(Arc::new(environment::now)));
         let http = Http {
             client,
             base,

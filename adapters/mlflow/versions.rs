@@ -241,7 +241,11 @@ impl MlflowRegistry {
     }
 
     /// The path of a version's files behind the server.
-    async fn root(&self, model: &ModelName, version: VersionId) -> Result<Vec<String>, Error> {
+    pub(super) async fn root(
+        &self,
+        model: &ModelName,
+        version: VersionId,
+    ) -> Result<Vec<String>, Error> {
         let number = version.to_string();
         let query = [("name", model.as_str()), ("version", number.as_str())];
         let found: wire::DownloadUri =

@@ -182,5 +182,6 @@ fn default_alert(model: ModelName, version: VersionId, events: u64, now: Timesta
         retraining_run: None,
         quiet_runs: 0,
         resolved_at: None,
+        deliveries: Vec::new(),
     }
 }

@@ -133,8 +133,8 @@ impl PostgresStoreBuilder {
     ///
     /// It is on for the database, whoever writes to it, and stays on. Where the log has events
     /// already they are taken in first, and writers wait for that. Defaults to as it is there, which
-    /// is off at first: batches that are sent again are known without it, and a row of the log costs
-    /// about half as much.
+    /// is off at first: batches that are sent again are known without it, and a row takes about half
+    /// the bytes.
     pub fn unique_request_ids(mut self) -> Self {
         self.unique_request_ids = true;
         self

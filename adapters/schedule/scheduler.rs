@@ -205,8 +205,9 @@ impl Scheduler {
         self
     }
 
-    /// Is called with every slot that is over, whoever did it; for a slot that failed, when it is
-    /// given up. By default tracing says it, and nothing else.
+    /// Is called with every slot that was done here, and with what is seen of the others while it
+    /// is the newest: who did it, or that it is given up. By default tracing says it, and nothing
+    /// else.
     #[must_use]
     pub fn told(mut self, told: impl Fn(&SlotEnd) + Send + Sync + 'static) -> Self {
         self.told = Arc::new(told);
@@ -257,7 +258,13 @@ impl Scheduler {
             };
             match next {
                 Next::Work(run, slot) => {
-                    if self.work(*run, slot, &work, Some(stop.as_mut())).await.is_none() {
+                    let (run, stopped) = self.work(*run, slot, &work, Some(stop.as_mut())).await;
+                    if let Some(run) = run.filter(|run| run.state == JobState::Done) {
+                        // At once: the next slot may have come.
+                        memory.told = Some(run.slot);
+                        self.tell(&SlotEnd { run, ours: true });
+                    }
+                    if stopped {
                         return;
                     }
                 }
@@ -300,8 +307,8 @@ impl Scheduler {
         loop {
             match self.next(&mut memory).await? {
                 Next::Work(run, slot) => {
-                    let done = self.work(*run, slot, &work, None::<Pin<&mut Never>>).await;
-                    if let Some(run) = done.flatten().filter(|run| run.state == JobState::Done) {
+                    let (run, _) = self.work(*run, slot, &work, None::<Pin<&mut Never>>).await;
+                    if let Some(run) = run.filter(|run| run.state == JobState::Done) {
                         return Ok(SlotEnd { run, ours: true });
                     }
                 }
@@ -366,14 +373,14 @@ impl Scheduler {
         Ok(Next::Work(Box::new(run), slot))
     }
 
-    /// The work of a slot that is ours. `None` if it was stopped.
+    /// The work of a slot that is ours: its end, if that is on record, and whether the stop came.
     async fn work<F, W, S>(
         &self,
         run: JobRun,
         slot: Slot,
         work: &F,
         stop: Option<Pin<&mut S>>,
-    ) -> Option<Option<JobRun>>
+    ) -> (Option<JobRun>, bool)
     where
         F: Fn(Slot) -> W + Send + Sync,
         W: Future<Output = Result<String, Error>> + Send,
@@ -385,21 +392,19 @@ impl Scheduler {
         }
         tracing::info!(%job, slot = %at, attempt = slot.attempt, "slot begins");
         let begun = Instant::now();
-        match self.while_kept(&run, slot, work, stop).await {
-            (Ended::Result(result), stopped) => {
-                let took = begun.elapsed();
-                let run = self.finish(&run, &result, took).await;
-                if stopped { None } else { Some(run) }
-            }
-            (Ended::Lost(error), stopped) => {
+        let (ended, stopped) = self.while_kept(&run, slot, work, stop).await;
+        let run = match ended {
+            Ended::Result(result) => self.finish(&run, &result, begun.elapsed()).await,
+            Ended::Lost(error) => {
                 tracing::warn!(%job, slot = %at, error = %error.chain(), "slot was lost");
-                if stopped { None } else { Some(None) }
+                None
             }
-            (Ended::Stopped, _) => {
+            Ended::Stopped => {
                 self.give_back(&run).await;
                 None
             }
-        }
+        };
+        (run, stopped)
     }
 
     /// Lets another process have a slot that was begun here.

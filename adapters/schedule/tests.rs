@@ -48,7 +48,8 @@ impl World {
 
     fn replica(&self, owner: &str) -> Scheduler {
         let hourly = Schedule::every(HOUR).unwrap();
-        Scheduler::new(self.ledger.clone(), self.log.clone(), JOB, hourly, owner)
+        let (ledger, log) = (Arc::clone(&self.ledger), Arc::clone(&self.log));
+        Scheduler::new(ledger, log, JOB, hourly, owner)
     }
 
     async fn history(&self) -> Vec<JobRun> {
@@ -220,10 +221,14 @@ async fn a_panic_is_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_lets_work_end_or_gives_its_slot_back() {
     let (world, work) = (World::new(), Work::default());
-    let short = world.replica("a");
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    let short = world.replica("a").told(move |_| {
+        count.fetch_add(1, SeqCst);
+    });
     short.run(|slot| work.take(slot, MINUTE), sleep(MINUTE - Duration::from_secs(19))).await;
     assert_eq!(world.run("12:00:00").await.state, JobState::Done);
-    assert_eq!(world.begun.elapsed(), MINUTE);
+    assert_eq!((world.begun.elapsed(), told.load(SeqCst)), (MINUTE, 1));
 
     sleep(HOUR).await;
     let long = world.replica("a").grace(Duration::from_secs(10));

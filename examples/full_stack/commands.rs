@@ -16,14 +16,17 @@ use pmmds::lifecycle::{
 use pmmds::linfa::formats;
 use pmmds::model::Progress;
 use pmmds::promote::OriginalPolicy;
+use pmmds::schedule::Schedule;
 use pmmds::{Timestamp, Window};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use crate::Outcome;
 use crate::client::Client;
 use crate::data::{self, TelcoCsv};
+use crate::operations::{self, Flows};
+use crate::schedule::{self, Watch};
 use crate::settings::Settings;
-use crate::slot;
 use crate::state::{State, WRITER};
 use crate::telco::Customers;
 
@@ -37,7 +40,7 @@ const POLL: Duration = Duration::from_secs(5);
 const DRIFT: u8 = 1;
 const NO_VERDICT: u8 = 3;
 
-fn folder(settings: &Settings) -> PathBuf {
+pub(crate) fn folder(settings: &Settings) -> PathBuf {
     settings.state.clone().unwrap_or_else(|| PathBuf::from(FOLDER))
 }
 
@@ -48,7 +51,7 @@ pub(crate) async fn load_data(settings: &Settings, cache: &std::path::Path) -> O
     Ok(csv)
 }
 
-async fn customers(settings: &Settings) -> Outcome<Customers> {
+pub(crate) async fn customers(settings: &Settings) -> Outcome<Customers> {
     Customers::read(&load_data(settings, &State::data_cache(&folder(settings))).await?)
 }
 
@@ -125,8 +128,11 @@ pub(crate) async fn service(
     )
     .alias(state.alias.clone())
     .raw_features(RawFeatures::Keep);
+    builder = builder
+        .ledger(state.ledger())
+        .operations(Arc::new(Flows { state: state.clone(), settings: settings.clone() }));
     if let Some(token) = &settings.admin_token {
-        builder = builder.admin_token(token);
+        builder = builder.admin_token(token.reveal());
     }
     if let Some(interval) = poll {
         builder = builder.poll_every(interval);
@@ -134,8 +140,17 @@ pub(crate) async fn service(
     Ok(builder.start().await?)
 }
 
-pub(crate) async fn serve(settings: &Settings) -> Outcome<ExitCode> {
+/// Serves, and monitors by `schedule`, or as the settings say.
+pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
+    let schedule = match schedule {
+        None if settings.scheduled_monitoring => {
+            let hours = Duration::from_secs(settings.monitor_interval_hours * 3600);
+            Some(Schedule::every(hours)?)
+        }
+        schedule => schedule,
+    };
+    let watch = schedule.map(|schedule| Watch::new(&state, settings, schedule)).transpose()?;
     // What is in production may be promoted by another process.
     let service = service(&state, settings, Some(POLL)).await?;
     let address = SocketAddr::new(settings.host, settings.port);
@@ -147,7 +162,23 @@ pub(crate) async fn serve(settings: &Settings) -> Outcome<ExitCode> {
     }
     say!("  predictions  http://{address}/api/v1/predict");
     say!("  API          http://{address}/docs");
-    let account = service.serve(listener, stop_signal()).await?;
+    say!("  monitor      {}", watch.as_ref().map_or("off", |watch| &watch.plan));
+    let (served, over) = oneshot::channel::<()>();
+    let watching = watch.map(|watch| {
+        let stop = async {
+            tokio::select! {
+                () = stop_signal() => {}
+                _ = over => {}
+            }
+        };
+        tokio::spawn(watch.run(stop))
+    });
+    let account = service.serve(listener, stop_signal()).await;
+    drop(served);
+    if let Some(watching) = watching {
+        watching.await?;
+    }
+    let account = account?;
     if account.lost > 0 {
         eprintln!("{} answered predictions could not be logged", account.lost);
         return Ok(ExitCode::FAILURE);
@@ -199,7 +230,7 @@ pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outco
     let url = traffic
         .url
         .unwrap_or_else(|| format!("http://{}", SocketAddr::new(settings.host, settings.port)));
-    let client = Client::new(url.trim_end_matches('/'), settings.admin_token.clone())?;
+    let client = Client::new(url.trim_end_matches('/'), settings.token())?;
     let mut rows: Vec<usize> =
         if traffic.drift { customers.campaign() } else { customers.newcomers() };
     let distinct = rows.len();
@@ -237,22 +268,31 @@ pub(crate) async fn seed_traffic(settings: &Settings, traffic: Traffic) -> Outco
     Ok(ExitCode::SUCCESS)
 }
 
+/// Monitors by `schedule` until it is told to stop.
+pub(crate) async fn watch(settings: &Settings, schedule: Schedule) -> Outcome<ExitCode> {
+    let state = State::open(&folder(settings), settings).await?;
+    let watch = Watch::new(&state, settings, schedule)?;
+    say!("monitoring {}: {}", state.model, watch.plan);
+    watch.aloud().run(stop_signal()).await;
+    say!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
     let monitor = state.monitor(settings)?;
     let Some(serving) = state.production().await? else {
         return Err("nothing is in production, so there is nothing to compare with".into());
     };
-    let now = state.log.now().await?;
     let verdict = match slot {
         None => {
+            let now = state.log.now().await?;
             let hours = Duration::from_secs(settings.window_hours * 3600);
-            look(&state, &monitor, &serving, Window::before(now, hours)?).await?
+            look(&state, settings, &monitor, &serving, Window::before(now, hours)?).await?
         }
         Some(length) => {
-            let window = slot::newest(now, length)?;
-            let look = async || look(&state, &monitor, &serving, window).await;
-            slot::once(&state, window, look).await?
+            let look = |window| look(&state, settings, &monitor, &serving, window);
+            schedule::once(&state, length, look).await?
         }
     };
     Ok(match verdict {
@@ -262,15 +302,15 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
     })
 }
 
-/// The monitor's look at `window` of the traffic of `serving`.
+/// The monitor's look at `window` of the traffic of `serving`, on stdout.
 async fn look(
     state: &State,
+    settings: &Settings,
     monitor: &Monitor,
     serving: &ServingModel,
     window: Window,
 ) -> Outcome<Verdict> {
-    let _lock = state.lock("monitor.lock")?;
-    let done = monitor.run(serving.name(), serving.version(), serving.profile(), window).await?;
+    let done = operations::look(state, settings, monitor, serving, window).await?;
     say!("{} v{}, {window}, run {}", serving.name(), serving.version(), done.run.id);
     say!("{}", done.run.report);
     if let Some(alert) = &done.alert {
@@ -281,7 +321,7 @@ async fn look(
         say!("alert {} resolved", alert.id);
     }
     // Whoever looks sees to the log as well: where nobody serves, nobody else does.
-    if let Some(postgres) = &state.jobs {
+    if let Some(postgres) = &state.postgres {
         match postgres.maintain().await {
             Ok(done) if done.rows_in_default > 0 => {
                 say!("{} events are of days without a partition", done.rows_in_default);
@@ -321,28 +361,24 @@ pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {
         );
         say!("      {}", alert.message);
     }
+    let job = schedule::job(&state.model);
+    let slots = state.ledger.job_runs(&job, None, 10).await?;
+    if !slots.is_empty() {
+        say!("slots of {job}");
+    }
+    for run in slots {
+        let at = shown(run.slot);
+        say!("  {at}  {}", schedule::line(&run));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) async fn retrain(settings: &Settings, force: bool) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
-    let _lock = state.lock(WRITER)?;
-    let alerts = state.ledger.open_alerts(&state.model).await?;
-    let alert = alerts.iter().find(|alert| alert.key == "drift");
-    if alert.is_none() && !force {
-        say!("no open drift alert, so nothing to do (--force retrains all the same)");
-        return Ok(ExitCode::SUCCESS);
+    match operations::retrain(&state, settings, force, &Steps).await? {
+        Some(done) => print_retrained(&done),
+        None => say!("no open drift alert, so nothing to do (--force retrains all the same)"),
     }
-    let customers = customers(settings).await?;
-    let known = customers.all.select(&customers.known());
-    let request = RetrainRequest {
-        model: &state.model,
-        trigger: if force { Trigger::Manual } else { Trigger::Drift },
-        alert: if force { None } else { alert },
-        reference: &known,
-    };
-    let done = retraining(&state, newest_half()).run(&request, &Steps).await?;
-    print_retrained(&done);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -223,6 +223,18 @@ pub(crate) async fn load(
     }
 }
 
+/// What is here: `--data`, else the cache. Nothing is downloaded or made up.
+///
+/// # Errors
+///
+/// [`DataError::Read`] if `data` names a file that cannot be read.
+pub(crate) fn local(data: Option<&Path>, cache_dir: &Path) -> Result<Option<TelcoCsv>, DataError> {
+    match data {
+        Some(path) => load_file(path).map(Some),
+        None => Ok(cached(&Remote::ibm(), cache_dir, &mut Vec::new())),
+    }
+}
+
 /// The cached file, else the download, which is left in the cache.
 ///
 /// # Errors

@@ -25,8 +25,9 @@ macro_rules! say {
 mod client;
 mod commands;
 mod data;
+mod operations;
+mod schedule;
 mod settings;
-mod slot;
 mod state;
 mod story;
 mod telco;
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use pmmds::schedule::Schedule;
 
 use settings::Settings;
 
@@ -63,8 +65,17 @@ enum Command {
     DownloadData,
     /// Train the first model and put it into production
     Train,
-    /// Serve predictions over HTTP until Ctrl-C
-    Serve,
+    /// Serve predictions over HTTP, and monitor by schedule, until Ctrl-C
+    Serve {
+        /// Monitor this often, whatever the settings say, such as 15m
+        #[arg(long, value_name = "LENGTH", value_parser = schedule::every)]
+        every: Option<Schedule>,
+        /// Monitor by this cron expression, in UTC or the time zone that comes sixth, such as
+        /// "0 6-18 * * MON-FRI Europe/Berlin"
+        #[arg(long, value_name = "EXPRESSION", value_parser = schedule::cron,
+              conflicts_with = "every")]
+        cron: Option<Schedule>,
+    },
     /// Send real customers to the service, and then what became of them
     SeedTraffic {
         /// Requests to send
@@ -87,10 +98,19 @@ enum Command {
     Monitor {
         /// Look at the newest slot of this length that is over, such as 1h, once for all processes
         /// on one database; what is logged later is not in it
-        #[arg(long, value_name = "LENGTH", value_parser = slot::length)]
+        #[arg(long, value_name = "LENGTH", value_parser = schedule::length)]
         slot: Option<Duration>,
-        /// Only print the runs and alerts on record
-        #[arg(long, conflicts_with = "slot")]
+        /// Monitor this often until Ctrl-C, such as 1h, once for all processes on one database, and
+        /// retrain and promote if that asks for it
+        #[arg(long, value_name = "LENGTH", value_parser = schedule::every,
+              conflicts_with = "slot")]
+        every: Option<Schedule>,
+        /// The same by a cron expression, in UTC or the time zone that comes sixth
+        #[arg(long, value_name = "EXPRESSION", value_parser = schedule::cron,
+              conflicts_with_all = ["slot", "every"])]
+        cron: Option<Schedule>,
+        /// Only print the runs, alerts and slots on record
+        #[arg(long, conflicts_with_all = ["slot", "every", "cron"])]
         summary: bool,
     },
     /// Retrain if there is a drift alert, compare with the champion, promote if better
@@ -137,14 +157,17 @@ async fn run(settings: Settings, command: Option<Command>) -> Outcome<ExitCode> 
         None => story::tell(&settings).await,
         Some(Command::DownloadData) => commands::download_data(&settings).await,
         Some(Command::Train) => commands::train(&settings).await,
-        Some(Command::Serve) => commands::serve(&settings).await,
+        Some(Command::Serve { every, cron }) => commands::serve(&settings, every.or(cron)).await,
         Some(Command::SeedTraffic { count, drift, url, delay, no_outcomes }) => {
             let delay = Duration::try_from_secs_f64(delay)?;
             let traffic = commands::Traffic { count, drift, url, delay, outcomes: !no_outcomes };
             commands::seed_traffic(&settings, traffic).await
         }
         Some(Command::Monitor { summary: true, .. }) => commands::monitor_summary(&settings).await,
-        Some(Command::Monitor { slot, .. }) => commands::monitor(&settings, slot).await,
+        Some(Command::Monitor { slot, every, cron, .. }) => match every.or(cron) {
+            Some(schedule) => commands::watch(&settings, schedule).await,
+            None => commands::monitor(&settings, slot).await,
+        },
         Some(Command::Retrain { decisions: true, .. }) => commands::decisions(&settings).await,
         Some(Command::Retrain { force, .. }) => commands::retrain(&settings, force).await,
         Some(Command::Rollback { reason }) => commands::rollback(&settings, &reason).await,

@@ -1,17 +1,46 @@
 //! What can be set, from the command line or from the environment of the original system.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use pmmds::drift::DriftSettings;
 use pmmds::linfa::{AdaBoost, LogisticRegression};
+use pmmds::mlflow::MlflowRegistry;
 use pmmds::model::Trainer;
 use pmmds::registry::{Alias, ModelName};
+use pmmds::webhook::Shape;
 
 use crate::Outcome;
+
+/// A value that is shown to nobody.
+#[derive(Clone)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
 
 /// Settings of every subcommand.
 #[derive(Debug, Clone, Args)]
@@ -28,6 +57,18 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) registry: Option<PathBuf>,
 
+    /// MLflow server for models and runs, such as http://mlflow:5000. Its credentials come from
+    /// MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN [default: MLFLOW_TRACKING_URI, and without
+    /// it the folder of the registry]
+    #[arg(
+        long,
+        env = "PMMDS_MLFLOW_TRACKING_URI",
+        hide_env_values = true,
+        value_name = "URI",
+        global = true
+    )]
+    pub(crate) mlflow_uri: Option<String>,
+
     /// PostgreSQL database for log and ledger, such as postgres://user:password@host/name
     /// [default: an SQLite file in the folder]
     #[arg(
@@ -37,7 +78,7 @@ pub(crate) struct Settings {
         value_name = "URL",
         global = true
     )]
-    pub(crate) database_url: Option<String>,
+    pub(crate) database_url: Option<Secret>,
 
     /// Bring the tables of an older release up to date
     #[arg(long, global = true)]
@@ -53,7 +94,27 @@ pub(crate) struct Settings {
 
     /// Token of the admin routes, at least 32 characters
     #[arg(long, env = "PMMDS_ADMIN_TOKEN", hide_env_values = true, global = true)]
-    pub(crate) admin_token: Option<String>,
+    pub(crate) admin_token: Option<Secret>,
+
+    /// Where alerts are posted
+    #[arg(
+        long,
+        env = "PMMDS_ALERT_WEBHOOK_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        global = true
+    )]
+    pub(crate) alert_webhook_url: Option<Secret>,
+
+    /// What the receiver of alerts understands
+    #[arg(
+        long,
+        env = "PMMDS_ALERT_WEBHOOK_SHAPE",
+        value_enum,
+        default_value = "json",
+        global = true
+    )]
+    pub(crate) alert_webhook_shape: WebhookShape,
 
     /// Name of the model in the registry
     #[arg(long, env = "PMMDS_MODEL_NAME", default_value = "churn-classifier", global = true)]
@@ -93,6 +154,20 @@ pub(crate) struct Settings {
           value_parser = clap::value_parser!(u64).range(1..=8760), global = true)]
     pub(crate) window_hours: u64,
 
+    /// Whether the service monitors by itself
+    #[arg(long, env = "PMMDS_DRIFT_ENABLE_SCHEDULED_MONITORING", default_value_t = true,
+          action = clap::ArgAction::Set, global = true)]
+    pub(crate) scheduled_monitoring: bool,
+
+    /// Hours between two looks of the service
+    #[arg(long, env = "PMMDS_DRIFT_MONITOR_INTERVAL_HOURS", default_value_t = 1,
+          value_parser = clap::value_parser!(u64).range(1..=8760), global = true)]
+    pub(crate) monitor_interval_hours: u64,
+
+    /// What scheduled monitoring does about a drift alert
+    #[arg(long, env = "PMMDS_ON_DRIFT", value_enum, default_value = "retrain", global = true)]
+    pub(crate) on_drift: Reaction,
+
     /// Whether alerts are opened
     #[arg(long, env = "PMMDS_DRIFT_ENABLE_ALERTS", default_value_t = true,
           action = clap::ArgAction::Set, global = true)]
@@ -119,6 +194,24 @@ pub(crate) struct Settings {
     pub(crate) log_json: bool,
 }
 
+/// The shape of posted alerts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WebhookShape {
+    /// An object with a field for everything
+    Json,
+    /// What Slack takes
+    Slack,
+}
+
+impl From<WebhookShape> for Shape {
+    fn from(shape: WebhookShape) -> Self {
+        match shape {
+            WebhookShape::Json => Self::Json,
+            WebhookShape::Slack => Self::Slack,
+        }
+    }
+}
+
 /// The trainer of what is trained; models of either are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Learner {
@@ -137,6 +230,15 @@ impl Learner {
     }
 }
 
+/// What is done about a drift alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reaction {
+    /// Train a challenger on the traffic, and promote it if it is better
+    Retrain,
+    /// Leave it to a person
+    Tell,
+}
+
 /// Least severity of what is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogLevel {
@@ -149,6 +251,11 @@ pub(crate) enum LogLevel {
 }
 
 impl Settings {
+    /// The token of the admin routes, to be sent.
+    pub(crate) fn token(&self) -> Option<String> {
+        self.admin_token.as_ref().map(|token| token.reveal().to_owned())
+    }
+
     /// The thresholds of the detector; it refuses those that cannot be.
     pub(crate) fn drift(&self) -> DriftSettings {
         let mut drift = DriftSettings::default();
@@ -159,7 +266,23 @@ impl Settings {
         drift
     }
 
-    /// Refuses variables that look like settings and are none: a typo must not go unnoticed.
+    /// The MLflow server, if one is named: here, or as MLflow's own clients name it. A folder that is
+    /// named wins over what they would take.
+    pub(crate) fn mlflow(&self) -> Outcome<Option<MlflowRegistry>> {
+        let named = std::env::var_os("MLFLOW_TRACKING_URI").is_some_and(|uri| !uri.is_empty());
+        let builder = match &self.mlflow_uri {
+            Some(_) if self.registry.is_some() => {
+                return Err("give either --registry or --mlflow-uri".into());
+            }
+            Some(uri) => MlflowRegistry::builder(uri).environment()?,
+            None if named && self.registry.is_none() => MlflowRegistry::from_env()?,
+            None => return Ok(None),
+        };
+        Ok(Some(builder.build()?))
+    }
+
+    /// Refuses variables that look like settings and are none: a typo must not go unnoticed. Those
+    /// of the tests, which `scripts/services up` sets, are for the tests.
     pub(crate) fn check_environment(command: &clap::Command) -> Outcome<()> {
         let known: Vec<String> = command
             .get_arguments()
@@ -167,7 +290,8 @@ impl Settings {
             .collect();
         let unknown: Vec<String> = std::env::vars_os()
             .filter_map(|(name, _)| name.into_string().ok())
-            .filter(|name| name.starts_with("PMMDS_") && !known.contains(name))
+            .filter(|name| name.starts_with("PMMDS_") && !name.starts_with("PMMDS_TEST_"))
+            .filter(|name| !known.contains(name))
             .collect();
         if unknown.is_empty() {
             return Ok(());

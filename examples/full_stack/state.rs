@@ -27,6 +27,9 @@ const OWNER: &str = "owner";
 /// The lock of those who change what is in production.
 pub(crate) const WRITER: &str = "lock";
 
+/// Looks in a row without a verdict that open an alert.
+const SILENT_LOOKS: u32 = 3;
+
 type Stores = (Arc<dyn InferenceLog>, Arc<dyn Ledger>, Option<PostgresStore>);
 
 /// The name of `folder`, which it gets once.
@@ -53,10 +56,10 @@ pub(crate) struct State {
     /// who takes turns: this folder. Its locks keep a second process out, so a turn that a killed
     /// one has left behind is taken up at once
     pub(crate) owner: String,
-    /// work that is done once, whichever folder's process gets to it; on SQLite there is one folder
-    pub(crate) jobs: Option<PostgresStore>,
     pub(crate) log: Arc<dyn InferenceLog>,
     pub(crate) ledger: Arc<dyn Ledger>,
+    /// what PostgreSQL has beside the traits
+    pub(crate) postgres: Option<PostgresStore>,
     pub(crate) registry: Arc<dyn ModelRegistry>,
     pub(crate) model: ModelName,
     pub(crate) alias: Alias,
@@ -68,29 +71,42 @@ impl State {
     pub(crate) async fn open(folder: &Path, settings: &Settings) -> Outcome<Self> {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("cannot make the state folder {}: {e}", folder.display()))?;
-        let (log, ledger, jobs): Stores = match &settings.database_url {
+        let (log, ledger, postgres): Stores = match &settings.database_url {
             None => {
                 let store = SqliteStore::open(folder.join("pmmds.sqlite")).await?;
                 (Arc::new(store.clone()), Arc::new(store), None)
             }
             Some(url) => {
                 let migrate = if settings.migrate { Migrate::Older } else { Migrate::Fresh };
-                let store = PostgresStore::builder(url).migrate(migrate).open().await?;
+                let store = PostgresStore::builder(url.reveal()).migrate(migrate).open().await?;
                 (Arc::new(store.clone()), Arc::new(store.clone()), Some(store))
             }
         };
-        let registry = settings.registry.clone().unwrap_or_else(|| folder.join("registry"));
+        let registry: Arc<dyn ModelRegistry> = match settings.mlflow()? {
+            Some(mlflow) => Arc::new(mlflow),
+            None => {
+                let path = settings.registry.clone().unwrap_or_else(|| folder.join("registry"));
+                Arc::new(FileRegistry::open(path).await?)
+            }
+        };
         Ok(Self {
             folder: folder.to_owned(),
             owner: owner_of(folder)?,
-            jobs,
             log,
             ledger,
-            registry: Arc::new(FileRegistry::open(registry).await?),
+            registry,
+            postgres,
             model: settings.model_name.clone(),
             alias: settings.model_alias.clone(),
             trainer: settings.trainer.trainer(),
         })
+    }
+
+    /// The same for a process that takes no lock of the folder: it is an owner of its own, so that
+    /// turns keep out whoever else is at work in the folder.
+    pub(crate) fn of_this_process(&self) -> Self {
+        let process = SystemEnvironment::new().new_id();
+        Self { owner: format!("{}/{process}", self.owner), ..self.clone() }
     }
 
     /// Where the download is kept.
@@ -137,6 +153,7 @@ impl State {
     pub(crate) fn monitor(&self, settings: &Settings) -> Outcome<Monitor> {
         let rules = AlertRules::default()
             .enabled(settings.enable_alerts)
+            .unknown_after(Some(SILENT_LOOKS))
             .prediction_drift(settings.alert_on_prediction_drift);
         let environment = Arc::new(SystemEnvironment::new());
         Ok(Monitor::new(self.log(), self.ledger(), environment, self.owner.clone())

@@ -498,7 +498,7 @@ impl Server {
             let account = service.serve(listener, async { drop(stopped.await) }).await?;
             check(account.lost == 0, "no answered prediction is lost on the way out")
         });
-        let client = Client::new(base, settings.admin_token.clone())?;
+        let client = Client::new(base, settings.token())?;
         Ok(Self { client, stop, task })
     }
 

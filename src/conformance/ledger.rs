@@ -38,8 +38,8 @@ use uuid::Uuid;
 use super::join_all;
 use crate::drift::{DriftReport, DriftSettings, REPORT_VERSION, Severity, Signal, Verdict};
 use crate::ledger::{
-    Alert, DecisionKind, DecisionState, DriftRun, Lease, Ledger, PromotionDecision,
-    ReferenceDataset, RetrainingRun, RunState, Trigger,
+    Alert, AlertDelivery, AlertEvent, DecisionKind, DecisionState, DeliveryState, DriftRun, Lease,
+    Ledger, PromotionDecision, ReferenceDataset, RetrainingRun, RunState, Trigger,
 };
 use crate::log::{Cursor, Page};
 use crate::promote::{
@@ -226,6 +226,7 @@ fn alert(model: &ModelName, number: u64, key: &str, micros: i64) -> Alert {
         retraining_run: None,
         quiet_runs: 0,
         resolved_at: None,
+        deliveries: Vec::new(),
     }
 }
 
@@ -518,6 +519,22 @@ pub async fn alert_updates(ledger: &dyn Ledger, model: &ModelName) {
     let third = ledger.acknowledge_alert(opened.id, Some("rolled back"), at(40)).await.unwrap();
     assert_eq!(third, Alert { action_taken: Some("rolled back".to_owned()), ..second });
 
+    // Nor is a delivery that has ended undone by who knows nothing of it.
+    let delivery = |state, attempts| AlertDelivery {
+        sink: TEXT.to_owned(),
+        event: AlertEvent::Opened,
+        state,
+        attempts,
+        last_error: Some(TEXT.to_owned()),
+        updated_at: at(15),
+    };
+    let given_up = vec![delivery(DeliveryState::Dead, 5)];
+    let by_delivery = Alert { deliveries: given_up.clone(), ..opened.clone() };
+    ledger.update_alert(&by_delivery).await.expect("update");
+    let late = vec![delivery(DeliveryState::Pending, 1)];
+    let by_delivery = Alert { deliveries: late, ..opened.clone() };
+    ledger.update_alert(&by_delivery).await.expect("update");
+
     // The monitor knows nothing of the acknowledgement; a retrain nothing of the monitor.
     let run = id(model, "retraining run", 1);
     let by_retrain = Alert { retraining_run: Some(run), ..opened.clone() };
@@ -536,6 +553,7 @@ pub async fn alert_updates(ledger: &dyn Ledger, model: &ModelName) {
         acknowledged_at: Some(at(20)),
         action_taken: Some("rolled back".to_owned()),
         retraining_run: Some(run),
+        deliveries: given_up,
         ..by_monitor
     };
     assert_eq!(ledger.alert(opened.id).await.unwrap(), expected);

@@ -8,6 +8,7 @@
 //! under. The store checks its fencing token in the same transaction as the write (M. Kleppmann,
 //! *How to do distributed locking*, 2016).
 
+mod delivery;
 mod jobs;
 mod rules;
 
@@ -27,6 +28,7 @@ use crate::registry::{ModelName, VersionId};
 use crate::schema::Fingerprint;
 use crate::{Error, Timestamp, Window};
 
+pub use delivery::{AlertDelivery, AlertEvent, DeliveryState};
 pub use jobs::{JobClaim, JobRun, JobState, JobStore};
 pub use rules::{DecisionStep, Rules};
 
@@ -164,6 +166,7 @@ pub struct ReferenceDataset {
 /// #     retraining_run: None,
 /// #     quiet_runs: 0,
 /// #     resolved_at: None,
+/// #     deliveries: Vec::new(),
 /// # };
 /// let opened = ledger.open_alert(&alert).await?;
 /// assert_eq!((opened.key.as_str(), opened.resolved_at), ("drift", None));
@@ -205,6 +208,9 @@ pub struct Alert {
     pub quiet_runs: u32,
     /// when it was over
     pub resolved_at: Option<Timestamp>,
+    /// who was told about it
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deliveries: Vec<AlertDelivery>,
 }
 
 /// What made a retraining run start.
@@ -585,6 +591,7 @@ pub trait DriftStore: Debug + Send + Sync {
 /// #     retraining_run: None,
 /// #     quiet_runs: 0,
 /// #     resolved_at: None,
+/// #     deliveries: Vec::new(),
 /// # };
 /// let store: &dyn AlertStore = &ledger;
 /// store.open_alert(&alert).await?;
@@ -610,7 +617,8 @@ pub trait AlertStore: Debug + Send + Sync {
     ///
     /// Monitor, retraining and people write to the same alert, so nothing that one of them has
     /// recorded is undone by another's older copy: the times of acknowledgement and resolution,
-    /// the action taken and the retraining run stay as they are once they are there. Model,
+    /// the action taken and the retraining run stay as they are once they are there, and so do
+    /// deliveries that have ended. Model,
     /// version, key, time of opening and the run that opened it never change.
     async fn update_alert(&self, alert: &Alert) -> Result<(), Error>;
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::delivery::merged;
 use super::{Alert, DecisionState, Lease, PromotionDecision};
 use crate::{Error, ErrorKind, Timestamp};
 
@@ -223,7 +224,7 @@ impl Rules {
     /// #     drift_run: None, last_run: None, severity: Severity::Major,
     /// #     message: String::new(), features: Vec::new(), opened_at: Timestamp::EPOCH,
     /// #     acknowledged_at: None, action_taken: None, retraining_run: None, quiet_runs: 0,
-    /// #     resolved_at: None,
+    /// #     resolved_at: None, deliveries: Vec::new(),
     /// # };
     /// let rules = Rules::new("my ledger");
     /// let acknowledged = rules.acknowledge(&opened, Some("looking"), Timestamp::EPOCH);
@@ -246,6 +247,7 @@ impl Rules {
             action_taken: found.action_taken.clone().or_else(|| alert.action_taken.clone()),
             retraining_run: found.retraining_run.or(alert.retraining_run),
             resolved_at: found.resolved_at.or(alert.resolved_at),
+            deliveries: merged(&found.deliveries, &alert.deliveries),
             ..alert.clone()
         }
     }
@@ -263,7 +265,7 @@ impl Rules {
     /// #     drift_run: None, last_run: None, severity: Severity::Major,
     /// #     message: String::new(), features: Vec::new(), opened_at: Timestamp::EPOCH,
     /// #     acknowledged_at: None, action_taken: None, retraining_run: None, quiet_runs: 0,
-    /// #     resolved_at: None,
+    /// #     resolved_at: None, deliveries: Vec::new(),
     /// # };
     /// let rules = Rules::new("my ledger");
     /// let noon: Timestamp = "2026-03-01T12:00:00Z".parse()?;

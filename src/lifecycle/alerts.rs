@@ -15,6 +15,9 @@ pub(super) const DRIFT_KEY: &str = "drift";
 /// Key of the alert about signals while there is no drift.
 pub(super) const SIGNALS_KEY: &str = "signals";
 
+/// Key of the alert about a row of looks that could not tell.
+pub(super) const UNKNOWN_KEY: &str = "no verdict";
+
 /// When an alert opens and when it is over.
 ///
 /// ```
@@ -32,11 +35,19 @@ pub struct AlertRules {
     open_after: u32,
     // at least 1
     resolve_after: u32,
+    // at least 1; None: never
+    unknown_after: Option<u32>,
 }
 
 impl Default for AlertRules {
     fn default() -> Self {
-        Self { enabled: true, prediction_drift: true, open_after: 1, resolve_after: 2 }
+        Self {
+            enabled: true,
+            prediction_drift: true,
+            open_after: 1,
+            resolve_after: 2,
+            unknown_after: None,
+        }
     }
 }
 
@@ -67,6 +78,14 @@ impl AlertRules {
         self
     }
 
+    /// Runs in a row without a verdict that open an alert of their own, at least 1: no traffic, not
+    /// enough of it, or nothing to compare with. The first verdict resolves it. Defaults to `None`:
+    /// the runs are on record, and nobody is told.
+    pub fn unknown_after(mut self, runs: Option<u32>) -> Self {
+        self.unknown_after = runs.map(|runs| runs.max(1));
+        self
+    }
+
     pub(super) fn are_enabled(&self) -> bool {
         self.enabled
     }
@@ -93,6 +112,15 @@ impl AlertRules {
         alarming.take(self.open_after as usize).count() == self.open_after as usize
     }
 
+    /// Whether the newest of `runs`, of one version and newest first, could not tell, and are as many
+    /// as it takes to say so.
+    pub(super) fn is_lasting_unknown<'r>(&self, runs: impl Iterator<Item = &'r DriftRun>) -> bool {
+        self.unknown_after.is_some_and(|least| {
+            let unknown = runs.take_while(|run| !is_known(&run.report.verdict));
+            unknown.take(least as usize).count() == least as usize
+        })
+    }
+
     /// What becomes of an open `alert` of the same version after `run`; `None` where nothing does.
     pub(super) fn after(&self, alert: &Alert, run: &DriftRun) -> Option<Alert> {
         let alarm = self.alarm(&run.report);
@@ -102,6 +130,10 @@ impl AlertRules {
         }
         let mut alert = alert.clone();
         alert.last_run = Some(run.id);
+        if alert.key == UNKNOWN_KEY {
+            alert.resolved_at = is_known(&run.report.verdict).then_some(run.created_at);
+            return Some(alert);
+        }
         if alarm == Some(alert.key.as_str()) {
             alert.quiet_runs = 0;
             let now = severity(&run.report);
@@ -155,6 +187,7 @@ pub(super) fn alert_of(key: &str, run: &DriftRun) -> Alert {
         retraining_run: None,
         quiet_runs: 0,
         resolved_at: None,
+        deliveries: Vec::new(),
     }
 }
 
@@ -185,5 +218,8 @@ fn message(report: &DriftReport) -> String {
         parts.push(part);
     }
     parts.extend(report.signals.iter().map(ToString::to_string));
+    if !is_known(&report.verdict) {
+        parts.push(format!("there is no verdict: {}", report.verdict.headline()));
+    }
     parts.join(". ")
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::alerts::DRIFT_KEY;
+use super::deliver::Delivery;
 use super::monitor::{Monitor, MonitorRun};
 use super::retrain::{RetrainRequest, Retrained, Retraining};
 use super::serving::load;
@@ -63,6 +64,8 @@ pub struct CycleRun {
     pub monitored: Option<MonitorRun>,
     /// what became of the alert
     pub answer: Answer,
+    /// why receivers have not heard of every alert yet; `None` when they have, or there are none
+    pub untold: Option<String>,
 }
 
 /// What a cycle saw before it does anything about it.
@@ -120,6 +123,7 @@ pub struct Cycle {
     retraining: Retraining,
     model: ModelName,
     on_drift: OnDrift,
+    delivery: Option<Delivery>,
 }
 
 impl Cycle {
@@ -127,13 +131,22 @@ impl Cycle {
     /// of the retraining's promotion.
     #[must_use]
     pub fn new(monitor: Monitor, retraining: Retraining, model: ModelName) -> Self {
-        Self { monitor, retraining, model, on_drift: OnDrift::default() }
+        Self { monitor, retraining, model, on_drift: OnDrift::default(), delivery: None }
     }
 
     /// What is done about an open drift alert. Defaults to [`OnDrift::Retrain`].
     #[must_use]
     pub fn on_drift(mut self, on_drift: OnDrift) -> Self {
         self.on_drift = on_drift;
+        self
+    }
+
+    /// Receivers hear of alerts: after the look, so before a retraining, and again after one.
+    ///
+    /// A receiver that is away ends no cycle: see [`CycleRun::untold`].
+    #[must_use]
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = Some(delivery);
         self
     }
 
@@ -161,13 +174,28 @@ impl Cycle {
         R: Future<Output = Result<Dataset, Error>> + Send,
     {
         let look = self.look(window).await?;
+        let mut untold = self.tell().await;
         let answer = match (self.on_drift, &look.alert) {
             (OnDrift::Tell, Some(alert)) => Answer::Told(Box::new(alert.clone())),
             (OnDrift::Tell, None) => Answer::NotNeeded,
             (OnDrift::Retrain, None) if !look.unfinished => Answer::NotNeeded,
             (OnDrift::Retrain, _) => self.answer(&look, &reference().await?, progress).await?,
         };
-        Ok(CycleRun { monitored: look.monitored, answer })
+        if matches!(answer, Answer::Retrained(_)) {
+            untold = self.tell().await;
+        }
+        Ok(CycleRun { monitored: look.monitored, answer, untold })
+    }
+
+    /// Tells the receivers; why some have not heard.
+    async fn tell(&self) -> Option<String> {
+        match self.delivery.as_ref()?.run(&self.model).await {
+            Ok(told) if told.pending + told.dead == 0 => None,
+            Ok(told) => Some(format!("{} to be told again, {} given up", told.pending, told.dead)),
+            // Whoever delivers at this moment tells these as well.
+            Err(error) if error.kind() == ErrorKind::Conflict => None,
+            Err(error) => Some(error.chain()),
+        }
     }
 
     /// Records what somebody else did to the alias, and looks at `window` of what is in production.
@@ -246,7 +274,11 @@ impl fmt::Display for CycleRun {
         if !done.resolved.is_empty() {
             write!(f, "; {} resolved", done.resolved.len())?;
         }
-        self.answer.fmt(f)
+        self.answer.fmt(f)?;
+        match &self.untold {
+            Some(why) => write!(f, "; not every alert is delivered: {why}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | serve | [`load`] -> [`ServingModel`] | resolve alias, fetch by version, verify, swap |
 //! | monitor | [`Monitor`] | window counts, detect, drift run on record, alert |
+//! | deliver | [`Delivery`] | alerts that are on record and not told, receivers, what came of it on record |
 //! | retrain | [`Retraining`] | labelled traffic, validate, fit, register, compare, decide |
 //! | promote | [`Promotion`] | intended, alias, read back, done; roll back; reconcile |
 //! | all of it | [`Cycle`] | monitor, and retrain and promote if that asks for it |
@@ -19,6 +20,7 @@
 
 mod alerts;
 mod cycle;
+mod deliver;
 mod environment;
 mod holdout;
 mod monitor;
@@ -32,6 +34,7 @@ mod turn;
 
 pub use alerts::AlertRules;
 pub use cycle::{Answer, Cycle, CycleLook, CycleRun, OnDrift};
+pub use deliver::{AlertNotice, AlertSink, Delivery, Told};
 pub use environment::Environment;
 pub use holdout::{Holdout, Side, TrainedOn};
 pub use monitor::{Monitor, MonitorRun};

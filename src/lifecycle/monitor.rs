@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::alerts::{AlertRules, DRIFT_KEY, SIGNALS_KEY, alert_id, alert_of};
+use super::alerts::{AlertRules, DRIFT_KEY, SIGNALS_KEY, UNKNOWN_KEY, alert_id, alert_of};
 use super::environment::Environment;
 use super::turn::Turns;
 use crate::drift::{DriftDetector, Profile};
@@ -136,6 +136,15 @@ impl Monitor {
         self
     }
 
+    /// How long a look may take before another process takes its owner for dead. Where a schedule
+    /// looks, let it be at most half the lease of its slots, so that who takes over a slot finds
+    /// the turn free. Defaults to five minutes.
+    #[must_use]
+    pub fn lease(mut self, length: Duration) -> Self {
+        self.turns = self.turns.of_length(length);
+        self
+    }
+
     /// The `length` before now, by the log's clock.
     ///
     /// # Errors
@@ -217,13 +226,15 @@ impl Monitor {
         let is_over = |alert: &Alert| alert.resolved_at.is_some();
         let (resolved, open): (Vec<_>, Vec<_>) = open.into_iter().partition(is_over);
         done.resolved = resolved;
-        let Some(key) = self.rules.alarm(&run.report) else { return Ok(()) };
+        let alarm = self.rules.alarm(&run.report);
+        let unknown = || self.rules.is_lasting_unknown(recent.iter()).then_some(UNKNOWN_KEY);
+        let Some(key) = alarm.or_else(unknown) else { return Ok(()) };
         // Signals are no second alert beside the one about drift.
         let told =
             |alert: &Alert| alert.key == key || (key, &*alert.key) == (SIGNALS_KEY, DRIFT_KEY);
         done.alert = match open.into_iter().find(told) {
             Some(alert) => Some(alert).filter(|alert| alert.key == key),
-            None if self.rules.has_lasted(recent.iter()) => {
+            None if key == UNKNOWN_KEY || self.rules.has_lasted(recent.iter()) => {
                 let alert = self.ledger.open_alert(&alert_of(key, run)).await?;
                 // The run was looked at before, and its alert is over.
                 Some(alert).filter(|alert| !is_over(alert))

@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::environment::Environment;
 use super::turn::{Turn, Turns};
 use crate::ledger::{DecisionKind, DecisionState, Ledger, PromotionDecision};
@@ -352,7 +354,11 @@ impl Promotion {
             // Somebody moved the alias during the comparison, or the version is gone: what was
             // decided is out of date, and nothing has moved.
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
-                return self.cancel(decision, &error.to_string(), turn).await;
+                let why = match self.winner(model, decision.champion).await? {
+                    Some(id) => format!("{error}; decision {id} was first"),
+                    None => error.to_string(),
+                };
+                return self.cancel(decision, &why, turn).await;
             }
             // Whether it moved is not known; the decision stays intended, for `reconcile`.
             Err(error) => return Err(error),
@@ -361,6 +367,16 @@ impl Promotion {
             return self.complete(decision, turn).await;
         }
         self.cancel(decision, "somebody else moved the alias at the same time", turn).await
+    }
+
+    /// The decision that replaced `expected`, if that is what has happened.
+    async fn winner(
+        &self,
+        model: &ModelName,
+        expected: Option<VersionId>,
+    ) -> Result<Option<Uuid>, Error> {
+        let last = self.last_change(model, |_| true).await?;
+        Ok(last.filter(|last| last.champion == expected).map(|last| last.id))
     }
 
     async fn complete(

@@ -16,13 +16,19 @@ const LENGTH: Duration = Duration::from_secs(300);
 pub(super) struct Turns {
     ledger: Arc<dyn Ledger>,
     owner: String,
+    length: Duration,
     // names of the turns that are taken now; shared by clones
     taken: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Turns {
     pub(super) fn new(ledger: Arc<dyn Ledger>, owner: String) -> Self {
-        Self { ledger, owner, taken: Arc::default() }
+        Self { ledger, owner, length: LENGTH, taken: Arc::default() }
+    }
+
+    /// Another length than [`LENGTH`].
+    pub(super) fn of_length(self, length: Duration) -> Self {
+        Self { length, ..self }
     }
 
     /// Takes the turn `name`; a [`Conflict`](ErrorKind::Conflict) says who has it.
@@ -35,9 +41,10 @@ impl Turns {
         }
         // From here on dropping it frees the name, also when this future is.
         let place = Place { taken: Arc::clone(&self.taken), name: name.clone() };
-        match self.ledger.acquire_lease(&name, &self.owner, LENGTH).await? {
+        match self.ledger.acquire_lease(&name, &self.owner, self.length).await? {
             Some(lease) => {
-                Ok(Turn { ledger: Arc::clone(&self.ledger), component, lease, _place: place })
+                let (ledger, length) = (Arc::clone(&self.ledger), self.length);
+                Ok(Turn { ledger, component, lease, length, _place: place })
             }
             None => {
                 let holder = self.ledger.lease(&name).await?.map(|lease| lease.owner);
@@ -75,6 +82,7 @@ pub(super) struct Turn {
     ledger: Arc<dyn Ledger>,
     component: &'static str,
     lease: Lease,
+    length: Duration,
     _place: Place,
 }
 
@@ -92,7 +100,7 @@ impl Turn {
             let context = format!("the turn {name} was lost to {holder}");
             Error::new(ErrorKind::Conflict, self.component, context)
         };
-        let Some(lease) = self.ledger.acquire_lease(name, owner, LENGTH).await? else {
+        let Some(lease) = self.ledger.acquire_lease(name, owner, self.length).await? else {
             return Err(lost("another process"));
         };
         // Every holder has a greater token, so between one and the next there was none.

@@ -20,7 +20,8 @@ pub use registry::MemoryRegistry;
 
 /// A clock at noon for the tests of this folder, and how to move it on.
 #[cfg(test)]
-fn test_clock() -> (impl Fn() -> crate::Timestamp + Clone, impl Fn(std::time::Duration) + Clone) {
+pub(crate) fn test_clock()
+-> (impl Fn() -> crate::Timestamp + Clone, impl Fn(std::time::Duration) + Clone) {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod batch;
+mod client;
 mod describe;
 mod drain;
 mod faults;
@@ -13,6 +14,7 @@ mod jobs;
 mod live;
 mod log;
 mod metrics;
+mod observability;
 mod observations;
 mod odd_json;
 mod predict;
@@ -21,5 +23,6 @@ mod regression;
 mod reload;
 mod replay;
 mod schemathesis;
+mod secrets;
 mod shadow;
 mod support;

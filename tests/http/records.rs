@@ -214,6 +214,8 @@ async fn records_have_the_shapes_that_are_described() {
         assert_shape(&document, item, &answer["items"][0]);
         assert!(document["paths"][path]["get"].is_object(), "{path}");
     }
+    let (_, alerts) = server.get("/api/v1/alerts").await;
+    assert_shape(&document, "AlertDelivery", &alerts["items"][4]["deliveries"][0]);
     let (_, latest) = server.get("/api/v1/drift/latest").await;
     assert_shape(&document, "DriftRun", &latest);
     assert!(document["paths"]["/api/v1/drift/runs"]["post"].is_object());

@@ -12,12 +12,14 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// A service of version 1; `command` makes a command of its arguments.
+    /// A service of version 1 that does not monitor: whoever does is started beside it. `command`
+    /// makes a command of its arguments.
     pub(crate) fn start(command: impl FnOnce(&[&str]) -> Command) -> Self {
         // A port that is free now: nobody else takes it within the second.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let port_text = port.to_string();
-        let arguments = ["serve", "--port", &port_text, "--log-level", "error"];
+        let off = ["--scheduled-monitoring", "false"];
+        let arguments = ["serve", "--port", &port_text, "--log-level", "error", off[0], off[1]];
         let mut command = command(&arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());

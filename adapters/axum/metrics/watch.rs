@@ -1,6 +1,6 @@
 //! What is on record, as far as metrics tell it: asked for by a scrape, and kept for a while.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +10,22 @@ use uuid::Uuid;
 use super::super::live;
 use super::super::state::State;
 use crate::drift::{DriftReport, Verdict};
-use crate::ledger::{DecisionState, Ledger, RunState};
+use crate::ledger::{DecisionState, DriftRun, Ledger, RunState};
 use crate::registry::ModelName;
 use crate::{Error, Timestamp};
 
 /// How long an answer of the ledger is good for: scrapes of several servers ask it once.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// Records that are looked through for new ones.
-const RECENT: usize = 100;
+/// Most drift runs that are looked through for new ones; each has a report of all features, so they
+/// are asked for one by one until a known one comes.
+const RUNS: usize = 100;
+
+/// Other records that are looked through for new ones.
+const RECENT: usize = 20;
+
+/// Records that are remembered as counted: more than can be looked through.
+const REMEMBERED: usize = 1_000;
 
 /// The latest look at drift.
 #[derive(Debug, Clone)]
@@ -58,8 +65,8 @@ struct Known {
     view: Arc<View>,
     // by the monotonic clock
     asked: Option<Duration>,
-    // records in reach that are in the totals
-    counted: BTreeSet<Uuid>,
+    // records that are in the totals, the latest last
+    counted: VecDeque<Uuid>,
 }
 
 impl Drift {
@@ -117,26 +124,37 @@ impl Known {
         model: &ModelName,
         started: Timestamp,
     ) -> Result<View, Error> {
-        let runs = ledger.drift_runs(model, None, RECENT).await?.items;
+        let mut runs = Vec::new();
+        let mut before = None;
+        while runs.len() < RUNS {
+            let page = ledger.drift_runs(model, before, 1).await?;
+            let is_new =
+                |run: &DriftRun| run.created_at >= started && !self.counted.contains(&run.id);
+            let more = page.items.iter().all(is_new) && page.next.is_some();
+            runs.extend(page.items);
+            before = page.next;
+            if !more {
+                break;
+            }
+        }
         let retrained = ledger.retraining_runs(model, None, RECENT).await?.items;
         let decisions = ledger.decisions(model, None, RECENT).await?.items;
         let open = ledger.open_alerts(model).await?;
 
         // All that can fail has been done: from here on everything is counted, or nothing is.
-        let before = View::clone(&self.view);
         let mut view = View {
             drift: runs.first().map(|run| Drift::of(&run.report, Some(run.created_at))),
             open_alerts: BTreeMap::new(),
             ledger_up: Some(true),
-            ..before
+            ..View::clone(&self.view)
         };
-        let mut counted = BTreeSet::new();
+        let counted = &mut self.counted;
         let mut is_new = |id: Uuid, at: Timestamp| {
-            let known = self.counted.contains(&id);
-            if at >= started || known {
-                counted.insert(id);
+            let is_new = at >= started && !counted.contains(&id);
+            if is_new {
+                counted.push_back(id);
             }
-            at >= started && !known
+            is_new
         };
         for run in &runs {
             if is_new(run.id, run.created_at) {
@@ -158,7 +176,8 @@ impl Known {
         for alert in &open {
             *view.open_alerts.entry(alert.severity.word()).or_default() += 1;
         }
-        self.counted = counted;
+        let over = self.counted.len().saturating_sub(REMEMBERED);
+        drop(self.counted.drain(..over));
         Ok(view)
     }
 }

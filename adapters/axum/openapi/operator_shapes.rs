@@ -92,8 +92,8 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, Schema)> {
         ("model", text().into()),
         ("version", version().build().into()),
         ("key", text().into()),
-        ("drift_run", id().into()),
-        ("last_run", id().into()),
+        ("drift_run", no_or_id().into()),
+        ("last_run", no_or_id().into()),
         ("severity", severity().into()),
         ("message", text().into()),
         ("features", texts().into()),
@@ -103,6 +103,15 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, Schema)> {
         ("retraining_run", no_or_id().into()),
         ("quiet_runs", count().into()),
         ("resolved_at", no_or_moment().into()),
+    ])
+    .property("deliveries", Schema::Array(Array::new(reference("AlertDelivery"))));
+    let delivery = object([
+        ("sink", text().into()),
+        ("event", one_of(&["opened", "resolved"]).into()),
+        ("state", one_of(&["pending", "delivered", "superseded", "dead"]).into()),
+        ("attempts", count().into()),
+        ("last_error", no_or_text().into()),
+        ("updated_at", moment().into()),
     ]);
     let retraining = object([
         ("id", id().into()),
@@ -165,6 +174,7 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, Schema)> {
         ("DriftRunSummary", summary.build()),
         ("DriftRuns", page("DriftRunSummary")),
         ("Alert", alert.build()),
+        ("AlertDelivery", delivery.build()),
         ("Alerts", page("Alert")),
         ("RetrainingRun", retraining.build()),
         ("RetrainingRuns", page("RetrainingRun")),

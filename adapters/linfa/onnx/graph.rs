@@ -220,7 +220,7 @@ fn element(feature: &Feature) -> Element {
         FeatureKind::Categorical { .. } => Element::Text,
         // A whole number has no NaN.
         FeatureKind::Numeric { integer: true, .. } if !feature.is_nullable() => Element::Int64,
-        FeatureKind::Numeric { .. } => Element::Double,
+        _ => Element::Double,
     }
 }
 

@@ -1,7 +1,8 @@
+use super::deliver::Pager;
 use super::faulty::{Fault, Faults};
 use super::*;
 use crate::drift::Verdict;
-use crate::ledger::LeaseStore;
+use crate::ledger::{AlertEvent, LeaseStore};
 use crate::promote::OriginalPolicy;
 
 impl World {
@@ -54,6 +55,42 @@ async fn a_cycle_goes_from_drift_to_a_promotion() {
     let after = world.turn_without_rows(&cycle).await;
     assert_eq!(after.monitored.unwrap().run.report.verdict, Verdict::Stable);
     world.check("cycle").await;
+}
+
+#[tokio::test]
+async fn receivers_hear_of_an_alert_before_the_retraining_and_of_its_end_after_it() {
+    let world = World::with_champion().await;
+    let pager = Pager::new("pager");
+    let (log, ledger) = (Arc::clone(&world.log) as _, Arc::clone(&world.ledger) as _);
+    let delivery = Delivery::new(log, ledger, "cycle").sink(Arc::clone(&pager) as _);
+    let cycle = world.cycle().delivery(delivery);
+    world.serve(Era::Two, 300, true).await;
+    let window = world.monitor().window(HOUR).await.unwrap();
+    let reference = async || {
+        let heard: Vec<_> = pager.heard().into_iter().map(|(_, event)| event).collect();
+        assert_eq!(heard, [AlertEvent::Opened]);
+        Ok(world.reference.clone())
+    };
+    let run = cycle.run(window, reference, &()).await.unwrap();
+    assert_eq!(retrained(&run).promoted(), Some(version(2)));
+    assert_eq!(run.untold, None);
+    let heard: Vec<_> = pager.heard().into_iter().map(|(_, event)| event).collect();
+    assert_eq!(heard, [AlertEvent::Resolved]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_away_ends_no_cycle() {
+    let world = World::with_champion().await;
+    let pager = Pager::new("pager");
+    *pager.works.lock().unwrap() = false;
+    let (log, ledger) = (Arc::clone(&world.log) as _, Arc::clone(&world.ledger) as _);
+    let delivery = Delivery::new(log, ledger, "cycle").sink(Arc::clone(&pager) as _);
+    let cycle = world.cycle().delivery(delivery);
+    world.serve(Era::Two, 300, true).await;
+    let run = world.turn(&cycle).await.unwrap();
+    assert_eq!(retrained(&run).promoted(), Some(version(2)));
+    let why = "; not every alert is delivered: 1 to be told again, 0 given up";
+    assert!(run.to_string().ends_with(why), "{run}");
 }
 
 #[tokio::test]

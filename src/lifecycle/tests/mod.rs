@@ -2,6 +2,7 @@
 
 mod crash;
 mod cycle;
+mod deliver;
 mod faulty;
 mod model;
 mod monitor;

@@ -154,6 +154,48 @@ async fn alarms_in_a_row_are_those_of_one_version() {
 }
 
 #[tokio::test]
+async fn traffic_that_stays_away_is_told_once_and_is_over_with_the_first_verdict() {
+    let world = World::with_champion().await;
+    let monitor = world.monitor().rules(AlertRules::default().unknown_after(Some(3)));
+    let look = async || {
+        world.pass(2 * HOUR);
+        world.look(&monitor).await.unwrap()
+    };
+    // Two empty hours, a verdict, and two again: no row of three.
+    for _ in 0..2 {
+        assert_eq!(look().await.alert, None);
+    }
+    world.serve(Era::One, 200, false).await;
+    assert_eq!(world.look(&monitor).await.unwrap().alert, None);
+    for _ in 0..2 {
+        assert_eq!(look().await.alert, None);
+    }
+    world.serve(Era::One, 99, false).await;
+    let told = world.look(&monitor).await.unwrap();
+    let alert = told.alert.unwrap();
+    assert!(told.opened);
+    assert_eq!((alert.key.as_str(), alert.severity), ("no verdict", Severity::Moderate));
+    let words = alert.message.as_str();
+    assert!(words.starts_with("there is no verdict: ") && words.contains("99"), "{words}");
+    // Three days more are one alert.
+    for _ in 0..36 {
+        let again = look().await;
+        assert_eq!((again.alert.unwrap().id, again.opened), (alert.id, false));
+    }
+    world.serve(Era::Two, 200, false).await;
+    let over = world.look(&monitor).await.unwrap();
+    assert_eq!(over.resolved.iter().map(|alert| alert.id).collect::<Vec<_>>(), [alert.id]);
+    assert_eq!(over.alert.unwrap().key, "drift", "whatever the verdict is");
+    assert_eq!(world.alerts().await.len(), 2);
+    // By default nobody is told.
+    world.pass(9 * HOUR);
+    for _ in 0..9 {
+        world.pass(2 * HOUR);
+        assert_eq!(world.look(&world.monitor()).await.unwrap().alert, None);
+    }
+}
+
+#[tokio::test]
 async fn alerts_can_be_turned_off() {
     let world = World::with_champion().await;
     world.serve(Era::Two, 200, false).await;

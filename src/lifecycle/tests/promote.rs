@@ -248,6 +248,34 @@ async fn a_decision_on_a_version_that_is_gone_is_cancelled() {
 }
 
 #[tokio::test]
+async fn of_two_promotions_over_one_champion_the_second_is_told_which_was_first() {
+    let world = World::with_champion().await;
+    let first = world.decisions().await.remove(0);
+    let files = world.registry.fetch_artifact(&world.model, version(1)).await.unwrap();
+    // Two replicas have compared a challenger each with version 1.
+    let decisions = ["two", "three"].map(|run| {
+        let made = elsewhere(world.registry.register(&world.model, run, &files)).unwrap();
+        PromotionDecision {
+            id: world.environment.new_id(),
+            challenger: made.version,
+            champion: Some(version(1)),
+            ..first.clone()
+        }
+    });
+    let [second, third] = decisions;
+    let second = world.promotion_of("replica-1").carry_out(second).await.unwrap();
+    assert_eq!(second.state, DecisionState::Done);
+    let third = world.promotion_of("replica-2").carry_out(third).await.unwrap();
+    assert_eq!(third.state, DecisionState::Cancelled);
+    let told = format!("; decision {} was first.", second.id);
+    assert!(third.reason.ends_with(&told), "{}", third.reason);
+    assert_eq!(world.champion().await, Some(version(2)));
+    // Both are on record, and nothing else has happened.
+    assert_eq!(world.decisions().await, [third, second, first]);
+    assert!(world.reconciled().await.is_empty());
+}
+
+#[tokio::test]
 async fn one_changes_production_at_a_time() {
     let world = World::with_champion().await;
     let name = format!("promote/{}", world.model);

@@ -566,18 +566,17 @@ async fn an_alias_moved_during_the_comparison_cancels_it() {
     assert_eq!((done.run.state, done.run.promoted), (RunState::Completed, Some(false)));
     let decision = done.decision.unwrap();
     assert_eq!((decision.promoted, decision.state), (true, DecisionState::Cancelled));
-    assert!(
-        decision.reason.contains(
-            "Not carried out: memory registry: conflict: alias production of churn points at \
-             version 2, expected version 1."
-        ),
-        "{}",
-        decision.reason
-    );
     assert_eq!(world.champion().await, Some(version(2)));
     // The change from outside is on record, and the same rows can be judged against the new one.
     let external = world.decisions().await.into_iter().find(|d| d.kind == DecisionKind::External);
-    assert_eq!(external.unwrap().challenger, version(2));
+    let external = external.unwrap();
+    assert_eq!(external.challenger, version(2));
+    let told = format!(
+        "Not carried out: memory registry: conflict: alias production of churn points at version 2, \
+         expected version 1; decision {} was first.",
+        external.id
+    );
+    assert!(decision.reason.ends_with(&told), "{}", decision.reason);
     let again = world.retrain(Trigger::Manual).await.unwrap();
     assert_eq!(again.promoted(), Some(version(4)), "{:?}", again.run);
 }
@@ -597,8 +596,15 @@ async fn a_rollback_during_training_wins() {
     let retraining = world.retraining().policy(Arc::new(always));
     let done = retraining.run(&request, &rolled).await.unwrap();
     assert_eq!(done.promoted(), None);
-    assert_eq!(done.decision.unwrap().state, DecisionState::Cancelled);
+    let cancelled = done.decision.unwrap();
+    assert_eq!(cancelled.state, DecisionState::Cancelled);
     assert_eq!(world.champion().await, Some(version(1)));
+    // Both are on record, and the one that lost says which won.
+    let [last, before, ..] = &world.decisions().await[..] else { panic!("two at least") };
+    assert_eq!((last, before.kind), (&cancelled, DecisionKind::Rollback));
+    assert_eq!((before.champion, before.state), (Some(version(2)), DecisionState::Done));
+    let told = format!("; decision {} was first.", before.id);
+    assert!(cancelled.reason.ends_with(&told), "{}", cancelled.reason);
 }
 
 #[tokio::test]

@@ -26,3 +26,5 @@ pub mod schedule;
 pub mod sqlite;
 #[path = "../../../adapters/system/mod.rs"]
 pub mod system;
+#[path = "../../../adapters/webhook/mod.rs"]
+pub mod webhook;

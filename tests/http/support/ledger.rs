@@ -6,8 +6,8 @@ use std::time::Duration;
 use ndarray::Array2;
 use pmmds::drift::{DriftDetector, DriftReport, Severity};
 use pmmds::ledger::{
-    Alert, AlertStore, DecisionKind, DecisionState, DecisionStore, DriftRun, DriftStore,
-    PromotionDecision, RetrainingRun, RunState, Trigger,
+    Alert, AlertDelivery, AlertEvent, AlertStore, DecisionKind, DecisionState, DecisionStore,
+    DeliveryState, DriftRun, DriftStore, PromotionDecision, RetrainingRun, RunState, Trigger,
 };
 use pmmds::memory::MemoryLedger;
 use pmmds::record::Batch;
@@ -73,6 +73,7 @@ pub(crate) fn alert(number: u64) -> Alert {
         retraining_run: None,
         quiet_runs: 0,
         resolved_at: None,
+        deliveries: Vec::new(),
     }
 }
 
@@ -121,7 +122,17 @@ pub(crate) async fn full_ledger() -> Arc<MemoryLedger> {
         let shift = if number == 4 { 300.0 } else { 0.0 };
         ledger.record_drift_run(&run(number, report(&["x"], shift))).await.unwrap();
         let mut one = alert(number);
-        one.resolved_at = (number == 0).then(|| at(60));
+        if number == 0 {
+            one.resolved_at = Some(at(60));
+            one.deliveries.push(AlertDelivery {
+                sink: "pager".to_owned(),
+                event: AlertEvent::Resolved,
+                state: DeliveryState::Dead,
+                attempts: 5,
+                last_error: Some("webhook: unavailable: pager: it answered 500".to_owned()),
+                updated_at: at(61),
+            });
+        }
         ledger.open_alert(&one).await.unwrap();
         let state = if number == 4 { RunState::Running } else { RunState::Completed };
         ledger.record_retraining_run(&retraining(number, state), None).await.unwrap();

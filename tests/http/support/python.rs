@@ -18,24 +18,26 @@ pub(crate) fn python(name: &str) -> PathBuf {
     PathBuf::from(String::from_utf8(made.stdout).unwrap().trim()).join("python")
 }
 
-/// Runs a program of the repository with an input, away from the runtime's threads.
+/// Runs a program of the repository with an input.
 pub(crate) async fn run(
     python: PathBuf,
-    program: &'static str,
+    program: &str,
     arguments: Vec<String>,
     input: Vec<u8>,
 ) -> Output {
+    let mut command = Command::new(python);
+    command.arg(repository().join(program)).args(arguments);
+    fed(command, input).await
+}
+
+/// Runs a command with an input, away from the runtime's threads.
+pub(crate) async fn fed(mut command: Command, input: Vec<u8>) -> Output {
     let work = move || {
         use std::io::Write as _;
-        let mut child = Command::new(python)
-            .arg(repository().join(program))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(&input).unwrap();
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It may not want all of it.
+        let _ = child.stdin.take().unwrap().write_all(&input);
         child.wait_with_output().unwrap()
     };
     tokio::task::spawn_blocking(work).await.unwrap()

@@ -1,0 +1,268 @@
+//! The monitor on its schedule, inside the service and beside it; and single slots for schedulers
+//! of others.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pmmds::drift::Verdict;
+use pmmds::ledger::{JobRun, JobState};
+use pmmds::lifecycle::{Cycle, OnDrift};
+use pmmds::record::Dataset;
+use pmmds::registry::ModelName;
+use pmmds::schedule::{Schedule, Scheduler, Slot, SlotEnd};
+use pmmds::{Error, ErrorKind, Timestamp, Window};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::Outcome;
+use crate::commands::{folder, newest_half, retraining};
+use crate::data;
+use crate::operations;
+use crate::settings::{Reaction, Settings};
+use crate::state::State;
+use crate::telco::Customers;
+
+/// How long a process may be silent before another one takes its slot over; less where slots are
+/// short.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// The least that a slow machine needs.
+const SHORTEST_LEASE: Duration = Duration::from_secs(6);
+
+/// What is answered just before the end of a window is in the log by then. Short slots, as in
+/// tests, do not wait: their windows overlap.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Between two questions how far another process has come.
+const WAIT: Duration = Duration::from_millis(300);
+
+/// Reads a length such as `1h`, `15m` or `30s`.
+pub(crate) fn length(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no length such as 1h, 15m or 30s");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        'h' => 3_600,
+        'm' => 60,
+        's' => 1,
+        _ => return Err(wrong()),
+    };
+    let count: u64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let seconds = count.checked_mul(seconds).filter(|all| (1..=31_622_400).contains(all));
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("{text} is not from 1s to a year"))
+}
+
+/// Reads the interval of a schedule.
+pub(crate) fn every(text: &str) -> Result<Schedule, String> {
+    Schedule::every(length(text)?).map_err(|e| e.to_string())
+}
+
+/// Reads a cron expression.
+pub(crate) fn cron(text: &str) -> Result<Schedule, String> {
+    Schedule::cron(text).map_err(|e| e.to_string())
+}
+
+/// What a slot leaves on record.
+#[derive(Debug, Serialize, Deserialize)]
+struct Found {
+    // None: nothing was in production
+    verdict: Option<Verdict>,
+    // the line for a person
+    said: String,
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Other, "full_stack", error.to_string())
+}
+
+fn window(end: Timestamp, length: Duration) -> Result<Window, Error> {
+    Window::before(end, length).map_err(failed)
+}
+
+/// The rows that a retraining trains on beside the traffic: those that are here.
+#[derive(Debug, Clone)]
+struct TrainingData {
+    file: Option<PathBuf>,
+    cache: PathBuf,
+}
+
+impl TrainingData {
+    /// Whether they are here.
+    fn is_here(&self) -> Outcome<bool> {
+        Ok(data::local(self.file.as_deref(), &self.cache)?.is_some())
+    }
+
+    /// The file that they are in.
+    fn place(&self) -> PathBuf {
+        self.file.clone().unwrap_or_else(|| data::cache_path(&self.cache))
+    }
+
+    fn rows(&self) -> Result<Dataset, Error> {
+        let csv = data::local(self.file.as_deref(), &self.cache).map_err(failed)?;
+        let csv = csv.ok_or_else(|| failed("the training data is gone"))?;
+        let customers = Customers::read(&csv).map_err(failed)?;
+        Ok(customers.all.select(&customers.known()))
+    }
+}
+
+/// Monitor, and retrain and promote if that asks for it, at every slot.
+pub(crate) struct Watch {
+    scheduler: Scheduler,
+    cycle: Arc<Cycle>,
+    length: Duration,
+    data: TrainingData,
+    /// what is done when, in words
+    pub(crate) plan: String,
+}
+
+impl Watch {
+    pub(crate) fn new(state: &State, settings: &Settings, schedule: Schedule) -> Outcome<Self> {
+        let state = state.of_this_process();
+        let cache = State::data_cache(&folder(settings));
+        let data = TrainingData { file: settings.data.clone(), cache };
+        let place = data.place();
+        let (on_drift, reaction) = match settings.on_drift {
+            Reaction::Tell => {
+                (OnDrift::Tell, "drift is told, and retraining left to you".to_owned())
+            }
+            Reaction::Retrain if data.is_here()? => {
+                let what = format!("drift retrains, on the traffic and on {}", place.display());
+                (OnDrift::Retrain, what)
+            }
+            Reaction::Retrain => {
+                let what =
+                    format!("drift is told and not retrained: no data at {}", place.display());
+                (OnDrift::Tell, what)
+            }
+        };
+        let plan = format!("{schedule}, the last {} h; {reaction}", settings.window_hours);
+        // Between two of its moments, wherever they are.
+        let first = schedule.next(Timestamp::EPOCH);
+        let second = first.and_then(|first| schedule.next(first));
+        let between = first.zip(second).map_or(LEASE, |(first, second)| second.since(first));
+        // So that another process takes a slot over while it is the newest.
+        let lease = (between / 3).clamp(SHORTEST_LEASE, LEASE);
+        // Half of it: see `Monitor::lease`.
+        let monitor = state.monitor(settings)?.lease(lease / 2);
+        let cycle = Cycle::new(monitor, retraining(&state, newest_half()), state.model.clone());
+        let cycle = match operations::delivery(&state, settings)? {
+            Some(delivery) => cycle.delivery(delivery),
+            None => cycle,
+        };
+        let job = job(&state.model);
+        let ledger = state.ledger();
+        let scheduler = Scheduler::new(ledger, state.log(), job, schedule, state.owner.clone())
+            .lease(lease)
+            .settle(if between < 10 * SETTLE { Duration::ZERO } else { SETTLE });
+        let length = Duration::from_secs(settings.window_hours * 3600);
+        Ok(Self { scheduler, cycle: Arc::new(cycle.on_drift(on_drift)), length, data, plan })
+    }
+
+    /// Prints one line for every slot.
+    pub(crate) fn aloud(mut self) -> Self {
+        self.scheduler = self.scheduler.told(|SlotEnd { run, ours, .. }| {
+            let by = if *ours { String::new() } else { format!(" by {}", run.owner) };
+            say!("{}{by}: {}", run.slot, line(run));
+        });
+        self
+    }
+
+    /// Works until `stop`.
+    pub(crate) async fn run(self, stop: impl Future<Output = ()> + Send) {
+        self.scheduler.run(|slot| self.look(slot), stop).await;
+    }
+
+    async fn look(&self, slot: Slot) -> Result<String, Error> {
+        let window = window(slot.at, self.length)?;
+        let (cycle, data) = (Arc::clone(&self.cycle), self.data.clone());
+        let run = apart(async move { cycle.run(window, async || data.rows(), &()).await }).await?;
+        let said = match slot.skipped {
+            0 => run.to_string(),
+            skipped => format!("{run}; {skipped} slots before it were passed over"),
+        };
+        let verdict = run.monitored.map(|done| done.run.report.verdict);
+        serde_json::to_string(&Found { verdict, said }).map_err(failed)
+    }
+}
+
+/// Waits for `future` on a thread of its own: to fit a model is a long computation, and requests
+/// are answered meanwhile.
+async fn apart<T: Send + 'static>(
+    future: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let (done, answer) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let work = move || drop(done.send(runtime.block_on(future)));
+    std::thread::Builder::new().name("cycle".to_owned()).spawn(work).map_err(failed)?;
+    answer.await.map_err(|_| failed("the thread of the cycle ended without an answer"))?
+}
+
+/// The job of the cycle.
+pub(crate) fn job(model: &ModelName) -> String {
+    format!("monitor/{model}")
+}
+
+/// What became of a slot, for a person.
+pub(crate) fn line(run: &JobRun) -> String {
+    let JobRun { owner, attempt, result, .. } = run;
+    let result = result.as_deref().unwrap_or("no word");
+    let found: Option<Found> = serde_json::from_str(result).ok();
+    let said = found.as_ref().map_or(result, |found| &found.said);
+    match run.state {
+        JobState::Done => said.to_owned(),
+        state => format!("{}, attempt {attempt} of {owner}: {said}", state.as_str()),
+    }
+}
+
+/// What `look` finds in the newest slot of `length` that is over: its own finding, or that of the
+/// process that was first.
+pub(crate) async fn once<W>(
+    state: &State,
+    length: Duration,
+    look: impl Fn(Window) -> W + Send + Sync,
+) -> Outcome<Verdict>
+where
+    W: Future<Output = Outcome<Verdict>> + Send,
+{
+    let schedule = Schedule::every(length)?;
+    // An hour and the minute that it ends with are two jobs.
+    let job = format!("look/{}/{}s", state.model, length.as_secs());
+    let (jobs, log) = (state.ledger(), state.log());
+    let scheduler = Scheduler::new(jobs, log, job, schedule, state.owner.clone());
+    let look = |slot: Slot| {
+        let found = window(slot.at, length).map(&look);
+        async move {
+            let verdict = found?.await.map_err(failed)?;
+            serde_json::to_string(&verdict).map_err(failed)
+        }
+    };
+    let SlotEnd { run, ours, .. } = scheduler.lease(LEASE).retry(WAIT).once(look).await?;
+    let (window, result) = (window(run.slot, length)?, run.result.unwrap_or_default());
+    if run.state != JobState::Done {
+        let (attempts, owner) = (run.attempt, run.owner);
+        let why = format!("{window} failed {attempts} times, the last time {owner}: {result}");
+        return Err(why.into());
+    }
+    let verdict: Verdict = serde_json::from_str(&result)?;
+    if !ours {
+        say!("{window} was looked at by {}: {}", run.owner, verdict.headline());
+    }
+    Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_a_number_and_a_unit() {
+        for (text, seconds) in [("1h", 3_600), ("15m", 900), ("30s", 30), ("8784h", 31_622_400)] {
+            assert_eq!(length(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in
+            ["", "h", "1", "1d", "0s", "-1h", "1.5h", "8785h", "1\u{e9}", "99999999999999999999h"]
+        {
+            assert!(length(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The schedule in processes: two replicas do each slot once, and what a killed one has begun the
+//! other ends.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use super::replicas::{Replicas, of_old};
+use super::serving::Serving;
+use crate::{ask, command, database, real_data, told};
+
+/// A process whose lines are read as they come; killed if the test fails before it ends.
+struct Talking {
+    child: Child,
+    said: Receiver<String>,
+}
+
+impl Talking {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (say, said) = channel();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        for stream in [Box::new(out) as Box<dyn Read + Send>, Box::new(err)] {
+            let say = say.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let _ = say.send(line);
+                }
+            });
+        }
+        Self { child, said }
+    }
+
+    fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    }
+
+    /// Everything it said, after it has ended by itself with exit code 0.
+    fn ended(mut self) -> Vec<String> {
+        let status = self.child.wait().unwrap();
+        let said: Vec<String> = self.said.iter().collect();
+        assert!(status.success(), "{status}: {said:#?}");
+        said
+    }
+}
+
+impl Drop for Talking {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Asks until `enough`.
+fn until(url: &str, query: &str, seconds: u64, enough: impl Fn(&str) -> bool) -> String {
+    let begun = Instant::now();
+    loop {
+        let found = ask(url, query).pop().unwrap_or_default();
+        if enough(&found) {
+            return found;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(seconds), "{query}: {found:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn drop_database(url: &str) {
+    let (server, name) = url.rsplit_once('/').unwrap();
+    ask(&format!("{server}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)"));
+}
+
+const DONE: &str = "SELECT count(*)::text FROM pmmds_store.job_runs WHERE state = 'done'";
+
+#[test]
+fn two_services_do_each_slot_of_their_schedule_once() {
+    let (Some(data), Some(url)) = (real_data(), database("schedule")) else { return };
+    let replicas = Replicas { root: tempfile::tempdir().unwrap(), url };
+    replicas.run("a", &["train", "--data", data.to_str().unwrap()]);
+    let serve = ["serve", "--port", "0", "--every", "2s", "--log-level", "info"];
+    let services = ["a", "b"].map(|replica| {
+        let mut command = replicas.command(replica, &serve);
+        command.args(["--log-json", "true"]);
+        Talking::start(command)
+    });
+    until(&replicas.url, DONE, 60, |done| done.parse::<u32>().unwrap() >= 4);
+    services.iter().for_each(Talking::terminate);
+    let mut begun: BTreeMap<String, u32> = BTreeMap::new();
+    for service in services {
+        let said = service.ended();
+        assert!(
+            said.iter().any(|line| line.contains("every 2 s, the last 24 h; drift is told and"))
+        );
+        for line in said.iter().filter(|line| line.contains("\"slot begins\"")) {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            *begun.entry(line["fields"]["slot"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    assert!(begun.len() >= 4 && begun.values().all(|times| *times == 1), "{begun:?}");
+    let slots = begun.len().to_string();
+    replicas.assert_holds(DONE, &slots);
+    for (query, expected) in [
+        // None is left out, and each is two seconds after the one before.
+        (
+            "SELECT (max(slot) - min(slot) = (count(*) - 1) * interval '2 s')::text
+            FROM pmmds_store.job_runs",
+            "true",
+        ),
+        ("SELECT max(attempt)::text FROM pmmds_store.job_runs", "1"),
+        (
+            "SELECT bool_and(d.window_start = j.slot - interval '24 h')::text
+            FROM pmmds_store.job_runs j FULL JOIN pmmds_store.drift_metrics d
+            ON d.window_end = j.slot",
+            "true",
+        ),
+    ] {
+        replicas.assert_holds(query, expected);
+    }
+    let summary = replicas.run("a", &["monitor", "--summary"]);
+    assert!(summary.contains("slots of monitor/churn-classifier\n"), "{summary}");
+    assert!(summary.contains("no traffic, 0 rows of v1"), "{summary}");
+    drop_database(&replicas.url);
+}
+
+#[test]
+fn what_a_killed_replica_has_begun_the_other_ends() {
+    let (Some(data), Some(url)) = (real_data(), database("takeover")) else { return };
+    let replicas = Replicas { root: tempfile::tempdir().unwrap(), url };
+    let old = of_old(&data, replicas.root.path());
+    replicas.run("a", &["train", "--data", old.to_str().unwrap()]);
+    let data = data.to_str().unwrap();
+    let service = Serving::start(|arguments| replicas.command("a", arguments));
+    let send = ["seed-traffic", "--count", "600", "--data", data, "--url", &service.url];
+    replicas.run("clients", &send);
+
+    // Both watch; one finds the drift, and is killed while it retrains.
+    let every = ["monitor", "--every", "15s", "--min-drift-features", "1", "--data", data];
+    let mut watching = BTreeMap::new();
+    for replica in ["a", "b"] {
+        let mut command = replicas.command(replica, &every);
+        command.args(["--trainer", "adaboost"]);
+        let watch = Talking::start(command);
+        let first = watch.said.recv_timeout(Duration::from_secs(20)).unwrap();
+        let plan =
+            "monitoring churn-classifier: every 15 s, the last 24 h; drift retrains, on the ";
+        assert!(first.starts_with(plan), "{first}");
+        let owner = replicas.root.path().join(replica).join("owner");
+        watching.insert(std::fs::read_to_string(owner).unwrap(), watch);
+    }
+    let running = "SELECT step FROM (SELECT record ->> 'step' AS step FROM
+        pmmds_store.retraining_runs WHERE state = 'running') r";
+    until(&replicas.url, running, 60, |step| step == "train");
+    let owner = "SELECT owner FROM pmmds_store.job_runs WHERE state = 'running'";
+    let owner = until(&replicas.url, owner, 1, |owner| !owner.is_empty());
+    let (folder, _) = owner.split_once('/').expect("folder and process");
+    let mut killed = watching.remove(folder).expect("one of the two");
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    replicas.assert_holds(&running.replace("step FROM (", "count(*)::text FROM ("), "1");
+
+    // The slot goes to the other when the lease has ended, which is before the next slot; the turn
+    // at retraining is held longer.
+    let taken = "SELECT coalesce(min(owner), '') FROM pmmds_store.job_runs WHERE attempt = 2 AND state = 'done'";
+    let other = until(&replicas.url, taken, 60, |owner| !owner.is_empty());
+    assert!(watching.contains_key(other.split_once('/').unwrap().0), "{other}");
+    replicas.assert_holds(
+        "SELECT (result LIKE '%no retraining now: retrain: conflict: %')::text
+        FROM pmmds_store.job_runs WHERE attempt = 2",
+        "true",
+    );
+    ask(&replicas.url, "UPDATE pmmds_store.leases SET expires_at = now() RETURNING name");
+    let promoted = "SELECT count(*)::text FROM pmmds_store.promotion_decisions
+        WHERE record ->> 'challenger' = '2' AND state = 'done'";
+    until(&replicas.url, promoted, 60, |count| count == "1");
+    until(
+        &replicas.url,
+        "SELECT count(*)::text FROM pmmds_store.retraining_runs
+        WHERE state = 'running'",
+        20,
+        |count| count == "0",
+    );
+    for (query, expected) in [
+        (
+            "SELECT string_agg((record ->> 'attempts') || ' ' || state, ', ' ORDER BY started_at)
+            FROM pmmds_store.retraining_runs",
+            "1 completed, 2 completed",
+        ),
+        ("SELECT count(*)::text FROM pmmds_store.drift_alerts", "1"),
+    ] {
+        replicas.assert_holds(query, expected);
+    }
+
+    let (_, watch) = watching.pop_first().expect("the other one");
+    watch.terminate();
+    let said = watch.ended();
+    assert_eq!(said.last().map(String::as_str), Some("stopped"), "{said:#?}");
+    let slots = said.iter().filter(|line| line.contains("Z: ") || line.contains("Z by ")).count();
+    assert!(slots >= 2, "one line for each: {said:#?}");
+    service.stop();
+    drop_database(&replicas.url);
+}
+
+#[test]
+fn on_sqlite_a_slot_is_looked_at_once_and_watching_ends_well() {
+    let Some(data) = real_data() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let state = Some(state.path());
+    told(&command(&["train", "--data", data.to_str().unwrap()], state).output().unwrap());
+    let look = |expected: &str| {
+        let output = command(&["monitor", "--slot", "24h"], state).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        // No traffic, no verdict.
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(expected), "{said}");
+    };
+    look(", run ");
+    look(" was looked at by ");
+    let watch = Talking::start(command(&["monitor", "--cron", "0 0 1 1 *"], state));
+    let plan = watch.said.recv_timeout(Duration::from_secs(20)).unwrap();
+    let expected = "monitoring churn-classifier: 0 0 1 1 *, the last 24 h; drift is told and not retrained: \
+        no data at ";
+    assert!(plan.starts_with(expected), "{plan}");
+    let slot = watch.said.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(slot.ends_with("-01-01T00:00:00Z: no traffic, 0 rows of v1"), "{slot}");
+    watch.terminate();
+    assert_eq!(watch.ended(), ["stopped"]);
+}

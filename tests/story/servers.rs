@@ -1,0 +1,168 @@
+//! The story, and single commands, with models and runs on a real MLflow server.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::story::serving::Serving;
+use crate::{assert_has_the_figures, command, database, real_data, told};
+
+/// Status and body of a request without a body.
+fn http(method: &str, base: &str, path: &str) -> (u16, String) {
+    let address = base.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n")
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// What MLflow answers.
+#[track_caller]
+fn ask(base: &str, path: &str) -> Value {
+    let (status, body) = http("GET", base, path);
+    assert_eq!(status, 200, "{path}: {body}");
+    serde_json::from_str(&body).unwrap_or_else(|_| panic!("{path}: {body}"))
+}
+
+#[test]
+fn on_both_servers_it_has_the_same_figures_and_mlflow_shows_them() {
+    let Ok(mlflow) = std::env::var("PMMDS_TEST_MLFLOW") else {
+        eprintln!("SKIPPED: no MLflow; set PMMDS_TEST_MLFLOW, see scripts/services");
+        return;
+    };
+    let (Some(data), Some(url)) = (real_data(), database("servers")) else { return };
+    let model = format!("churn-story-{}", std::process::id());
+    let state = tempfile::tempdir().unwrap();
+    let servers = ["--database-url", &url, "--mlflow-uri", &mlflow, "--model-name", &model];
+    let arguments = [&["--data", data.to_str().unwrap()], &servers[..]].concat();
+    assert_has_the_figures(&told(&command(&arguments, Some(state.path())).output().unwrap()));
+    assert!(!state.path().join("registry").exists(), "no folder has been used beside MLflow");
+
+    // What MLflow has now, by its own API.
+    let api = "/api/2.0/mlflow";
+    let alias = |name: &str| {
+        let path = format!("{api}/registered-models/alias?name={model}&alias={name}");
+        ask(&mlflow, &path)["model_version"].clone()
+    };
+    let (production, staging) = (alias("production"), alias("staging"));
+    assert_eq!(production["version"], "2");
+    assert_eq!(staging["version"], "3", "the last challenger was staged, and rejected");
+    assert!(production["description"].as_str().unwrap().contains("ROC-AUC 0.83"), "{production}");
+    let run = production["run_id"].as_str().unwrap();
+    let run = ask(&mlflow, &format!("{api}/runs/get?run_id={run}"))["run"].clone();
+    assert_eq!(run["info"]["status"], "FINISHED");
+    let id = run["outputs"]["model_outputs"][0]["model_id"].as_str().unwrap();
+    let metric = |of: &Value| {
+        let all = of["data"]["metrics"].as_array().unwrap();
+        let found = all.iter().find(|metric| metric["key"] == "roc_auc").unwrap();
+        found["value"].as_f64().unwrap()
+    };
+    let logged = ask(&mlflow, &format!("{api}/logged-models/{id}"))["model"].clone();
+    assert_eq!(logged["info"]["status"], "LOGGED_MODEL_READY");
+    assert!((metric(&run) - 0.83).abs() < 0.01, "{run}");
+    assert_eq!(metric(&run).to_bits(), metric(&logged).to_bits(), "the model has the metric too");
+    let run_id = run["info"]["run_id"].as_str().unwrap();
+    let listed = ask(&mlflow, &format!("{api}/artifacts/list?run_id={run_id}"));
+    for name in ["validation.json", "profile.json", "training.json"] {
+        let files = listed["files"].as_array().unwrap();
+        assert!(files.iter().any(|file| file["path"] == name), "{name}: {listed}");
+    }
+    let (status, mlmodel) = http(
+        "GET",
+        &mlflow,
+        &format!(
+            "/api/2.0/mlflow-artifacts/artifacts/{}/models/{id}/artifacts/MLmodel",
+            run["info"]["experiment_id"].as_str().unwrap()
+        ),
+    );
+    let mlmodel: Value = serde_json::from_str(&mlmodel).unwrap();
+    assert_eq!(status, 200);
+    let inputs: Value =
+        serde_json::from_str(mlmodel["signature"]["inputs"].as_str().unwrap()).unwrap();
+    assert_eq!(inputs.as_array().unwrap().len(), 19, "every feature: {inputs}");
+
+    // The subcommands, on what the story has left.
+    let arguments = [&["rollback", "--reason", "a rehearsal by hand"], &servers[..]].concat();
+    let said = told(&command(&arguments, Some(state.path())).output().unwrap());
+    assert!(said.contains("a rehearsal by hand"), "{said}");
+    assert_eq!(alias("production")["version"], "1");
+    let (server, name) = url.rsplit_once('/').unwrap();
+    crate::ask(&format!("{server}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)"));
+}
+
+/// A server of this test alone, which it may stop.
+struct Mlflow {
+    folder: tempfile::TempDir,
+}
+
+impl Mlflow {
+    fn run(&self, arguments: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
+        let servers: PathBuf = self.folder.path().join("servers");
+        let mut command = Command::new(script);
+        told(&command.args(arguments).env("PMMDS_TEST_SERVICES", servers).output().unwrap())
+    }
+}
+
+impl Drop for Mlflow {
+    fn drop(&mut self) {
+        self.run(&["down"]);
+    }
+}
+
+#[test]
+fn with_mlflow_stopped_the_old_model_serves_and_nothing_is_promoted() {
+    let (Some(data), Ok(_)) = (real_data(), std::env::var("PMMDS_TEST_MLFLOW")) else { return };
+    let mlflow = Mlflow { folder: tempfile::tempdir().unwrap() };
+    mlflow.run(&["up", "mlflow"]);
+    let uri = mlflow.run(&["url", "mlflow"]).trim().to_owned();
+    let state = mlflow.folder.path().join("state");
+    let run = |arguments: &[&str]| {
+        let common = ["--data", data.to_str().unwrap(), "--mlflow-uri", &uri];
+        let mut command = command(&[arguments, &common].concat(), Some(&state));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    told(&run(&["train"]).output().unwrap());
+
+    let service = Serving::start(run);
+    let url = service.url.clone();
+    let served = |count: &str| {
+        let traffic = ["seed-traffic", "--url", &url, "--count", count];
+        let said = told(&run(&traffic).output().unwrap());
+        assert!(said.contains(&format!("{count} predictions by v1")), "{said}");
+    };
+    served("20");
+
+    mlflow.run(&["stop", "mlflow"]);
+    let begun = Instant::now();
+    let (status, problem) = http("POST", &url, "/model/reload");
+    let took = begun.elapsed();
+    assert!(status == 503 && problem.contains("registry_unavailable"), "{status}: {problem}");
+    assert!(took < Duration::from_secs(5), "the reload answered after {took:?}");
+    served("21");
+    // Nobody concludes from the outage that nothing is in production.
+    for arguments in [&["train"][..], &["retrain", "--force"], &["rollback"], &["monitor"]] {
+        let output = run(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains("mlflow: unavailable"), "{arguments:?}: {said}");
+    }
+
+    mlflow.run(&["up", "mlflow"]);
+    let (status, reloaded) = http("POST", &url, "/model/reload");
+    assert!(status == 200 && reloaded.contains("\"current_version\":\"1\""), "{reloaded}");
+    served("22");
+    let decisions = told(&run(&["retrain", "--decisions"]).output().unwrap());
+    assert_eq!(decisions.matches("\"challenger_version\"").count(), 1, "{decisions}");
+    service.stop();
+}
