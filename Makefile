@@ -165,7 +165,7 @@ test-full:
 # Catches: an answer that the document of the API does not announce, or that it announces otherwise:
 # requests made from the document, the same ones every time.
 schemathesis:
-	PMMDS_TEST_SCHEMATHESIS=60 $(CARGO) test --all-features --test http document -- --nocapture
+	PMMDS_TEST_SCHEMATHESIS=40 $(CARGO) test --all-features --test http document -- --nocapture
 
 # Catches: documentation whose examples no longer run.
 doc-tests:

@@ -3,11 +3,9 @@
 //! Values are taken over as they stand in the body, so that the decoder judges them as it judges
 //! our own.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -16,24 +14,13 @@ use super::models::Loaded;
 use super::predict::INVALID;
 use super::problem::{Detail, Problem};
 use super::request::PredictRequest;
-use super::rows::{Elements, Read, elements};
+use super::rows::Read;
 use super::state::State;
 use crate::schema::{Feature, FeatureSchema};
 
 /// 400: the body is of another shape.
 pub(super) fn malformed(why: impl Into<String>) -> Problem {
     Problem::invalid(INVALID, vec![Detail::new("", "malformed", why)], Vec::new())
-}
-
-/// The values of a row, which has `want` of them.
-pub(super) fn values(row: &RawValue, want: usize) -> Result<Vec<&RawValue>, Problem> {
-    let not = |why: &str| malformed(format!("a row must be a list of {want} values{why}"));
-    let found = Elements::of(row, want).map_err(|_| not(""))?;
-    match found.rows.len() {
-        _ if found.more => Err(not(", there are more")),
-        have if have == want => Ok(found.rows),
-        have => Err(not(&format!(", there are {have}"))),
-    }
 }
 
 /// One row as text.
@@ -96,21 +83,6 @@ pub(super) fn of_columns(columns: &[Column<'_>]) -> Result<Vec<Text>, Problem> {
     Ok((0..rows).map(row).collect())
 }
 
-/// The rows of a list of objects and of lists in the order of the schema.
-pub(super) fn of_records(
-    schema: &FeatureSchema,
-    list: &RawValue,
-    most: usize,
-    name: &'static str,
-) -> Result<Vec<Text>, Problem> {
-    let row = |row: &RawValue| match row.get().as_bytes().first() {
-        Some(b'{') => Ok(Text::of_object(row.get())),
-        Some(b'[') => Ok(Text::of_list(schema, &values(row, schema.len())?)),
-        _ => Err(malformed("a row must be an object of features, or a list of their values")),
-    };
-    elements(list, most, name)?.into_iter().map(row).collect()
-}
-
 /// Validates rows, each with its id if it has one.
 pub(super) fn read(model: &Loaded, rows: Vec<(Option<Uuid>, Text)>) -> Vec<Read> {
     let read = |(at, (request_id, Text(inside))): (usize, (Option<Uuid>, Text))| -> Read {
@@ -147,32 +119,5 @@ impl State {
             })
         };
         replies.into_iter().map(read).collect()
-    }
-}
-
-/// The pairs of an object, in their order, whatever is there twice.
-pub(super) struct Pairs<'a>(pub(super) Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-
-        impl<'de> Visitor<'de> for Each {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(pairs)
-            }
-        }
-
-        deserializer.deserialize_map(Each).map(Self)
     }
 }

@@ -6,6 +6,7 @@
 //! frame: `prediction`, `probability` (of a classifier), and `request_id`, by which an outcome is
 //! told. Rows are validated, logged and watched like those of `/api/v1/predict`, all or none.
 
+use std::fmt;
 use std::sync::Arc;
 
 use ::axum::Json;
@@ -13,16 +14,16 @@ use ::axum::body::Body;
 use ::axum::extract::State as Shared;
 use ::axum::http::{HeaderMap, StatusCode};
 use ::axum::response::{IntoResponse, Response};
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::foreign::{self, Column, Pairs, Predicted, Text, malformed};
+use super::foreign::{self, Column, Predicted, Text, malformed};
 use super::models::Loaded;
 use super::problem::Problem;
 use super::request::Object;
-use super::rows::{Read, elements, not_json, nothing};
+use super::rows::{Elements, Read, elements, not_json, nothing};
 use super::state::State;
 use crate::schema::FeatureSchema;
 
@@ -112,9 +113,7 @@ fn read(model: &Loaded, text: &str, most: usize) -> Result<Vec<Read>, Problem> {
     let Invocation { dataframe_split, dataframe_records, instances, inputs, .. } = sent;
     let texts = match (dataframe_split, dataframe_records, instances, inputs) {
         (Some(Object(split)), None, None, None) => of_split(&split, most)?,
-        (None, Some(rows), None, None) => {
-            foreign::of_records(schema, rows, most, "dataframe_records")?
-        }
+        (None, Some(rows), None, None) => of_records(schema, rows, most, "dataframe_records")?,
         (None, None, Some(rows), None) => of_rows_or_columns(schema, rows, most, "instances")?,
         (None, None, None, Some(rows)) => of_rows_or_columns(schema, rows, most, "inputs")?,
         _ => {
@@ -128,7 +127,7 @@ fn read(model: &Loaded, text: &str, most: usize) -> Result<Vec<Read>, Problem> {
 fn of_split(split: &Split<'_>, most: usize) -> Result<Vec<Text>, Problem> {
     let columns = &split.columns;
     let row = |row: &RawValue| {
-        let values = foreign::values(row, columns.len())?;
+        let values = values(row, columns.len())?;
         Ok(Text::of_values(columns.iter().map(String::as_str), &values))
     };
     elements(split.data, most, "data")?.into_iter().map(row).collect()
@@ -142,7 +141,7 @@ fn of_rows_or_columns(
     name: &'static str,
 ) -> Result<Vec<Text>, Problem> {
     if !rows.get().starts_with('{') {
-        return foreign::of_records(schema, rows, most, name);
+        return of_records(schema, rows, most, name);
     }
     let Pairs(pairs) = serde_json::from_str(rows.get()).map_err(|why| not_json(&why))?;
     if pairs.is_empty() {
@@ -153,4 +152,57 @@ fn of_rows_or_columns(
         columns.push(Column { name, values: elements(values, most, "values of a column")? });
     }
     foreign::of_columns(&columns)
+}
+
+/// The values of a row, which has `want` of them.
+fn values(row: &RawValue, want: usize) -> Result<Vec<&RawValue>, Problem> {
+    let not = |why: &str| malformed(format!("a row must be a list of {want} values{why}"));
+    let found = Elements::of(row, want).map_err(|_| not(""))?;
+    match found.rows.len() {
+        _ if found.more => Err(not(", there are more")),
+        have if have == want => Ok(found.rows),
+        have => Err(not(&format!(", there are {have}"))),
+    }
+}
+
+/// The rows of a list of objects and of lists in the order of the schema.
+fn of_records(
+    schema: &FeatureSchema,
+    list: &RawValue,
+    most: usize,
+    name: &'static str,
+) -> Result<Vec<Text>, Problem> {
+    let row = |row: &RawValue| match row.get().as_bytes().first() {
+        Some(b'{') => Ok(Text::of_object(row.get())),
+        Some(b'[') => Ok(Text::of_list(schema, &values(row, schema.len())?)),
+        _ => Err(malformed("a row must be an object of features, or a list of their values")),
+    };
+    elements(list, most, name)?.into_iter().map(row).collect()
+}
+
+/// The pairs of an object, in their order, whatever is there twice.
+struct Pairs<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+
+        impl<'de> Visitor<'de> for Each {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(pairs)
+            }
+        }
+
+        deserializer.deserialize_map(Each).map(Self)
+    }
 }
