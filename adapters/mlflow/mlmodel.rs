@@ -146,10 +146,11 @@ fn signature(files: &ArtifactFiles) -> Option<Value> {
         .collect();
     let output = |kind: &str, name: &str| json!({ "type": kind, "name": name, "required": true });
     let outputs = match manifest.task {
-        Task::Regression => vec![output("double", "prediction")],
         Task::BinaryClassification { .. } => {
             vec![output("double", "probability"), output("long", "prediction")]
         }
+        // The predicted number; whatever else there will be is no less than that.
+        _ => vec![output("double", "prediction")],
     };
     Some(json!({
         "inputs": Value::from(inputs).to_string(),
