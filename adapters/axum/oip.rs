@@ -120,11 +120,12 @@ fn tensor(name: &str, datatype: &str) -> Value {
     json!({ "name": name, "datatype": datatype, "shape": [-1] })
 }
 
-fn datatype(feature: &Feature) -> &'static str {
+/// What the tensor of a feature holds.
+pub(super) fn datatype(feature: &Feature) -> &'static str {
     match feature.kind() {
-        FeatureKind::Numeric { integer: true, .. } => INT64,
-        FeatureKind::Numeric { .. } => FP64,
         FeatureKind::Categorical { .. } => BYTES,
+        FeatureKind::Numeric { integer: true, .. } => INT64,
+        _ => FP64,
     }
 }
 

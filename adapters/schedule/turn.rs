@@ -44,6 +44,7 @@ pub(super) fn turn(
         JobState::Done => Turn::Over(run.clone()),
         _ if run.slot > due || run.attempt >= limits.attempts => Turn::Over(run.clone()),
         JobState::Failed => Turn::Failed(run.clone()),
-        JobState::Running => Turn::Claim(due),
+        // Running, and its lease is over.
+        _ => Turn::Claim(due),
     }
 }

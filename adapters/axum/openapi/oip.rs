@@ -5,11 +5,12 @@ use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, Para
 use utoipa::openapi::schema::{Array, ArrayBuilder, Object, Schema, SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, Required};
 
+use super::super::oip::datatype;
 use super::shapes::{count, nullable, object, of, reference, text, version};
 use super::{body, json_of, operation};
 use crate::lifecycle::ServingModel;
 use crate::registry::ModelName;
-use crate::schema::{Feature, FeatureKind};
+use crate::schema::Feature;
 
 /// An error in the shape of the protocol.
 const ERROR: &str = "OpenInferenceError";
@@ -114,11 +115,7 @@ fn example(model: Option<&ServingModel>) -> Option<serde_json::Value> {
     let model = model?;
     let row = super::features::example(model.schema());
     let input = |feature: &Feature| {
-        let datatype = match feature.kind() {
-            FeatureKind::Numeric { integer: true, .. } => "INT64",
-            FeatureKind::Numeric { .. } => "FP64",
-            FeatureKind::Categorical { .. } => "BYTES",
-        };
+        let datatype = datatype(feature);
         let data = [&row[feature.name()]];
         json!({ "name": feature.name(), "shape": [1], "datatype": datatype, "data": data })
     };
