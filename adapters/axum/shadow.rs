@@ -240,7 +240,7 @@ async fn load(parts: &Parts, common: &Common) {
             *common.present() = Present::default();
             Some("there is no such alias".to_owned())
         }
-        Ok(Err(error)) => Some(error.chain()),
+        Ok(Err(error)) => Some(told(&error)),
         Err(_) => Some(format!("the registry did not answer within {:?}", parts.deadline)),
     };
     if let Some(reason) = &why_not {
@@ -249,6 +249,12 @@ async fn load(parts: &Parts, common: &Common) {
     let mut present = common.present();
     present.why_not = why_not;
     common.active.store(present.shadow.is_some(), Ordering::Relaxed);
+}
+
+/// What everybody may know of `error`. Its causes are for the log: drivers name hosts.
+fn told(error: &Error) -> String {
+    tracing::warn!(error = error.chain(), "the shadow could not be loaded");
+    error.to_string()
 }
 
 async fn which(parts: &Parts) -> Result<Option<VersionId>, Error> {
@@ -269,7 +275,7 @@ async fn fetch(parts: &Parts, common: &Common, version: VersionId) -> Result<(),
         runtime.block_on(tokio::time::timeout(deadline, load))
     });
     let model = match loaded.await {
-        Ok(Ok(model)) => model.map_err(|error| error.chain())?,
+        Ok(Ok(model)) => model.map_err(|error| told(&error))?,
         Ok(Err(_)) => return Err(format!("version {version} did not come within {deadline:?}")),
         Err(_) => return Err(format!("a smoke prediction of version {version} panicked")),
     };
@@ -344,7 +350,7 @@ fn unfit(champion: &Loaded, shadow: &Loaded) -> Option<String> {
     if champion.model.version() == shadow.model.version() {
         return Some(format!("version {} is the one in service", shadow.model.version()));
     }
-    check_same_schema(&champion.model, &shadow.model).err().map(|error| error.chain())
+    check_same_schema(&champion.model, &shadow.model).err().map(|error| error.to_string())
 }
 
 /// Scores a row with both, each first every other time.
