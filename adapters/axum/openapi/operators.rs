@@ -8,7 +8,7 @@ use utoipa::openapi::response::Response as Described;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{HeaderBuilder, RefOr, Required};
 
-use super::super::idempotency::IDEMPOTENCY_KEY;
+use super::super::idempotency::{ENTRIES, IDEMPOTENCY_KEY};
 use super::super::records::{CURSOR_PATTERN, MOST_ITEMS};
 use super::shapes;
 use super::{body, busy, described, error, json_of, operation, reference, with_body};
@@ -121,9 +121,13 @@ pub(super) fn open() -> Vec<(&'static str, OperationBuilder)> {
 pub(super) fn with_key(operation: OperationBuilder) -> OperationBuilder {
     let key =
         ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!#-~]{1,255}$")).build();
-    let about = "Sent again with the same key, the request is done once and answered as it was";
+    let about = format!(
+        "Sent again with the same key, the request is not done again, and answered as it was. Each \
+         process remembers its own latest {ENTRIES} keys, and none after a restart; what was \
+         answered 500 or above is done again."
+    );
     operation
-        .parameter(parameter(IDEMPOTENCY_KEY.as_str(), ParameterIn::Header, about, key))
+        .parameter(parameter(IDEMPOTENCY_KEY.as_str(), ParameterIn::Header, &about, key))
         .response("409", error("Under way already, under this key or another"))
         .response("422", error("The key was used with another request"))
 }
