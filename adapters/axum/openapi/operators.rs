@@ -11,7 +11,9 @@ use utoipa::openapi::{HeaderBuilder, RefOr, Required};
 use super::super::idempotency::{ENTRIES, IDEMPOTENCY_KEY};
 use super::super::records::{CURSOR_PATTERN, MOST_ITEMS};
 use super::shapes;
-use super::{body, busy, described, error, json_of, operation, reference, with_body};
+use super::{
+    body, busy, described, error, json_of, no_key, operation, read_whole, reference, with_body,
+};
 
 fn parameter(
     name: &str,
@@ -126,7 +128,8 @@ pub(super) fn with_key(operation: OperationBuilder) -> OperationBuilder {
          process remembers its own latest {ENTRIES} keys, and none after a restart; what was \
          answered 500 or above is done again."
     );
-    operation
+    // The body is read, also where the route itself wants none.
+    read_whole(operation)
         .parameter(parameter(IDEMPOTENCY_KEY.as_str(), ParameterIn::Header, &about, key))
         .response("409", error("Under way already, under this key or another"))
         .response("422", error("The key was used with another request"))
@@ -150,7 +153,7 @@ pub(super) fn guarded() -> Vec<(&'static str, HttpMethod, OperationBuilder)> {
             "/api/v1/drift/runs",
             HttpMethod::Post,
             accepted(operation("run_monitor", "Look for drift now"))
-                .response("400", error("The Idempotency-Key is none"))
+                .response("400", no_key())
                 .response("503", busy("There is no thread for it")),
         ),
         (
