@@ -14,8 +14,8 @@ use serde_json::json;
 
 use crate::support::ledger::{alert, full_ledger};
 use crate::support::{
-    LogMode, RegistryMode, TestLog, TestRegistry, artifact, body, builder, client, quick, serve,
-    until,
+    CAUSE, LogMode, RegistryMode, TestLog, TestRegistry, artifact, body, builder, client, quick,
+    serve, until,
 };
 
 const TOKEN: &str = "canary-token-of-more-than-32-characters";
@@ -133,13 +133,15 @@ async fn no_output_has_one() {
     // What failed in the background is told by routes that everybody may ask.
     let why = || server.service.shadow_report().unwrap().why_not.unwrap_or_default();
     until("the shadow has noticed", || why().contains("it is down")).await;
-    out.push(send("GET", "/api/v1/shadow", WRONG, "*/*").await);
+    let shadow = send("GET", "/api/v1/shadow", WRONG, "*/*").await;
     server.log.set(LogMode::Down);
     assert_eq!(server.predict(&body()).await.0, 503);
     let unready = send("GET", "/readyz?verbose", WRONG, "*/*").await;
-    let reason = r#"{"name":"log","status":"failed","reason":"test log: unavailable: it is down"#;
-    assert!(unready.contains(reason), "{unready}");
-    out.push(unready);
+    let why_not = r#""why_not":"test registry: unavailable: it is down""#;
+    let reason = r#"{"name":"log","status":"failed","reason":"test log: unavailable: it is down"}"#;
+    let short = (shadow.contains(why_not), unready.contains(reason));
+    assert_eq!(short, (true, true), "{shadow}\n{unready}");
+    out.extend([shadow, unready]);
     server.registry.tamper(artifact(crate::support::Habit::Fickle, 0.0));
     out.push(format!("{:?}", server.service));
     // The jobs have ended, and what they say is told.
@@ -170,6 +172,10 @@ async fn no_output_has_one() {
     assert!(spans > 5, "the id of the request is in its span: {spans}");
     let logged = logged.replace(marked, "");
     assert!(logged.contains("what the driver said") && logged.contains("a job failed"));
+    for what in ["the shadow could not be loaded", "a batch waits"] {
+        let whole = |line: &str| line.contains(what) && line.contains(CAUSE);
+        assert!(logged.lines().any(whole), "{what}");
+    }
     let line = logged.lines().find(|line| line.contains("canary"));
     assert_eq!(line, None);
 }

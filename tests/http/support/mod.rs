@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub(crate) use model::{Habit, TestFormat, artifact, artifact_of, telco};
-pub(crate) use stores::{LogMode, RegistryMode, TestLog, TestRegistry};
+pub(crate) use stores::{CAUSE, LogMode, RegistryMode, TestLog, TestRegistry};
 
 /// The body of the quick start, as it stands in the README of the original.
 pub(crate) const CURL_BODY: &str = r#"{

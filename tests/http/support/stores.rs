@@ -15,8 +15,11 @@ use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry, ModelVersi
 use pmmds::{Error, ErrorKind, Timestamp, Window};
 use uuid::Uuid;
 
+/// What a driver says of an outage.
+pub(crate) const CAUSE: &str = "store.internal:5432 refused the connection";
+
 fn down(what: &'static str) -> Error {
-    let cause = std::io::Error::other("what the driver said");
+    let cause = std::io::Error::other(CAUSE);
     Error::new(ErrorKind::Unavailable, what, "it is down").with_source(cause)
 }
 
