@@ -87,7 +87,7 @@ struct Shared {
     // how long predictions took, and rows that were refused, for the metrics
     latency: Histogram,
     refused_rows: AtomicU64,
-    // why the last attempt to write failed; None after one that worked
+    // why the last attempt to write failed, as everybody may know it; None after one that worked
     trouble: Mutex<Option<String>>,
 }
 
@@ -442,7 +442,7 @@ impl Writer {
                 return Ended::Refused(error);
             }
             tracing::warn!(batch = %batch.id(), events, error = error.chain(), "a batch waits");
-            *locked(&self.shared.trouble) = Some(error.chain());
+            *locked(&self.shared.trouble) = Some(error.to_string());
             if !self.pause(jittered(pause)).await {
                 tracing::error!(batch = %batch.id(), events, "a batch is lost: no time is left");
                 return Ended::GivenUp;

@@ -7,7 +7,7 @@ use ::axum::http::HeaderMap;
 use serde::Deserialize;
 
 use super::problem::{Detail, Problem};
-use super::request::{readable, request_id};
+use super::request::{Object, readable, request_id};
 use super::state::State;
 use crate::Timestamp;
 use crate::log::{Outcome, OutcomeReceipt};
@@ -50,10 +50,11 @@ fn read(task: Task, body: &[u8]) -> Result<Vec<Outcome>, Vec<Detail>> {
     let invalid =
         |why: String| vec![Detail::new("", "invalid_json", format!("Invalid JSON: {why}"))];
     let text = readable(body).map_err(invalid)?;
-    let sent: Vec<Sent> = serde_json::from_str(text).map_err(|e| invalid(e.to_string()))?;
+    let sent: Vec<Object<Sent>> = serde_json::from_str(text).map_err(|e| invalid(e.to_string()))?;
     let mut errors = Vec::new();
     let mut outcomes = Vec::with_capacity(sent.len());
-    for (index, Sent { request_id: id, outcome, observed_at }) in sent.into_iter().enumerate() {
+    for (index, Object(sent)) in sent.into_iter().enumerate() {
+        let Sent { request_id: id, outcome, observed_at } = sent;
         let mut refuse = |field: &str, code, why: String| {
             let message = format!("Outcome {index}: {why}");
             errors.push(Detail::new(format!("/{index}/{field}"), code, message));

@@ -100,7 +100,10 @@ struct Job {
 #[derive(Debug, Default)]
 struct Present {
     shadow: Option<Arc<Loaded>>,
-    why_not: Option<String>,
+    // why the last load failed
+    load_failed: Option<String>,
+    // why the version that is there was not compared on the last row
+    unfit: Option<String>,
     // of one champion and this shadow
     comparison: Option<(VersionId, Timestamp, ShadowComparison)>,
 }
@@ -160,7 +163,7 @@ impl Shadowing {
     pub(super) fn start(parts: Parts) -> Self {
         let (sender, jobs) = mpsc::channel(WAITING);
         let common = Arc::<Common>::default();
-        common.present().why_not = Some("it is not loaded yet".to_owned());
+        common.present().load_failed = Some("it is not loaded yet".to_owned());
         let name = parts.name.clone();
         tokio::spawn(run(parts, jobs, Arc::clone(&common)));
         Self { name, sender, common }
@@ -191,7 +194,7 @@ impl Shadowing {
             model_name: self.name.clone(),
             champion_version: comparison.map(|(champion, ..)| *champion),
             shadow_version: present.shadow.as_ref().map(|shadow| shadow.model.version()),
-            why_not: present.why_not.clone(),
+            why_not: present.load_failed.as_ref().or(present.unfit.as_ref()).cloned(),
             since: comparison.map(|(_, since, _)| *since),
             missed: self.common.missed.load(Ordering::Relaxed),
             not_logged: self.common.not_logged.load(Ordering::Relaxed),
@@ -240,15 +243,21 @@ async fn load(parts: &Parts, common: &Common) {
             *common.present() = Present::default();
             Some("there is no such alias".to_owned())
         }
-        Ok(Err(error)) => Some(error.chain()),
+        Ok(Err(error)) => Some(told(&error)),
         Err(_) => Some(format!("the registry did not answer within {:?}", parts.deadline)),
     };
     if let Some(reason) = &why_not {
         tracing::warn!(reason, "the shadow is not as it is meant");
     }
     let mut present = common.present();
-    present.why_not = why_not;
+    present.load_failed = why_not;
     common.active.store(present.shadow.is_some(), Ordering::Relaxed);
+}
+
+/// What everybody may know of `error`. Its causes are for the log: drivers name hosts.
+fn told(error: &Error) -> String {
+    tracing::warn!(error = error.chain(), "the shadow could not be loaded");
+    error.to_string()
 }
 
 async fn which(parts: &Parts) -> Result<Option<VersionId>, Error> {
@@ -269,7 +278,7 @@ async fn fetch(parts: &Parts, common: &Common, version: VersionId) -> Result<(),
         runtime.block_on(tokio::time::timeout(deadline, load))
     });
     let model = match loaded.await {
-        Ok(Ok(model)) => model.map_err(|error| error.chain())?,
+        Ok(Ok(model)) => model.map_err(|error| told(&error))?,
         Ok(Err(_)) => return Err(format!("version {version} did not come within {deadline:?}")),
         Err(_) => return Err(format!("a smoke prediction of version {version} panicked")),
     };
@@ -278,6 +287,7 @@ async fn fetch(parts: &Parts, common: &Common, version: VersionId) -> Result<(),
     tracing::info!(%version, "a version runs in the shadow");
     let mut present = common.present();
     present.shadow = Some(Arc::new(shadow));
+    present.unfit = None;
     present.comparison = None;
     Ok(())
 }
@@ -311,12 +321,12 @@ async fn score(parts: &Parts, common: &Arc<Common>, jobs: Vec<Job>) {
     for (job, prediction, [champion_took, shadow_took]) in scored {
         let now = parts.clock.now();
         if let Some(why_not) = unfit(&job.champion, &shadow) {
-            common.present().why_not = Some(why_not);
+            common.present().unfit = Some(why_not);
             continue;
         }
         {
             let mut present = common.present();
-            present.why_not = None;
+            present.unfit = None;
             let champion = job.champion.model.version();
             if present.comparison.as_ref().is_none_or(|(version, ..)| *version != champion) {
                 let comparison = ShadowComparison::new(job.champion.model.profile());
@@ -344,7 +354,7 @@ fn unfit(champion: &Loaded, shadow: &Loaded) -> Option<String> {
     if champion.model.version() == shadow.model.version() {
         return Some(format!("version {} is the one in service", shadow.model.version()));
     }
-    check_same_schema(&champion.model, &shadow.model).err().map(|error| error.chain())
+    check_same_schema(&champion.model, &shadow.model).err().map(|error| error.to_string())
 }
 
 /// Scores a row with both, each first every other time.

@@ -124,6 +124,8 @@ async fn outcomes_are_recorded_once() {
             "Outcome 1: outcome 2 is not possible, expected 0 or 1",
         ]
     );
+    let (status, answer) = server.post("/api/v1/outcomes", &json!([[id, 1, null]])).await;
+    assert_eq!((status, errors(&answer).len()), (400, 1), "a list is no outcome: {answer}");
     assert_eq!(server.log.outcome(id), Some(0.0), "none of them is recorded");
     server.log.set(LogMode::Down);
     let (status, answer) = server.post("/api/v1/outcomes", &one(1)).await;

@@ -124,6 +124,28 @@ async fn every_example_validates_and_every_reference_leads_somewhere() {
 }
 
 #[tokio::test]
+async fn whatever_a_key_leads_to_is_in_the_document() {
+    let server = serve(|b| b.admin_token(TOKEN)).await;
+    let (_, document) = server.get("/openapi.json").await;
+    let mut keyed = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let parameters = item["post"]["parameters"].as_array();
+        let mut names = parameters.into_iter().flatten().map(|parameter| &parameter["name"]);
+        if !names.any(|name| name == "idempotency-key") {
+            continue;
+        }
+        keyed += 1;
+        // With a key the body is read, also where none is asked for.
+        let sent = path.replace("{id}", "00000000-0000-0000-0000-0000000003e9");
+        assert_eq!(server.announce(&sent, 17 << 20).await, 413, "{path}");
+        for status in ["400", "408", "409", "413", "422"] {
+            assert!(item["post"]["responses"][status].is_object(), "{path} {status}");
+        }
+    }
+    assert_eq!(keyed, 6);
+}
+
+#[tokio::test]
 async fn it_works_under_a_prefix() {
     let server = serve(|b| b).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

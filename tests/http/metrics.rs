@@ -1,6 +1,7 @@
 //! Metrics, read by the parser that Prometheus' own client library has.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,14 +26,14 @@ const HOSTILE: [&str; 5] = [
 /// Every sample: its name and labels, and its value.
 type Samples = BTreeMap<(String, BTreeMap<String, String>), f64>;
 
-async fn scrape(server: &Server) -> (String, Samples) {
+async fn scrape(python: &Path, server: &Server) -> (String, Samples) {
     let response = server.client.get(server.url("/metrics")).send().await.unwrap();
     let content_type = response.headers()["content-type"].to_str().unwrap();
     assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     let text = response.text().await.unwrap();
     let program = "tests/python/read_metrics.py";
     let input = text.clone().into_bytes();
-    let read = python::run(python("schemathesis"), program, Vec::new(), input).await;
+    let read = python::run(python, program, Vec::new(), input).await;
     assert!(read.status.success(), "{}\n{text}", String::from_utf8_lossy(&read.stderr));
     let families: Value = serde_json::from_slice(&read.stdout).unwrap();
     let mut samples = Samples::new();
@@ -58,6 +59,7 @@ fn is(value: Option<f64>, expected: f64) -> bool {
 
 #[tokio::test]
 async fn requests_predictions_and_the_log_are_counted() {
+    let Some(python) = python("schemathesis") else { return };
     let server = serve(|b| b).await;
     for _ in 0..3 {
         assert_eq!(server.predict(&body()).await.0, 200);
@@ -66,7 +68,7 @@ async fn requests_predictions_and_the_log_are_counted() {
     assert_eq!(server.reload().await.0, 200);
     assert_eq!(server.get("/nowhere").await.0, 404);
     assert_eq!(server.get(&format!("/docs/{}", "x".repeat(50))).await.0, 404);
-    let (text, samples) = scrape(&server).await;
+    let (text, samples) = scrape(&python, &server).await;
     let predict = [("route", "/api/v1/predict"), ("method", "POST")];
     let with = |status| [predict[0], predict[1], ("status", status)];
     assert!(is(of(&samples, "pmmds_requests_total", &with("200")), 3.0), "{text}");
@@ -110,10 +112,11 @@ async fn requests_predictions_and_the_log_are_counted() {
 
 #[tokio::test]
 async fn hostile_names_of_features_stay_labels() {
+    let Some(python) = python("schemathesis") else { return };
     let ledger = ledger();
     ledger.record_drift_run(&run(0, report(&HOSTILE, 300.0))).await.unwrap();
     let server = serve(|b| b.ledger(ledger)).await;
-    let (text, samples) = scrape(&server).await;
+    let (text, samples) = scrape(&python, &server).await;
     for name in HOSTILE {
         let psi = of(&samples, "pmmds_drift_psi", &[("feature", name)]);
         assert!(psi.is_some_and(|psi| psi > 0.2), "{name:?}\n{text}");
@@ -123,9 +126,10 @@ async fn hostile_names_of_features_stay_labels() {
 
 #[tokio::test]
 async fn what_is_on_record_is_counted_once_and_outages_are_told() {
+    let Some(python) = python("schemathesis") else { return };
     let ledger = full_ledger().await;
     let before = serve(|b| b.ledger(Arc::clone(&ledger) as _)).await;
-    let (text, samples) = scrape(&before).await;
+    let (text, samples) = scrape(&python, &before).await;
     // Of the clock of the tests, which stands: everything is as new as the service.
     assert!(is(of(&samples, "pmmds_drift_checks_total", &[("verdict", "stable")]), 4.0), "{text}");
     assert!(is(of(&samples, "pmmds_drift_events_total", &[]), 1.0));
@@ -140,10 +144,10 @@ async fn what_is_on_record_is_counted_once_and_outages_are_told() {
     ledger.record_retraining_run(&retraining(4, RunState::Failed), None).await.unwrap();
     ledger.record_decision(&promotion(9), None).await.unwrap();
     ledger.open_alert(&alert(9)).await.unwrap();
-    let (_, still) = scrape(&before).await;
+    let (_, still) = scrape(&python, &before).await;
     assert!(is(of(&still, "pmmds_drift_events_total", &[]), 1.0), "asked a moment ago");
     tokio::time::sleep(Duration::from_millis(5_100)).await;
-    let (text, after) = scrape(&before).await;
+    let (text, after) = scrape(&python, &before).await;
     assert!(is(of(&after, "pmmds_drift_events_total", &[]), 2.0), "{text}");
     assert!(is(of(&after, "pmmds_drift_checks_total", &[("verdict", "stable")]), 4.0));
     assert!(is(of(&after, "pmmds_retraining_runs_total", &[("state", "failed")]), 1.0));
@@ -152,13 +156,14 @@ async fn what_is_on_record_is_counted_once_and_outages_are_told() {
 
     ledger.take_down();
     tokio::time::sleep(Duration::from_millis(5_100)).await;
-    let (_, down) = scrape(&before).await;
+    let (_, down) = scrape(&python, &before).await;
     assert!(is(of(&down, "pmmds_ledger_up", &[]), 0.0));
     assert!(is(of(&down, "pmmds_promotions_total", &[]), 6.0), "a total does not go back");
 }
 
 #[tokio::test]
 async fn without_a_verdict_or_a_ledger_nothing_is_made_up() {
+    let Some(python) = python("schemathesis") else { return };
     let detector = || {
         let mut settings = DriftSettings::default();
         settings.min_rows = 20;
@@ -166,7 +171,7 @@ async fn without_a_verdict_or_a_ledger_nothing_is_made_up() {
     };
     let server = serve(|b| b.detector(detector())).await;
     server.predict(&body()).await;
-    let (text, samples) = scrape(&server).await;
+    let (text, samples) = scrape(&python, &server).await;
     assert!(!samples.keys().any(|(name, _)| name == "pmmds_drift_psi"), "{text}");
     assert!(is(of(&samples, "pmmds_drift_rows", &[("verdict", "insufficient_data")]), 1.0));
     assert!(!samples.keys().any(|(name, _)| name == "pmmds_ledger_up"));
@@ -175,23 +180,24 @@ async fn without_a_verdict_or_a_ledger_nothing_is_made_up() {
     for number in 0..60 {
         server.predict(&body_with("tenure", json!(number % 5))).await;
     }
-    let (text, samples) = scrape(&server).await;
+    let (text, samples) = scrape(&python, &server).await;
     assert!(of(&samples, "pmmds_drift_psi", &[("feature", "tenure")]).unwrap() > 0.2, "{text}");
 
     let empty = serve_on(TestLog::new(), TestRegistry::with(&[]), |b| b.limits(quick())).await;
-    let (text, samples) = scrape(&empty).await;
+    let (text, samples) = scrape(&python, &empty).await;
     assert!(!samples.keys().any(|(name, _)| name == "pmmds_model_info"), "{text}");
     assert!(is(of(&samples, "pmmds_model_reloads_total", &[("result", "failed")]), 1.0));
 }
 
 #[tokio::test]
 async fn a_schema_of_thousands_of_features_is_cut_off_and_said() {
+    let Some(python) = python("schemathesis") else { return };
     let names: Vec<String> = (0..2_500).map(|number| format!("feature_{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let ledger = ledger();
     ledger.record_drift_run(&run(0, report(&names, 300.0))).await.unwrap();
     let server = serve(|b| b.ledger(ledger)).await;
-    let (_, samples) = scrape(&server).await;
+    let (_, samples) = scrape(&python, &server).await;
     assert!(samples.len() <= 2_000, "{}", samples.len());
     let shown = samples.keys().filter(|(name, _)| name == "pmmds_drift_psi").count();
     let dropped = of(&samples, "pmmds_series_dropped_total", &[]).unwrap();
@@ -202,6 +208,7 @@ async fn a_schema_of_thousands_of_features_is_cut_off_and_said() {
 
 #[tokio::test]
 async fn an_alias_that_has_moved_shows_as_skew() {
+    let Some(python) = python("schemathesis") else { return };
     let registry = TestRegistry::with(&[artifact(Habit::Good, 0.0)]);
     let log = TestLog::new();
     let server =
@@ -216,7 +223,7 @@ async fn an_alias_that_has_moved_shows_as_skew() {
         0.0,
     ));
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let (text, samples) = scrape(&server).await;
+    let (text, samples) = scrape(&python, &server).await;
     assert!(is(of(&samples, "pmmds_model_version_skew", &[]), 1.0), "{text}");
     assert!(of(&samples, "pmmds_model_reloads_total", &[("result", "failed")]).unwrap() >= 1.0);
 }

@@ -4,16 +4,18 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use pmmds::axum::{JobEnd, Operations};
+use pmmds::axum::{JobEnd, Operations, Shadow};
 use pmmds::ledger::AlertEvent;
 use pmmds::lifecycle::{AlertNotice, AlertSink as _};
+use pmmds::registry::Alias;
 use pmmds::webhook::{Webhook, WebhookSink};
 use pmmds::{Error, ErrorKind};
 use serde_json::json;
 
 use crate::support::ledger::{alert, full_ledger};
 use crate::support::{
-    RegistryMode, TestLog, TestRegistry, artifact, body, builder, client, quick, serve,
+    LogMode, RegistryMode, TestLog, TestRegistry, artifact, body, builder, client, quick, serve,
+    until,
 };
 
 const TOKEN: &str = "canary-token-of-more-than-32-characters";
@@ -76,8 +78,11 @@ async fn no_output_has_one() {
     out.push(format!("{:?}", short.start().await.unwrap_err()));
 
     let ledger = full_ledger().await;
-    let server =
-        serve(|b| b.admin_token(TOKEN).ledger(ledger).operations(flows).limits(quick())).await;
+    let server = serve(|b| {
+        let b = b.admin_token(TOKEN).ledger(ledger).operations(flows).limits(quick());
+        b.shadow(Shadow::Alias(Alias::staging()))
+    })
+    .await;
     let marked = "canary-free-request";
     let send = async |method: &str, path: &str, token: &str, more: &str| {
         let method = method.parse().unwrap();
@@ -109,6 +114,7 @@ async fn no_output_has_one() {
                 "/readyz?verbose",
                 "/healthz",
                 "/api/v1/drift/live",
+                "/api/v1/shadow",
                 "/api/v1/drift/latest",
                 "/api/v1/drift/runs",
                 "/api/v1/alerts",
@@ -124,6 +130,16 @@ async fn no_output_has_one() {
     }
     server.registry.set(RegistryMode::Down);
     out.push(send("POST", "/model/reload", TOKEN, "*/*").await);
+    // What failed in the background is told by routes that everybody may ask.
+    let why = || server.service.shadow_report().unwrap().why_not.unwrap_or_default();
+    until("the shadow has noticed", || why().contains("it is down")).await;
+    out.push(send("GET", "/api/v1/shadow", WRONG, "*/*").await);
+    server.log.set(LogMode::Down);
+    assert_eq!(server.predict(&body()).await.0, 503);
+    let unready = send("GET", "/readyz?verbose", WRONG, "*/*").await;
+    let reason = r#"{"name":"log","status":"failed","reason":"test log: unavailable: it is down"#;
+    assert!(unready.contains(reason), "{unready}");
+    out.push(unready);
     server.registry.tamper(artifact(crate::support::Habit::Fickle, 0.0));
     out.push(format!("{:?}", server.service));
     // The jobs have ended, and what they say is told.

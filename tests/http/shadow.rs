@@ -170,6 +170,7 @@ async fn it_follows_its_alias_and_says_why_it_does_not_run() {
     until("it says so", || why().contains("it is down")).await;
     assert_eq!(server.predict(&body()).await.0, 200);
     until("the present one stays", || rows(&server) == 2).await;
+    assert!(why().contains("it is down"), "a row does not mend the reload: {:?}", why());
 
     // Promoted: it answers now, and watches no more.
     server.registry.set(RegistryMode::Up);
@@ -178,4 +179,8 @@ async fn it_follows_its_alias_and_says_why_it_does_not_run() {
     let (_, answer) = server.predict(&body()).await;
     assert_eq!(answer["model_version"], "2");
     until("it is the same", || why() == "version 2 is the one in service").await;
+    server.registry.stage(1);
+    assert_eq!(server.reload().await.0, 200);
+    until("it is version 1", || report(&server).shadow_version == Some(VersionId::FIRST)).await;
+    assert_eq!(report(&server).why_not, None, "that was another version");
 }

@@ -10,21 +10,22 @@ use uuid::Uuid;
 use super::super::live;
 use super::super::state::State;
 use crate::drift::{DriftReport, Verdict};
-use crate::ledger::{DecisionState, DriftRun, Ledger, RunState};
+use crate::ledger::{DecisionState, DriftRun, DriftStore, Ledger, RunState};
 use crate::registry::ModelName;
 use crate::{Error, Timestamp};
 
 /// How long an answer of the ledger is good for: scrapes of several servers ask it once.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// Most drift runs that are looked through for new ones; each has a report of all features, so they
-/// are asked for one by one until a known one comes.
+/// Most drift runs that are looked through for new ones. Each has a report of all features, so they
+/// are asked for until a known one comes, in pages that grow: mostly there is one, and after a while
+/// without scrapes a few questions are enough for all.
 const RUNS: usize = 100;
 
 /// Other records that are looked through for new ones.
 const RECENT: usize = 20;
 
-/// Records that are remembered as counted: more than can be looked through.
+/// Records of a kind that are remembered as counted: more than can be looked through.
 const REMEMBERED: usize = 1_000;
 
 /// The latest look at drift.
@@ -65,8 +66,31 @@ struct Known {
     view: Arc<View>,
     // by the monotonic clock
     asked: Option<Duration>,
-    // records that are in the totals, the latest last
-    counted: VecDeque<Uuid>,
+    // what is in the totals; each by itself, since many of one kind must not push out another
+    runs: Counted,
+    retraining: Counted,
+    decisions: Counted,
+}
+
+/// Records that are in a total, the latest last.
+#[derive(Debug, Default)]
+struct Counted(VecDeque<Uuid>);
+
+impl Counted {
+    fn has(&self, id: Uuid) -> bool {
+        self.0.contains(&id)
+    }
+
+    /// Whether it is to be counted now.
+    fn add(&mut self, id: Uuid) -> bool {
+        let is_new = !self.has(id);
+        if is_new {
+            self.0.push_back(id);
+            let over = self.0.len().saturating_sub(REMEMBERED);
+            drop(self.0.drain(..over));
+        }
+        is_new
+    }
 }
 
 impl Drift {
@@ -124,19 +148,8 @@ impl Known {
         model: &ModelName,
         started: Timestamp,
     ) -> Result<View, Error> {
-        let mut runs = Vec::new();
-        let mut before = None;
-        while runs.len() < RUNS {
-            let page = ledger.drift_runs(model, before, 1).await?;
-            let is_new =
-                |run: &DriftRun| run.created_at >= started && !self.counted.contains(&run.id);
-            let more = page.items.iter().all(is_new) && page.next.is_some();
-            runs.extend(page.items);
-            before = page.next;
-            if !more {
-                break;
-            }
-        }
+        let known = |run: &DriftRun| run.created_at < started || self.runs.has(run.id);
+        let runs = latest_runs(ledger, model, known).await?;
         let retrained = ledger.retraining_runs(model, None, RECENT).await?.items;
         let decisions = ledger.decisions(model, None, RECENT).await?.items;
         let open = ledger.open_alerts(model).await?;
@@ -148,36 +161,182 @@ impl Known {
             ledger_up: Some(true),
             ..View::clone(&self.view)
         };
-        let counted = &mut self.counted;
-        let mut is_new = |id: Uuid, at: Timestamp| {
-            let is_new = at >= started && !counted.contains(&id);
-            if is_new {
-                counted.push_back(id);
-            }
-            is_new
-        };
         for run in &runs {
-            if is_new(run.id, run.created_at) {
+            if run.created_at >= started && self.runs.add(run.id) {
                 *view.checks.entry(run.report.verdict.as_str()).or_default() += 1;
             }
         }
         for run in &retrained {
             let ended = run.finished_at.filter(|_| run.state != RunState::Running);
-            if ended.is_some_and(|ended| is_new(run.id, ended)) {
+            if ended.is_some_and(|ended| ended >= started && self.retraining.add(run.id)) {
                 *view.retraining.entry(run.state.as_str()).or_default() += 1;
             }
         }
         for decision in &decisions {
             let carried_out = decision.promoted && decision.state == DecisionState::Done;
-            if carried_out && is_new(decision.id, decision.updated_at) {
+            let of_now = decision.updated_at >= started;
+            if carried_out && of_now && self.decisions.add(decision.id) {
                 view.promotions += 1;
             }
         }
         for alert in &open {
             *view.open_alerts.entry(alert.severity.word()).or_default() += 1;
         }
-        let over = self.counted.len().saturating_sub(REMEMBERED);
-        drop(self.counted.drain(..over));
         Ok(view)
+    }
+}
+
+/// The latest runs until one of them is known, at most [`RUNS`], newest first.
+async fn latest_runs<S: DriftStore + ?Sized>(
+    store: &S,
+    model: &ModelName,
+    known: impl Fn(&DriftRun) -> bool,
+) -> Result<Vec<DriftRun>, Error> {
+    let (mut runs, mut before, mut size) = (Vec::new(), None, 1);
+    while runs.len() < RUNS {
+        let page = store.drift_runs(model, before, size.min(RUNS - runs.len())).await?;
+        let reached = page.items.iter().any(&known);
+        runs.extend(page.items);
+        before = page.next;
+        if reached || before.is_none() {
+            break;
+        }
+        size *= 4;
+    }
+    Ok(runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::Window;
+    use crate::drift::{DriftSettings, REPORT_VERSION};
+    use crate::ledger::{DecisionStore, ReferenceDataset, RetrainingRun, Trigger};
+    use crate::log::{Cursor, Page};
+    use crate::memory::MemoryLedger;
+    use crate::registry::VersionId;
+    use crate::schema::Fingerprint;
+
+    fn at(seconds: u64) -> Timestamp {
+        let start: Timestamp = "2031-05-06T07:08:09Z".parse().unwrap();
+        start.saturating_add(Duration::from_secs(seconds))
+    }
+
+    fn model() -> ModelName {
+        "churn".parse().unwrap()
+    }
+
+    fn run(number: u64) -> DriftRun {
+        let created_at = at(number);
+        DriftRun {
+            id: Uuid::from_u128(u128::from(number) + 1),
+            model: model(),
+            version: VersionId::FIRST,
+            window: Window::before(created_at, Duration::from_secs(3_600)).unwrap(),
+            created_at,
+            report: DriftReport {
+                report_version: REPORT_VERSION,
+                verdict: Verdict::Stable,
+                profile: Fingerprint::of_bytes(b"profile"),
+                reference_rows: 10,
+                current_rows: 10,
+                rejected_requests: 0,
+                settings: DriftSettings::default(),
+                features: Vec::new(),
+                prediction: None,
+                signals: Vec::new(),
+            },
+        }
+    }
+
+    /// Drift runs alone, and how many were asked for each time.
+    #[derive(Debug)]
+    struct Asked(MemoryLedger, Mutex<Vec<usize>>);
+
+    #[async_trait]
+    impl DriftStore for Asked {
+        async fn record_drift_run(&self, run: &DriftRun) -> Result<DriftRun, Error> {
+            self.0.record_drift_run(run).await
+        }
+
+        async fn drift_run(&self, id: Uuid) -> Result<DriftRun, Error> {
+            self.0.drift_run(id).await
+        }
+
+        async fn drift_runs(
+            &self,
+            model: &ModelName,
+            before: Option<Cursor>,
+            limit: usize,
+        ) -> Result<Page<DriftRun>, Error> {
+            self.1.lock().unwrap().push(limit);
+            self.0.drift_runs(model, before, limit).await
+        }
+
+        async fn record_reference(&self, reference: &ReferenceDataset) -> Result<(), Error> {
+            self.0.record_reference(reference).await
+        }
+
+        async fn references(&self, model: &ModelName) -> Result<Vec<ReferenceDataset>, Error> {
+            self.0.references(model).await
+        }
+    }
+
+    #[tokio::test]
+    async fn many_new_runs_take_few_questions_and_one_takes_one() {
+        let store = Asked(MemoryLedger::with_clock(|| at(0)), Mutex::default());
+        for number in 0..150 {
+            store.record_drift_run(&run(number)).await.unwrap();
+        }
+        let asked = async |known: u64| {
+            store.1.lock().unwrap().clear();
+            let known = move |run: &DriftRun| run.created_at <= at(known);
+            let runs = latest_runs(&store, &model(), known).await.unwrap();
+            let newest: Vec<_> = (0..150).rev().take(runs.len()).map(at).collect();
+            assert_eq!(runs.iter().map(|run| run.created_at).collect::<Vec<_>>(), newest);
+            (runs.len(), store.1.lock().unwrap().clone())
+        };
+        assert_eq!(asked(149).await, (1, vec![1]));
+        assert_eq!(asked(147).await, (5, vec![1, 4]));
+        assert_eq!(asked(10).await, (RUNS, vec![1, 4, 16, 64, 15]));
+    }
+
+    #[tokio::test]
+    async fn drift_runs_push_no_other_record_out_of_memory() {
+        let ledger = MemoryLedger::with_clock(|| at(0));
+        let retraining = RetrainingRun {
+            id: Uuid::from_u128(1_000_000),
+            model: model(),
+            trigger: Trigger::Manual,
+            alert: None,
+            drift_run: None,
+            state: RunState::Completed,
+            step: "gather data".to_owned(),
+            attempts: 1,
+            data: None,
+            challenger: None,
+            decision: None,
+            promoted: None,
+            message: None,
+            details: BTreeMap::new(),
+            started_at: at(0),
+            finished_at: Some(at(0)),
+        };
+        ledger.record_retraining_run(&retraining, None).await.unwrap();
+        let mut known = Known::default();
+        let (scrapes, new) = (REMEMBERED as u64 / RUNS as u64 + 1, RUNS as u64);
+        for scrape in 0..scrapes {
+            for number in scrape * new..(scrape + 1) * new {
+                ledger.record_drift_run(&run(number)).await.unwrap();
+            }
+            known.view = Arc::new(known.ask(&ledger, &model(), at(0)).await.unwrap());
+        }
+        let view = known.ask(&ledger, &model(), at(0)).await.unwrap();
+        assert_eq!(view.checks["stable"], scrapes * new);
+        assert_eq!(view.retraining["completed"], 1, "it was counted at the first scrape");
     }
 }

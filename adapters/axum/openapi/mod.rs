@@ -252,11 +252,21 @@ fn operation(id: &str, summary: &str) -> OperationBuilder {
     OperationBuilder::new().operation_id(Some(id)).summary(Some(summary))
 }
 
-/// What every route that takes a body can answer.
-fn with_body(operation: OperationBuilder) -> OperationBuilder {
+/// What can come of reading a body.
+fn read_whole(operation: OperationBuilder) -> OperationBuilder {
     operation
         .response("408", error("The body did not arrive in time"))
         .response("413", error("The body is too large"))
+}
+
+/// What is wrong with a request that needs no body, but for one with a key.
+fn no_key() -> Described {
+    error("The Idempotency-Key is none, or the body ended too early")
+}
+
+/// What every route that takes a body can answer.
+fn with_body(operation: OperationBuilder) -> OperationBuilder {
+    read_whole(operation)
         .response("415", error("The body is not application/json, or compressed"))
         .response("503", busy("No model, too many requests, or the log takes no more"))
         .response("504", error("The request took too long"))
@@ -324,7 +334,7 @@ fn reload() -> OperationBuilder {
     operation("reload_model", "Bring the version behind the alias into service")
         .description(Some("Whatever goes wrong, the version in service stays."))
         .response("200", json_of("The version now in service", "Reloaded"))
-        .response("400", error("The Idempotency-Key is none"))
+        .response("400", no_key())
         .response("502", error("The registry has no such version, or one that is refused"))
         .response("503", busy("The registry does not answer"))
         .response("504", error("The request took too long"))

@@ -8,10 +8,12 @@ use utoipa::openapi::response::Response as Described;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{HeaderBuilder, RefOr, Required};
 
-use super::super::idempotency::IDEMPOTENCY_KEY;
+use super::super::idempotency::{ENTRIES, IDEMPOTENCY_KEY};
 use super::super::records::{CURSOR_PATTERN, MOST_ITEMS};
 use super::shapes;
-use super::{body, busy, described, error, json_of, operation, reference, with_body};
+use super::{
+    body, busy, described, error, json_of, no_key, operation, read_whole, reference, with_body,
+};
 
 fn parameter(
     name: &str,
@@ -121,9 +123,14 @@ pub(super) fn open() -> Vec<(&'static str, OperationBuilder)> {
 pub(super) fn with_key(operation: OperationBuilder) -> OperationBuilder {
     let key =
         ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!#-~]{1,255}$")).build();
-    let about = "Sent again with the same key, the request is done once and answered as it was";
-    operation
-        .parameter(parameter(IDEMPOTENCY_KEY.as_str(), ParameterIn::Header, about, key))
+    let about = format!(
+        "Sent again with the same key, the request is not done again, and answered as it was. Each \
+         process remembers its own latest {ENTRIES} keys, and none after a restart; what was \
+         answered 500 or above is done again."
+    );
+    // The body is read, also where the route itself wants none.
+    read_whole(operation)
+        .parameter(parameter(IDEMPOTENCY_KEY.as_str(), ParameterIn::Header, &about, key))
         .response("409", error("Under way already, under this key or another"))
         .response("422", error("The key was used with another request"))
 }
@@ -146,7 +153,7 @@ pub(super) fn guarded() -> Vec<(&'static str, HttpMethod, OperationBuilder)> {
             "/api/v1/drift/runs",
             HttpMethod::Post,
             accepted(operation("run_monitor", "Look for drift now"))
-                .response("400", error("The Idempotency-Key is none"))
+                .response("400", no_key())
                 .response("503", busy("There is no thread for it")),
         ),
         (

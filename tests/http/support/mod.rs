@@ -167,6 +167,18 @@ impl Server {
         let (status, _, body) = raw(self.address, head.as_bytes(), body).await;
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
+
+    /// The status for a POST with a body of `bytes`, of which the head alone is sent: while a body
+    /// is on its way, the answer might never be read.
+    pub(crate) async fn announce(&self, path: &str, bytes: usize) -> u16 {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\n\
+             content-type: application/json\r\ncontent-length: {bytes}\r\n\
+             idempotency-key: {bytes}{path}\r\nconnection: close\r\n\r\n",
+            self.address
+        );
+        raw(self.address, head.as_bytes(), b"").await.0
+    }
 }
 
 pub(crate) async fn read(response: reqwest::Response) -> (u16, Value) {

@@ -16,7 +16,8 @@ use pmmds::{Error, ErrorKind, Timestamp, Window};
 use uuid::Uuid;
 
 fn down(what: &'static str) -> Error {
-    Error::new(ErrorKind::Unavailable, what, "it is down")
+    let cause = std::io::Error::other("what the driver said");
+    Error::new(ErrorKind::Unavailable, what, "it is down").with_source(cause)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
