@@ -13,10 +13,13 @@ use super::answer::Together;
 use super::models::Loaded;
 use super::predict::INVALID;
 use super::problem::{Detail, Problem};
-use super::request::PredictRequest;
+use super::request::{PredictRequest, shown};
 use super::rows::Read;
 use super::state::State;
 use crate::schema::{Feature, FeatureSchema};
+
+/// Bytes of all names of columns, where those of the schema need no more.
+const NAME_BYTES: usize = 64 << 10;
 
 /// 400: the body is of another shape.
 pub(super) fn malformed(why: impl Into<String>) -> Problem {
@@ -62,6 +65,32 @@ impl Text {
     }
 }
 
+/// A name as it is repeated to its sender.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", shown(name))
+}
+
+/// Refuses names that together are longer than any that could be meant: each row repeats them.
+pub(super) fn check_names<'n>(
+    schema: &FeatureSchema,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<(), Problem> {
+    // As they are written; a text is always JSON.
+    let bytes = |name: &str| serde_json::to_string(name).map_or(0, |text| text.len());
+    let own: usize = schema.features().iter().map(|feature| bytes(feature.name())).sum();
+    let most = NAME_BYTES.max(2 * own);
+    let mut sum = 0;
+    for name in names {
+        sum += bytes(name);
+        if sum > most {
+            return Err(malformed(format!(
+                "the names of all columns are longer than {most} bytes"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// A column of values.
 pub(super) struct Column<'a> {
     pub(super) name: String,
@@ -69,12 +98,17 @@ pub(super) struct Column<'a> {
 }
 
 /// The rows of columns, which must be of one length.
-pub(super) fn of_columns(columns: &[Column<'_>]) -> Result<Vec<Text>, Problem> {
+pub(super) fn of_columns(
+    schema: &FeatureSchema,
+    columns: &[Column<'_>],
+) -> Result<Vec<Text>, Problem> {
     let rows = columns.first().map_or(0, |column| column.values.len());
     if let Some(other) = columns.iter().find(|column| column.values.len() != rows) {
-        let (first, other, have) = (&columns[0].name, &other.name, other.values.len());
-        return Err(malformed(format!("{first:?} has {rows} values, {other:?} has {have}")));
+        let (first, have) = (quoted(&columns[0].name), other.values.len());
+        let other = quoted(&other.name);
+        return Err(malformed(format!("{first} has {rows} values, {other} has {have}")));
     }
+    check_names(schema, columns.iter().map(|column| column.name.as_str()))?;
     let row = |at: usize| {
         let mut row = Text::default();
         columns.iter().for_each(|column| row.push(&column.name, column.values[at]));
