@@ -95,7 +95,7 @@ pub(super) async fn invocations(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let body = state.rows_body(&headers, body).await?;
+    let (body, _large) = state.rows_body(&headers, body).await?;
     let _place = state.admit()?;
     let model = state.model()?;
     let began = state.clock.elapsed();

@@ -182,7 +182,7 @@ pub(super) async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let body = state.rows_body(&headers, body).await?;
+    let (body, _large) = state.rows_body(&headers, body).await?;
     let _place = state.admit()?;
     let model = Named::find(&path, &state)?;
     let began = state.clock.elapsed();

@@ -18,7 +18,7 @@ use super::models::Loaded;
 use super::predict::{INVALID, json};
 use super::problem::{Detail, Problem};
 use super::request::{PredictRequest, readable};
-use super::state::State;
+use super::state::{Place, State};
 use crate::registry::{ModelName, VersionId};
 
 /// Most problems that an answer for many rows repeats.
@@ -53,12 +53,12 @@ impl State {
         self.limits.batch_instances.min(self.limits.queue)
     }
 
-    /// The whole body of a request for many rows.
+    /// The whole body of a request for many rows, with its place among the large ones.
     pub(super) async fn rows_body(
         &self,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<Bytes, Problem> {
+    ) -> Result<(Bytes, Place), Problem> {
         self.json_body_of(headers, body, self.limits.batch_bytes).await
     }
 
