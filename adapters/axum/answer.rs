@@ -115,7 +115,8 @@ pub(super) type Replies = Vec<Result<Reply, Problem>>;
 /// # Errors
 ///
 /// The whole fails where the log has no room, and, if the rows belong together, where one of them
-/// fails before it is handed over. Nothing is logged then.
+/// fails before it is handed over. Nothing is logged then: once a row was handed over, what fails
+/// costs itself only.
 pub(super) async fn answer(
     state: &State,
     model: &Arc<Loaded>,
@@ -127,6 +128,8 @@ pub(super) async fn answer(
     let each = |time: Duration, rows: usize| time / u32::try_from(rows.max(1)).unwrap_or(u32::MAX);
     let read = each(read, asked.len());
     let mut open: Vec<(usize, Asked)> = asked.into_iter().enumerate().collect();
+    // Only while no row was handed over the whole may fail.
+    let mut untaken = true;
     while !open.is_empty() {
         let at = state.clock.now();
         let (mut new, mut rows) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
@@ -138,7 +141,7 @@ pub(super) async fn answer(
                     new.push(first);
                 }
                 Ok(Claimant::Again(ticket, asked)) => known.push((index, ticket, asked)),
-                Err(problem) if together == Together::Whole => return Err(problem),
+                Err(problem) if untaken && together == Together::Whole => return Err(problem),
                 Err(problem) => replies[index] = Some(Err(problem)),
             }
         }
@@ -155,7 +158,7 @@ pub(super) async fn answer(
                     tracing::error!(%request_id, %version, %error, "a model answered no prediction");
                     let message = "The model answered no valid prediction";
                     let problem = Problem::internal("model_output_invalid", message);
-                    if together == Together::Whole {
+                    if untaken && together == Together::Whole {
                         return Err(problem);
                     }
                     replies[new.index] = Some(Err(problem));
@@ -164,8 +167,19 @@ pub(super) async fn answer(
         }
 
         let mut waiting = Vec::with_capacity(items.len());
-        let mut room = state.queue.reserve(items.len()).map_err(not_taken)?;
+        let mut room = match state.queue.reserve(items.len()) {
+            Ok(room) => Some(room),
+            Err(why) if untaken => return Err(not_taken(why)),
+            Err(why) => {
+                for (index, ..) in items.drain(..) {
+                    replies[index] = Some(Err(not_taken(why)));
+                }
+                None
+            }
+        };
         for (index, mut claimed, item) in items {
+            // There is some where there is an item.
+            let Some(room) = &mut room else { break };
             state.replay.weigh(&claimed.ticket, item.answer.len());
             let (ticket, body) = (Arc::clone(&claimed.ticket), item.answer.clone());
             if let Some(shadow) = &state.shadow {
@@ -179,6 +193,7 @@ pub(super) async fn answer(
             waiting.push((index, ticket, body));
         }
         drop(room);
+        untaken &= waiting.is_empty();
 
         // For all rows together no longer than for one.
         let deadline = Instant::now() + state.limits.commit_timeout;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pmmds::axum::{Durability, Limits, Scoring};
+use pmmds::axum::{Durability, Limits, Scoring, ServiceBuilder};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -260,6 +260,33 @@ async fn a_model_that_answers_no_number_costs_the_row() {
     assert_eq!(server.predict(&with_id(5, 1)).await.0, 200);
     assert_eq!(server.log.events().len(), 3);
     assert_eq!(server.predict(&body()).await.0, 200);
+}
+
+#[tokio::test]
+async fn rows_that_were_taken_are_answered_though_others_find_no_room_later() {
+    let limits = Limits::new().queue(10).batch_rows(1);
+    let options = |b: ServiceBuilder| {
+        b.limits(limits).durability(Durability::Queued).scoring(Scoring::Blocking)
+    };
+    let registry = TestRegistry::with(&[artifact(Habit::Slow, 0.0)]);
+    let server = serve_on(TestLog::new(), registry, options).await;
+    server.log.set(LogMode::Down);
+    assert_eq!(send(&server, vec![features(1)]).await.0, 200);
+    until("the writer has it", || !server.log.attempts().is_empty()).await;
+    assert_eq!(send(&server, (0..9).map(features).collect()).await.0, 200);
+    // There is room for one. The first has the id, takes half a second, and finds no room.
+    let mut slow = vec![with_id(97, 1)];
+    slow.extend((0..9).map(|_| features(97)));
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        send(&server, vec![features(1), with_id(97, 1)]).await
+    };
+    let (first, (status, answer)) = tokio::join!(send(&server, slow), second);
+    assert_eq!(first.0, 503);
+    assert_eq!((status, &answer["succeeded"]), (200, &json!(1)), "{answer}");
+    let error = &answer["results"][1]["error"];
+    assert_eq!((&error["status"], &error["code"]), (&json!(503), &json!("log_queue_full")));
+    assert_eq!(server.service.log_account().accepted, 11);
 }
 
 #[tokio::test]
