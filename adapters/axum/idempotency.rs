@@ -2,7 +2,8 @@
 //!
 //! As the IETF's draft has it: the same key with the same request gets the stored answer, with
 //! another request 422, and 409 while the first is under way. Kept in memory, bounded by number and
-//! bytes; answers of 500 and above are not kept, so that the client can try again.
+//! bytes; answers of 500 and above are not kept, nor are those in which a row has such an error, so
+//! that the client can try again. Rows are known then by their request ids.
 
 use std::sync::Arc;
 
@@ -30,6 +31,10 @@ pub(super) const BYTES: usize = 4 << 20;
 const KEY_BYTES: usize = 255;
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Marks an answer of many rows, with 200, in which we failed at some.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NotKept;
 
 /// An answer as it is kept.
 #[derive(Debug, Clone)]
@@ -168,7 +173,8 @@ async fn once_or(state: &State, request: Request, next: Next) -> Result<Response
     let work = async move {
         let mut claimed = claimed;
         let response = next.run(request).await;
-        if response.status().is_server_error() {
+        let failed = response.extensions().get::<NotKept>().is_some();
+        if failed || response.status().is_server_error() {
             return response;
         }
         let Some(kept) = Kept::of(response).await else {

@@ -181,6 +181,11 @@ impl Problem {
         self
     }
 
+    /// Whether it is a failure of ours, so that the same may go well another time.
+    pub(super) fn is_ours(&self) -> bool {
+        self.0.status.is_server_error()
+    }
+
     /// Stable name of what is wrong.
     pub(super) fn code(&self) -> &'static str {
         self.0.code

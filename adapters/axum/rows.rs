@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::answer::{Given, Replies, Together, answer};
+use super::idempotency::NotKept;
 use super::models::Loaded;
 use super::predict::{INVALID, json};
 use super::problem::{Detail, Problem};
@@ -279,5 +280,9 @@ pub(super) fn results(
     text.extend_from_slice(b"],");
     let summary = serde_json::to_vec(&summary).unwrap_or_default();
     text.extend_from_slice(summary.strip_prefix(b"{").unwrap_or_default());
-    json(text)
+    let mut response = json(text);
+    if replies.iter().any(|reply| reply.as_ref().is_err_and(Problem::is_ours)) {
+        response.extensions_mut().insert(NotKept);
+    }
+    response
 }
