@@ -24,6 +24,9 @@ use crate::model::{InvalidScore, Prediction};
 use crate::record::Row;
 use crate::registry::{ModelName, VersionId};
 
+/// The code of a prediction that was handed over, and is not committed in time.
+pub(super) const NOT_LOGGED_YET: &str = "not_logged_yet";
+
 /// A validated row on its way.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -385,7 +388,7 @@ async fn outcome(ticket: &Ticket, deadline: Instant) -> Option<Outcome> {
 fn not_yet(ticket: &Ticket) -> Problem {
     let message = "The prediction is not in the log yet, and will be; send the request again with \
                    this request_id to get its answer";
-    Problem::busy("not_logged_yet", message).of_request(ticket.request_id())
+    Problem::busy(NOT_LOGGED_YET, message).of_request(ticket.request_id())
 }
 
 fn not_taken(why: NotTaken) -> Problem {

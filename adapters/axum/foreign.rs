@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::axum::http::StatusCode;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::answer::Together;
+use super::answer::{NOT_LOGGED_YET, Together};
 use super::models::Loaded;
 use super::predict::INVALID;
 use super::problem::{Detail, Problem};
@@ -139,13 +140,27 @@ pub(super) struct Predicted {
 
 impl State {
     /// Predicts for all rows or for none, as a batch of ours.
+    ///
+    /// # Errors
+    ///
+    /// As there; but rows without an id of the client's cannot be asked for again, so that it is not
+    /// told to when their commit takes too long.
     pub(super) async fn predict_foreign(
         &self,
         model: &Arc<Loaded>,
         rows: Vec<Read>,
         began: Duration,
     ) -> Result<Vec<Predicted>, Problem> {
-        let replies = self.answer_rows(model, rows, began, Together::Whole).await?;
+        let named = |row: &Read| row.as_ref().is_ok_and(|(row, _)| row.request_id.is_some());
+        let named = rows.iter().all(named);
+        let replies = self.answer_rows(model, rows, began, Together::Whole).await;
+        let replies = replies.map_err(|problem| match problem.code() {
+            NOT_LOGGED_YET if !named => {
+                let message = "The predictions are not in the log yet, and will be; the same rows                                sent again are a new request";
+                Problem::new(StatusCode::GATEWAY_TIMEOUT, NOT_LOGGED_YET, message)
+            }
+            _ => problem,
+        })?;
         let read = |reply: Result<super::answer::Reply, Problem>| {
             serde_json::from_slice(&reply?.body).map_err(|error| {
                 tracing::error!(%error, "an answer cannot be read back");

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
-    Habit, Server, TestLog, TestRegistry, artifact, body, body_with, raw, serve, serve_on, telco,
+    Habit, LogMode, Server, TestLog, TestRegistry, artifact, body, body_with, quick, raw, read,
+    serve, serve_on, telco, until,
 };
 
 const INFER: &str = "/v2/models/churn-classifier/infer";
@@ -281,4 +282,31 @@ async fn names_are_not_repeated_without_end() {
     let (_, answer) = server.post("/invocations", &columns).await;
     let message = answer["message"].as_str().unwrap();
     assert!(message.contains("\"tenure\" has 2") && message.len() < 500, "{}", message.len());
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_for_again_is_not_offered_again() {
+    let server = serve(|b| b.limits(quick())).await;
+    let rows = rows(&server).await;
+    server.log.set(LogMode::Down);
+    let send = async |path: &str, body: &Value| {
+        let response = server.client.post(server.url(path)).json(body).send().await.unwrap();
+        let after = response.headers().contains_key("retry-after");
+        let (status, answer) = read(response).await;
+        (status, after, answer)
+    };
+    let (status, after, answer) =
+        send("/invocations", &json!({"dataframe_records": [rows[0].0]})).await;
+    assert_eq!((status, after), (504, false), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("a new request"), "{answer}");
+    let (status, after, answer) = send(INFER, &json!({"inputs": tensors(&rows)})).await;
+    assert_eq!((status, after), (504, false), "{answer}");
+    // The id of a single row is one to ask again with.
+    let one = json!({"id": Uuid::from_u128(9), "inputs": tensors(&rows[..1])});
+    let (status, after, answer) = send(INFER, &one).await;
+    assert_eq!((status, after), (503, true), "{answer}");
+    server.log.set(LogMode::Up);
+    until("they are in the log", || server.log.events().len() == 8).await;
+    assert_eq!(send(INFER, &one).await.0, 200);
+    assert_eq!(server.log.events().len(), 8);
 }
