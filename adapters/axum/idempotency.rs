@@ -60,6 +60,11 @@ impl Kept {
         })
     }
 
+    /// Bytes of the body, or of what it is written from.
+    fn weight(&self) -> usize {
+        self.body.len() + self.problem.as_ref().map_or(0, |problem| problem.weight())
+    }
+
     fn response(self) -> Response {
         let Self { status, content_type, location, problem, body } = self;
         let mut response = (status, body).into_response();
@@ -180,7 +185,7 @@ async fn once_or(state: &State, request: Request, next: Next) -> Result<Response
         let Some(kept) = Kept::of(response).await else {
             return Problem::internal("internal", "The answer could not be read").into_response();
         };
-        claimed.answers.weigh(&claimed.ticket, kept.body.len());
+        claimed.answers.weigh(&claimed.ticket, kept.weight());
         claimed.ticket.answer(kept.clone());
         claimed.kept = true;
         kept.response()
@@ -195,6 +200,7 @@ async fn once_or(state: &State, request: Request, next: Next) -> Result<Response
 
 #[cfg(test)]
 mod tests {
+    use super::super::problem::Detail;
     use super::*;
 
     fn read(values: &[&[u8]]) -> Result<Option<String>, Problem> {
@@ -203,6 +209,16 @@ mod tests {
             headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(value).unwrap());
         }
         key(&headers).map(|key| key.map(str::to_owned))
+    }
+
+    #[tokio::test]
+    async fn a_problem_weighs_what_its_texts_do() {
+        let details = vec![Detail::new("/a", "b", "x".repeat(1_000)); 10];
+        let problem = Problem::invalid("message", details, vec!["y".repeat(500)]);
+        let kept = Kept::of(problem.into_response()).await.unwrap();
+        assert_eq!((kept.body.len(), kept.weight()), (0, 7 + 10 * 1_002 + 500));
+        let kept = Kept::of("four".into_response()).await.unwrap();
+        assert_eq!(kept.weight(), 4);
     }
 
     #[test]

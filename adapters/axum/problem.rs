@@ -130,6 +130,15 @@ impl Problem {
         self
     }
 
+    /// Bytes of its texts.
+    pub(super) fn weight(&self) -> usize {
+        let Inner { message, errors, warnings, .. } = &*self.0;
+        let detail = |detail: &Detail| detail.pointer.len() + detail.message.len();
+        message.len()
+            + errors.iter().map(detail).sum::<usize>()
+            + warnings.iter().map(String::len).sum::<usize>()
+    }
+
     /// As it stands in the answer for many rows.
     pub(super) fn of_row(&self) -> RowProblem<'_> {
         let Inner { status, code, message, errors, warnings, request_id, .. } = &*self.0;
