@@ -183,7 +183,10 @@ pub(super) async fn answer(
         for (index, mut claimed, item) in items {
             // There is some where there is an item.
             let Some(room) = &mut room else { break };
-            state.replay.weigh(&claimed.ticket, item.answer.len());
+            if item.event.request_id != item.event.id {
+                // The client gave it; one that was made here is not remembered.
+                state.replay.weigh(&claimed.ticket, item.answer.len());
+            }
             let (ticket, body) = (Arc::clone(&claimed.ticket), item.answer.clone());
             if let Some(shadow) = &state.shadow {
                 shadow.offer(model, &item.row, item.event.prediction);
