@@ -150,7 +150,7 @@ pub(super) async fn answer(
         }
 
         let began = state.clock.elapsed();
-        let scored = score(state, model, rows).await;
+        let scored = score(state, model, rows).await?;
         let took = each(state.clock.elapsed().saturating_sub(began), new.len());
         let mut items = Vec::with_capacity(new.len());
         for (new, (row, scored)) in new.into_iter().zip(scored) {
@@ -290,16 +290,12 @@ async fn score(
     state: &State,
     model: &Arc<Loaded>,
     rows: Vec<(Row, Option<Given>)>,
-) -> Vec<(Row, Scored)> {
+) -> Result<Vec<(Row, Scored)>, Problem> {
     match state.scoring {
-        Scoring::Inline => predict_all(model, rows),
+        Scoring::Inline => Ok(predict_all(model, rows)),
         Scoring::Blocking => {
             let model = Arc::clone(model);
-            match tokio::task::spawn_blocking(move || predict_all(&model, rows)).await {
-                Ok(scored) => scored,
-                // As if it had run here: the layer that catches panics makes the answer.
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
-            }
+            super::joined(tokio::task::spawn_blocking(move || predict_all(&model, rows))).await
         }
     }
 }

@@ -190,12 +190,7 @@ async fn once_or(state: &State, request: Request, next: Next) -> Result<Response
         claimed.kept = true;
         kept.response()
     };
-    match tokio::spawn(work.in_current_span()).await {
-        Ok(response) => Ok(response),
-        // As if it had run here: the layer that catches panics makes the answer.
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(Problem::busy("draining", "The service is shutting down")),
-    }
+    super::joined(tokio::spawn(work.in_current_span())).await
 }
 
 #[cfg(test)]

@@ -75,11 +75,7 @@ impl State {
             let text = readable(&body).map_err(|why| not_json(&why))?;
             read(text, most)
         });
-        match work.await {
-            Ok(read) => read,
-            // As if it had run here: the layer that catches panics makes the answer.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        super::joined(work).await?
     }
 
     /// Answers rows, in order, each as a single prediction would be; `began` is when reading them
