@@ -216,7 +216,12 @@ async fn one(stream: &mut TcpStream, route: &str, body: &str) -> (u16, Duration)
         let read = stream.read(&mut part).await.expect("read");
         answer.extend_from_slice(&part[..read]);
         let text = String::from_utf8_lossy(&answer);
-        let Some((head, rest)) = text.split_once("\r\n\r\n") else { continue };
+        let Some((head, rest)) = text.split_once("\r\n\r\n") else {
+            if read == 0 {
+                return (0, began.elapsed());
+            }
+            continue;
+        };
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         if read == 0 || length.and_then(|n| n.parse().ok()).is_some_and(|n: usize| rest.len() >= n)
         {

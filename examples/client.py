@@ -16,9 +16,10 @@ As a program:
     python3 examples/client.py drift
     python3 examples/client.py alerts
 
-The address is in PMMDS_URL (http://127.0.0.1:8000), the admin token in PMMDS_ADMIN_TOKEN.
+The address is in SERVICE_URL (http://127.0.0.1:8000), the admin token in PMMDS_ADMIN_TOKEN.
 """
 
+import http.client
 import json
 import os
 import sys
@@ -104,7 +105,7 @@ class Client:
                 if error.code != 503 or not left:
                     raise ServiceError(error.code, problem) from None
                 pause = min(float(error.headers.get("retry-after") or 1), 5.0)
-            except (urllib.error.URLError, TimeoutError):
+            except (OSError, http.client.HTTPException):
                 if not left:
                     raise
                 pause = 0.5
@@ -120,7 +121,7 @@ def _problem(answer):
 
 
 def main(arguments):
-    client = Client(os.environ.get("PMMDS_URL", "http://127.0.0.1:8000"), os.environ.get("PMMDS_ADMIN_TOKEN"))
+    client = Client(os.environ.get("SERVICE_URL", "http://127.0.0.1:8000"), os.environ.get("PMMDS_ADMIN_TOKEN"))
     match arguments:
         case ["predict"]:
             found = client.predict(json.load(sys.stdin))

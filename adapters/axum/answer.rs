@@ -24,6 +24,9 @@ use crate::model::{InvalidScore, Prediction};
 use crate::record::Row;
 use crate::registry::{ModelName, VersionId};
 
+/// The code of a prediction that was handed over, and is not committed in time.
+pub(super) const NOT_LOGGED_YET: &str = "not_logged_yet";
+
 /// A validated row on its way.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -115,7 +118,8 @@ pub(super) type Replies = Vec<Result<Reply, Problem>>;
 /// # Errors
 ///
 /// The whole fails where the log has no room, and, if the rows belong together, where one of them
-/// fails before it is handed over. Nothing is logged then.
+/// fails before it is handed over. Nothing is logged then: once a row was handed over, what fails
+/// costs itself only.
 pub(super) async fn answer(
     state: &State,
     model: &Arc<Loaded>,
@@ -127,6 +131,8 @@ pub(super) async fn answer(
     let each = |time: Duration, rows: usize| time / u32::try_from(rows.max(1)).unwrap_or(u32::MAX);
     let read = each(read, asked.len());
     let mut open: Vec<(usize, Asked)> = asked.into_iter().enumerate().collect();
+    // Only while no row was handed over the whole may fail.
+    let mut untaken = true;
     while !open.is_empty() {
         let at = state.clock.now();
         let (mut new, mut rows) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
@@ -138,13 +144,13 @@ pub(super) async fn answer(
                     new.push(first);
                 }
                 Ok(Claimant::Again(ticket, asked)) => known.push((index, ticket, asked)),
-                Err(problem) if together == Together::Whole => return Err(problem),
+                Err(problem) if untaken && together == Together::Whole => return Err(problem),
                 Err(problem) => replies[index] = Some(Err(problem)),
             }
         }
 
         let began = state.clock.elapsed();
-        let scored = score(state, model, rows).await;
+        let scored = score(state, model, rows).await?;
         let took = each(state.clock.elapsed().saturating_sub(began), new.len());
         let mut items = Vec::with_capacity(new.len());
         for (new, (row, scored)) in new.into_iter().zip(scored) {
@@ -155,7 +161,7 @@ pub(super) async fn answer(
                     tracing::error!(%request_id, %version, %error, "a model answered no prediction");
                     let message = "The model answered no valid prediction";
                     let problem = Problem::internal("model_output_invalid", message);
-                    if together == Together::Whole {
+                    if untaken && together == Together::Whole {
                         return Err(problem);
                     }
                     replies[new.index] = Some(Err(problem));
@@ -164,9 +170,23 @@ pub(super) async fn answer(
         }
 
         let mut waiting = Vec::with_capacity(items.len());
-        let mut room = state.queue.reserve(items.len()).map_err(not_taken)?;
+        let mut room = match state.queue.reserve(items.len()) {
+            Ok(room) => Some(room),
+            Err(why) if untaken => return Err(not_taken(why)),
+            Err(why) => {
+                for (index, ..) in items.drain(..) {
+                    replies[index] = Some(Err(not_taken(why)));
+                }
+                None
+            }
+        };
         for (index, mut claimed, item) in items {
-            state.replay.weigh(&claimed.ticket, item.answer.len());
+            // There is some where there is an item.
+            let Some(room) = &mut room else { break };
+            if item.event.request_id != item.event.id {
+                // The client gave it; one that was made here is not remembered.
+                state.replay.weigh(&claimed.ticket, item.answer.len());
+            }
             let (ticket, body) = (Arc::clone(&claimed.ticket), item.answer.clone());
             if let Some(shadow) = &state.shadow {
                 shadow.offer(model, &item.row, item.event.prediction);
@@ -179,6 +199,7 @@ pub(super) async fn answer(
             waiting.push((index, ticket, body));
         }
         drop(room);
+        untaken &= waiting.is_empty();
 
         // For all rows together no longer than for one.
         let deadline = Instant::now() + state.limits.commit_timeout;
@@ -269,16 +290,12 @@ async fn score(
     state: &State,
     model: &Arc<Loaded>,
     rows: Vec<(Row, Option<Given>)>,
-) -> Vec<(Row, Scored)> {
+) -> Result<Vec<(Row, Scored)>, Problem> {
     match state.scoring {
-        Scoring::Inline => predict_all(model, rows),
+        Scoring::Inline => Ok(predict_all(model, rows)),
         Scoring::Blocking => {
             let model = Arc::clone(model);
-            match tokio::task::spawn_blocking(move || predict_all(&model, rows)).await {
-                Ok(scored) => scored,
-                // As if it had run here: the layer that catches panics makes the answer.
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
-            }
+            super::joined(tokio::task::spawn_blocking(move || predict_all(&model, rows))).await
         }
     }
 }
@@ -370,7 +387,7 @@ async fn outcome(ticket: &Ticket, deadline: Instant) -> Option<Outcome> {
 fn not_yet(ticket: &Ticket) -> Problem {
     let message = "The prediction is not in the log yet, and will be; send the request again with \
                    this request_id to get its answer";
-    Problem::busy("not_logged_yet", message).of_request(ticket.request_id())
+    Problem::busy(NOT_LOGGED_YET, message).of_request(ticket.request_id())
 }
 
 fn not_taken(why: NotTaken) -> Problem {

@@ -30,7 +30,7 @@ pub(super) async fn predict(
     body: Body,
 ) -> Result<Response, Problem> {
     let together = rows::together(query)?;
-    let body = state.rows_body(&headers, body).await?;
+    let (body, _large) = state.rows_body(&headers, body).await?;
     let _place = state.admit()?;
     // The one version that all rows see.
     let model = state.model()?;

@@ -6,17 +6,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::axum::http::StatusCode;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::answer::Together;
+use super::answer::{NOT_LOGGED_YET, Together};
 use super::models::Loaded;
 use super::predict::INVALID;
 use super::problem::{Detail, Problem};
-use super::request::PredictRequest;
+use super::request::{PredictRequest, shown};
 use super::rows::Read;
 use super::state::State;
 use crate::schema::{Feature, FeatureSchema};
+
+/// Bytes of all names of columns, where those of the schema need no more.
+const NAME_BYTES: usize = 64 << 10;
 
 /// 400: the body is of another shape.
 pub(super) fn malformed(why: impl Into<String>) -> Problem {
@@ -62,6 +66,32 @@ impl Text {
     }
 }
 
+/// A name as it is repeated to its sender.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", shown(name))
+}
+
+/// Refuses names that together are longer than any that could be meant: each row repeats them.
+pub(super) fn check_names<'n>(
+    schema: &FeatureSchema,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<(), Problem> {
+    // As they are written; a text is always JSON.
+    let bytes = |name: &str| serde_json::to_string(name).map_or(0, |text| text.len());
+    let own: usize = schema.features().iter().map(|feature| bytes(feature.name())).sum();
+    let most = NAME_BYTES.max(2 * own);
+    let mut sum = 0;
+    for name in names {
+        sum += bytes(name);
+        if sum > most {
+            return Err(malformed(format!(
+                "the names of all columns are longer than {most} bytes"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// A column of values.
 pub(super) struct Column<'a> {
     pub(super) name: String,
@@ -69,12 +99,17 @@ pub(super) struct Column<'a> {
 }
 
 /// The rows of columns, which must be of one length.
-pub(super) fn of_columns(columns: &[Column<'_>]) -> Result<Vec<Text>, Problem> {
+pub(super) fn of_columns(
+    schema: &FeatureSchema,
+    columns: &[Column<'_>],
+) -> Result<Vec<Text>, Problem> {
     let rows = columns.first().map_or(0, |column| column.values.len());
     if let Some(other) = columns.iter().find(|column| column.values.len() != rows) {
-        let (first, other, have) = (&columns[0].name, &other.name, other.values.len());
-        return Err(malformed(format!("{first:?} has {rows} values, {other:?} has {have}")));
+        let (first, have) = (quoted(&columns[0].name), other.values.len());
+        let other = quoted(&other.name);
+        return Err(malformed(format!("{first} has {rows} values, {other} has {have}")));
     }
+    check_names(schema, columns.iter().map(|column| column.name.as_str()))?;
     let row = |at: usize| {
         let mut row = Text::default();
         columns.iter().for_each(|column| row.push(&column.name, column.values[at]));
@@ -105,13 +140,27 @@ pub(super) struct Predicted {
 
 impl State {
     /// Predicts for all rows or for none, as a batch of ours.
+    ///
+    /// # Errors
+    ///
+    /// As there; but rows without an id of the client's cannot be asked for again, so that it is not
+    /// told to when their commit takes too long.
     pub(super) async fn predict_foreign(
         &self,
         model: &Arc<Loaded>,
         rows: Vec<Read>,
         began: Duration,
     ) -> Result<Vec<Predicted>, Problem> {
-        let replies = self.answer_rows(model, rows, began, Together::Whole).await?;
+        let named = |row: &Read| row.as_ref().is_ok_and(|(row, _)| row.request_id.is_some());
+        let named = rows.iter().all(named);
+        let replies = self.answer_rows(model, rows, began, Together::Whole).await;
+        let replies = replies.map_err(|problem| match problem.code() {
+            NOT_LOGGED_YET if !named => {
+                let message = "The predictions are not in the log yet, and will be; the same rows                                sent again are a new request";
+                Problem::new(StatusCode::GATEWAY_TIMEOUT, NOT_LOGGED_YET, message)
+            }
+            _ => problem,
+        })?;
         let read = |reply: Result<super::answer::Reply, Problem>| {
             serde_json::from_slice(&reply?.body).map_err(|error| {
                 tracing::error!(%error, "an answer cannot be read back");

@@ -2,7 +2,8 @@
 //!
 //! As the IETF's draft has it: the same key with the same request gets the stored answer, with
 //! another request 422, and 409 while the first is under way. Kept in memory, bounded by number and
-//! bytes; answers of 500 and above are not kept, so that the client can try again.
+//! bytes; answers of 500 and above are not kept, nor are those in which a row has such an error, so
+//! that the client can try again. Rows are known then by their request ids.
 
 use std::sync::Arc;
 
@@ -31,6 +32,10 @@ const KEY_BYTES: usize = 255;
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// Marks an answer of many rows, with 200, in which we failed at some.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NotKept;
+
 /// An answer as it is kept.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
@@ -53,6 +58,11 @@ impl Kept {
             // Made here, and as long as we have made it.
             body: to_bytes(body, usize::MAX).await.ok()?,
         })
+    }
+
+    /// Bytes of the body, or of what it is written from.
+    fn weight(&self) -> usize {
+        self.body.len() + self.problem.as_ref().map_or(0, |problem| problem.weight())
     }
 
     fn response(self) -> Response {
@@ -168,27 +178,24 @@ async fn once_or(state: &State, request: Request, next: Next) -> Result<Response
     let work = async move {
         let mut claimed = claimed;
         let response = next.run(request).await;
-        if response.status().is_server_error() {
+        let failed = response.extensions().get::<NotKept>().is_some();
+        if failed || response.status().is_server_error() {
             return response;
         }
         let Some(kept) = Kept::of(response).await else {
             return Problem::internal("internal", "The answer could not be read").into_response();
         };
-        claimed.answers.weigh(&claimed.ticket, kept.body.len());
+        claimed.answers.weigh(&claimed.ticket, kept.weight());
         claimed.ticket.answer(kept.clone());
         claimed.kept = true;
         kept.response()
     };
-    match tokio::spawn(work.in_current_span()).await {
-        Ok(response) => Ok(response),
-        // As if it had run here: the layer that catches panics makes the answer.
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(Problem::busy("draining", "The service is shutting down")),
-    }
+    super::joined(tokio::spawn(work.in_current_span())).await
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::problem::Detail;
     use super::*;
 
     fn read(values: &[&[u8]]) -> Result<Option<String>, Problem> {
@@ -197,6 +204,16 @@ mod tests {
             headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(value).unwrap());
         }
         key(&headers).map(|key| key.map(str::to_owned))
+    }
+
+    #[tokio::test]
+    async fn a_problem_weighs_what_its_texts_do() {
+        let details = vec![Detail::new("/a", "b", "x".repeat(1_000)); 10];
+        let problem = Problem::invalid("message", details, vec!["y".repeat(500)]);
+        let kept = Kept::of(problem.into_response()).await.unwrap();
+        assert_eq!((kept.body.len(), kept.weight()), (0, 7 + 10 * 1_002 + 500));
+        let kept = Kept::of("four".into_response()).await.unwrap();
+        assert_eq!(kept.weight(), 4);
     }
 
     #[test]

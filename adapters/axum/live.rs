@@ -72,7 +72,7 @@ impl Inner {
 
 /// The report of `model` at this moment. One at a time, however many ask; it takes a thread for as
 /// long as a verdict takes.
-pub(super) async fn report(state: &State, model: Arc<Loaded>) -> LiveReport {
+pub(super) async fn report(state: &State, model: Arc<Loaded>) -> Result<LiveReport, Problem> {
     let turn = Arc::clone(&state.live_turn).lock_owned().await;
     let state = state.clone();
     let work = tokio::task::spawn_blocking(move || {
@@ -80,14 +80,10 @@ pub(super) async fn report(state: &State, model: Arc<Loaded>) -> LiveReport {
         drop(turn);
         report
     });
-    match work.await {
-        Ok(report) => report,
-        // As if it had run here: the layer that catches panics makes the answer.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    super::joined(work).await
 }
 
 pub(super) async fn latest(Shared(state): Shared<State>) -> Result<Json<LiveReport>, Problem> {
     let model = state.model()?;
-    Ok(Json(report(&state, model).await))
+    report(&state, model).await.map(Json)
 }

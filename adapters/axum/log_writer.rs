@@ -151,14 +151,21 @@ impl LogQueue {
             mpsc::error::TrySendError::Full(()) => NotTaken::Full,
             mpsc::error::TrySendError::Closed(()) => NotTaken::Closed,
         })?;
+        // Before the writer can have any of them.
+        {
+            let mut account = locked(&self.shared.account);
+            account.accepted += events as u64;
+            account.queued += events as u64;
+        }
         Ok(Room { permits, shared: &self.shared, answers: true })
     }
 
     /// Room for an event that can be done without: only while the queue is less than half full.
     pub(super) fn reserve_spare(&self) -> Option<Room<'_>> {
         let spare = self.sender.capacity() > self.sender.max_capacity() / 2;
-        let room = if spare { self.reserve(1).ok() } else { None };
-        room.map(|room| Room { answers: false, ..room })
+        let mut room = if spare { self.reserve(1).ok()? } else { return None };
+        room.answers = false;
+        Some(room)
     }
 
     /// Counts a refused request; it is written with the next batch.
@@ -219,7 +226,8 @@ impl LogQueue {
     }
 }
 
-/// Room that was reserved for events; what is left of it is given back.
+/// Room that was reserved for events, which are counted from then on; what is left of it is given
+/// back.
 #[derive(Debug)]
 pub(super) struct Room<'q> {
     permits: mpsc::PermitIterator<'q, Item>,
@@ -229,7 +237,7 @@ pub(super) struct Room<'q> {
 }
 
 impl Room<'_> {
-    /// Takes an event in, and counts it. There must be room.
+    /// Takes an event in. There must be room.
     pub(super) fn push(&mut self, item: Item) {
         let room = self.permits.next();
         debug_assert!(room.is_some(), "more events than were reserved");
@@ -238,12 +246,18 @@ impl Room<'_> {
         if self.answers {
             self.shared.latency.observe(item.event.latency);
         }
-        {
-            let mut account = locked(&self.shared.account);
-            account.accepted += 1;
-            account.queued += 1;
-        }
         room.send(item);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        let left = self.permits.len() as u64;
+        if left > 0 {
+            let mut account = locked(&self.shared.account);
+            account.accepted -= left;
+            account.queued -= left;
+        }
     }
 }
 

@@ -95,7 +95,7 @@ pub(super) async fn invocations(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let body = state.rows_body(&headers, body).await?;
+    let (body, _large) = state.rows_body(&headers, body).await?;
     let _place = state.admit()?;
     let model = state.model()?;
     let began = state.clock.elapsed();
@@ -112,7 +112,7 @@ fn read(model: &Loaded, text: &str, most: usize) -> Result<Vec<Read>, Problem> {
     let schema = model.model.schema();
     let Invocation { dataframe_split, dataframe_records, instances, inputs, .. } = sent;
     let texts = match (dataframe_split, dataframe_records, instances, inputs) {
-        (Some(Object(split)), None, None, None) => of_split(&split, most)?,
+        (Some(Object(split)), None, None, None) => of_split(schema, &split, most)?,
         (None, Some(rows), None, None) => of_records(schema, rows, most, "dataframe_records")?,
         (None, None, Some(rows), None) => of_rows_or_columns(schema, rows, most, "instances")?,
         (None, None, None, Some(rows)) => of_rows_or_columns(schema, rows, most, "inputs")?,
@@ -124,8 +124,9 @@ fn read(model: &Loaded, text: &str, most: usize) -> Result<Vec<Read>, Problem> {
     Ok(foreign::read(model, texts.into_iter().map(|text| (None, text)).collect()))
 }
 
-fn of_split(split: &Split<'_>, most: usize) -> Result<Vec<Text>, Problem> {
+fn of_split(schema: &FeatureSchema, split: &Split<'_>, most: usize) -> Result<Vec<Text>, Problem> {
     let columns = &split.columns;
+    foreign::check_names(schema, columns.iter().map(String::as_str))?;
     let row = |row: &RawValue| {
         let values = values(row, columns.len())?;
         Ok(Text::of_values(columns.iter().map(String::as_str), &values))
@@ -151,7 +152,7 @@ fn of_rows_or_columns(
     for (name, values) in pairs {
         columns.push(Column { name, values: elements(values, most, "values of a column")? });
     }
-    foreign::of_columns(&columns)
+    foreign::of_columns(schema, &columns)
 }
 
 /// The values of a row, which has `want` of them.

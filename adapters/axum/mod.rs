@@ -81,6 +81,8 @@ mod state;
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 pub use live::LiveReport;
 pub use log_writer::LogAccount;
 pub use models::{ModelInfo, ReloadError, Reloaded};
@@ -90,7 +92,38 @@ pub use options::{Durability, Limits, RawFeatures, Scoring};
 pub use service::{Service, ServiceBuilder};
 pub use shadow::{Shadow, ShadowReport};
 
+/// What work in a task of its own, or off the threads that answer, comes to.
+///
+/// # Errors
+///
+/// 503 where it was cancelled, as the runtime does when it goes down.
+async fn joined<T>(task: JoinHandle<T>) -> Result<T, problem::Problem> {
+    match task.await {
+        Ok(done) => Ok(done),
+        // As if it had run here: the layer that catches panics makes the answer.
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(problem::Problem::busy("draining", "The service is shutting down")),
+    }
+}
+
 /// Milliseconds with three digits: microseconds are as fine as a clock can be trusted.
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn cancelled_work_is_no_panic() {
+        let task = tokio::spawn(std::future::pending::<()>());
+        task.abort();
+        assert_eq!(super::joined(task).await.unwrap_err().code(), "draining");
+        assert_eq!(super::joined(tokio::spawn(async { 5 })).await.unwrap(), 5);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "of the work")]
+    async fn a_panic_goes_on() {
+        let _ = super::joined(tokio::spawn(async { panic!("of the work") })).await;
+    }
 }

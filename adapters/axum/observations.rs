@@ -62,7 +62,7 @@ pub(super) async fn observe(
     body: Body,
 ) -> Result<Response, Problem> {
     let together = rows::together(query)?;
-    let body = state.rows_body(&headers, body).await?;
+    let (body, _large) = state.rows_body(&headers, body).await?;
     let _place = state.admit()?;
     let model = state.model()?;
     let began = state.clock.elapsed();

@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::foreign::{self, Column, Predicted, Text, malformed};
+use super::foreign::{self, Column, Predicted, Text, malformed, quoted};
 use super::models::Loaded;
 use super::problem::Problem;
 use super::request::{Object, request_id};
@@ -77,13 +77,14 @@ impl Named {
             return missing("there is no such model here".to_owned());
         };
         if named.name != state.models.name().as_str() {
-            return missing(format!("there is no model {:?} here", named.name));
+            return missing(format!("there is no model {} here", quoted(&named.name)));
         }
         let model = state.model()?;
         match &named.version {
             Some(asked) if *asked != model.model.version().to_string() => {
                 let (name, version) = (model.model.name(), model.model.version());
-                missing(format!("version {asked:?} of {name} is not in service, {version} is"))
+                let asked = quoted(asked);
+                missing(format!("version {asked} of {name} is not in service, {version} is"))
             }
             _ => Ok(model),
         }
@@ -181,7 +182,7 @@ pub(super) async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let body = state.rows_body(&headers, body).await?;
+    let (body, _large) = state.rows_body(&headers, body).await?;
     let _place = state.admit()?;
     let model = Named::find(&path, &state)?;
     let began = state.clock.elapsed();
@@ -229,7 +230,8 @@ fn read(model: &Loaded, text: &str, most: usize) -> Result<Asked, Problem> {
             let offered: Vec<&str> = offered.collect();
             let find = |Object(Wanted { name, .. }): &Object<Wanted>| {
                 offered.iter().copied().find(|offered| offered == name).ok_or_else(|| {
-                    malformed(format!("there is no output {name:?}: {}", offered.join(", ")))
+                    let (name, offered) = (quoted(name), offered.join(", "));
+                    malformed(format!("there is no output {name}: {offered}"))
                 })
             };
             wanted.iter().map(find).collect::<Result<Vec<&str>, Problem>>()?
@@ -268,7 +270,7 @@ fn texts(
         let values = tensor.values(most, 1)?;
         columns.push(Column { name: tensor.name, values });
     }
-    foreign::of_columns(&columns)
+    foreign::of_columns(schema, &columns)
 }
 
 /// An object of features inside of a JSON text.
@@ -283,6 +285,7 @@ impl<'a> Tensor<'a> {
     /// The values of this tensor, which has rows of `width`, and at most `most` rows.
     fn values(&self, most: usize, width: usize) -> Result<Vec<&'a RawValue>, Problem> {
         let Self { name, shape, datatype, data } = self;
+        let name = quoted(name);
         let (rows, columns) = match shape[..] {
             [rows] => (rows, 1),
             [rows, columns] => (rows, columns),
@@ -291,7 +294,11 @@ impl<'a> Tensor<'a> {
         if rows == 0 || columns != width {
             let want =
                 if width == 1 { "[n] or [n, 1]".to_owned() } else { format!("[n, {width}]") };
-            return Err(malformed(format!("{name:?} has shape {shape:?}, expected {want}")));
+            let have = match shape.len() {
+                many if many > DIMENSIONS => format!("{many} dimensions"),
+                _ => format!("shape {shape:?}"),
+            };
+            return Err(malformed(format!("{name} has {have}, expected {want}")));
         }
         if rows > most {
             return Err(too_many(most, "rows"));
@@ -300,15 +307,16 @@ impl<'a> Tensor<'a> {
         flatten(data, rows * columns, DIMENSIONS, &mut values)?;
         if values.len() != rows * columns {
             let have = values.len();
-            return Err(malformed(format!("{name:?} has shape {shape:?}, and {have} values")));
+            return Err(malformed(format!("{name} has shape {shape:?}, and {have} values")));
         }
         let fits = kind(datatype).ok_or_else(|| {
+            let datatype = quoted(datatype);
             malformed(format!(
-                "{name:?} has datatype {datatype:?}, expected {BYTES}, {INT64} or {FP64}"
+                "{name} has datatype {datatype}, expected {BYTES}, {INT64} or {FP64}"
             ))
         })?;
         match values.iter().find(|value| value.get() != "null" && !fits(value.get())) {
-            Some(_) => Err(malformed(format!("{name:?} holds what is no {datatype}"))),
+            Some(_) => Err(malformed(format!("{name} holds what is no {datatype}"))),
             None => Ok(values),
         }
     }

@@ -168,7 +168,9 @@ impl Limits {
         self
     }
 
-    /// Largest body of a request for many rows; more is answered 413. Defaults to 16 MiB.
+    /// Largest body of a request for many rows; more is answered 413. Defaults to 16 MiB. At most
+    /// 16 that may be larger than [`body_bytes`](Self::body_bytes) are taken at a time; more are
+    /// answered 503 at once.
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.batch_bytes = bytes;
         self

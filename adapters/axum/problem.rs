@@ -130,6 +130,15 @@ impl Problem {
         self
     }
 
+    /// Bytes of its texts.
+    pub(super) fn weight(&self) -> usize {
+        let Inner { message, errors, warnings, .. } = &*self.0;
+        let detail = |detail: &Detail| detail.pointer.len() + detail.message.len();
+        message.len()
+            + errors.iter().map(detail).sum::<usize>()
+            + warnings.iter().map(String::len).sum::<usize>()
+    }
+
     /// As it stands in the answer for many rows.
     pub(super) fn of_row(&self) -> RowProblem<'_> {
         let Inner { status, code, message, errors, warnings, request_id, .. } = &*self.0;
@@ -179,6 +188,11 @@ impl Problem {
     pub(super) fn of_job(mut self, id: uuid::Uuid) -> Self {
         self.0.job_id = Some(id);
         self
+    }
+
+    /// Whether it is a failure of ours, so that the same may go well another time.
+    pub(super) fn is_ours(&self) -> bool {
+        self.0.status.is_server_error()
     }
 
     /// Stable name of what is wrong.

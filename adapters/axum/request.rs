@@ -274,7 +274,7 @@ fn depth(text: &str) -> usize {
 }
 
 /// A name as it is repeated to its sender: short, and without what a terminal would obey.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
     name.chars().take(64).map(one).collect()
 }

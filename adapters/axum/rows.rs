@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::answer::{Given, Replies, Together, answer};
+use super::idempotency::NotKept;
 use super::models::Loaded;
 use super::predict::{INVALID, json};
 use super::problem::{Detail, Problem};
 use super::request::{PredictRequest, readable};
-use super::state::State;
+use super::state::{Place, State};
 use crate::registry::{ModelName, VersionId};
 
 /// Most problems that an answer for many rows repeats.
@@ -53,12 +54,12 @@ impl State {
         self.limits.batch_instances.min(self.limits.queue)
     }
 
-    /// The whole body of a request for many rows.
+    /// The whole body of a request for many rows, with its place among the large ones.
     pub(super) async fn rows_body(
         &self,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<Bytes, Problem> {
+    ) -> Result<(Bytes, Place), Problem> {
         self.json_body_of(headers, body, self.limits.batch_bytes).await
     }
 
@@ -74,11 +75,7 @@ impl State {
             let text = readable(&body).map_err(|why| not_json(&why))?;
             read(text, most)
         });
-        match work.await {
-            Ok(read) => read,
-            // As if it had run here: the layer that catches panics makes the answer.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        super::joined(work).await?
     }
 
     /// Answers rows, in order, each as a single prediction would be; `began` is when reading them
@@ -279,5 +276,9 @@ pub(super) fn results(
     text.extend_from_slice(b"],");
     let summary = serde_json::to_vec(&summary).unwrap_or_default();
     text.extend_from_slice(summary.strip_prefix(b"{").unwrap_or_default());
-    json(text)
+    let mut response = json(text);
+    if replies.iter().any(|reply| reply.as_ref().is_err_and(Problem::is_ours)) {
+        response.extensions_mut().insert(NotKept);
+    }
+    response
 }

@@ -23,7 +23,7 @@ use super::options::{Durability, Limits, RawFeatures, Scoring};
 use super::replay::Replay;
 use super::routes;
 use super::shadow::{Parts, Shadow, Shadowing};
-use super::state::{Inner, State};
+use super::state::{Inner, LARGE_BODIES, State};
 use crate::drift::{DriftDetector, LiveOptions};
 use crate::ledger::Ledger;
 use crate::log::InferenceLog;
@@ -333,6 +333,7 @@ impl ServiceBuilder {
             detector: self.detector,
             live_turn: Arc::default(),
             room: Arc::new(Semaphore::new(self.limits.concurrency)),
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
             limits: self.limits,
             durability: self.durability,
             raw_features: self.raw_features,

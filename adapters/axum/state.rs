@@ -24,6 +24,12 @@ use crate::drift::DriftDetector;
 use crate::ledger::Ledger;
 use crate::log::InferenceLog;
 
+/// Most bodies at a time that may be larger than that of a single prediction.
+pub(super) const LARGE_BODIES: usize = 16;
+
+/// A place among the large bodies, where one is needed.
+pub(super) type Place = Option<OwnedSemaphorePermit>;
+
 /// The state of the routes: a cheap clone.
 #[derive(Debug, Clone)]
 pub(super) struct State(Arc<Inner>);
@@ -46,6 +52,7 @@ pub(super) struct Inner {
     // one verdict at a time
     pub(super) live_turn: Arc<Mutex<()>>,
     pub(super) room: Arc<Semaphore>,
+    pub(super) large_bodies: Arc<Semaphore>,
     pub(super) draining: AtomicBool,
     pub(super) ledger: Option<Arc<dyn Ledger>>,
     pub(super) jobs: Arc<Jobs>,
@@ -93,28 +100,40 @@ impl Inner {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Bytes, Problem> {
-        self.json_body_of(headers, body, self.limits.body_bytes).await
+        Ok(self.json_body_of(headers, body, self.limits.body_bytes).await?.0)
     }
 
-    /// The whole body of a JSON request, at most `most` bytes.
+    /// The whole body of a JSON request, at most `most` bytes, with its place among the large ones,
+    /// to be kept as long as what was made of it.
     pub(super) async fn json_body_of(
         &self,
         headers: &HeaderMap,
         body: Body,
         most: usize,
-    ) -> Result<Bytes, Problem> {
+    ) -> Result<(Bytes, Place), Problem> {
         check_json(headers)?;
         self.body_of(headers, body, most).await
     }
 
-    /// The whole body of a request, whatever it is, as far as any route reads one.
+    /// The whole body of a request, whatever it is, as far as any route reads one. Its place is
+    /// left when it is there: who reads it next takes one.
     pub(super) async fn whole_body(
         &self,
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Bytes, Problem> {
         let most = self.limits.body_bytes.max(self.limits.batch_bytes);
-        self.body_of(headers, body, most).await
+        Ok(self.body_of(headers, body, most).await?.0)
+    }
+
+    /// A place for a body of at most `bytes`, before the first of them is read, or 503 at once.
+    fn admit_body(&self, bytes: u64) -> Result<Place, Problem> {
+        if bytes <= self.limits.body_bytes as u64 {
+            return Ok(None);
+        }
+        let place = Arc::clone(&self.large_bodies).try_acquire_owned();
+        let message = "Too many large bodies at a time";
+        place.map(Some).map_err(|_| Problem::busy("overloaded", message).closing())
     }
 
     async fn body_of(
@@ -122,17 +141,19 @@ impl Inner {
         headers: &HeaderMap,
         body: Body,
         most: usize,
-    ) -> Result<Bytes, Problem> {
+    ) -> Result<(Bytes, Place), Problem> {
         let too_large = || {
             let message = format!("The body is larger than {most} bytes");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).closing()
         };
         let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        if told.and_then(|text| text.parse::<u64>().ok()).is_some_and(|n| n > most as u64) {
+        let told = told.and_then(|text| text.parse::<u64>().ok()).unwrap_or(most as u64);
+        if told > most as u64 {
             return Err(too_large());
         }
+        let place = self.admit_body(told)?;
         match tokio::time::timeout(self.limits.body_timeout, to_bytes(body, most)).await {
-            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Ok(bytes)) => Ok((bytes, place)),
             Ok(Err(error)) => {
                 let source = std::error::Error::source(&error);
                 // The only error that is not of the connection.

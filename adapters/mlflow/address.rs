@@ -1,6 +1,6 @@
 //! Which addresses are talked to, and which are not.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -55,12 +55,24 @@ fn link_local_refused(address: IpAddr) -> String {
     )
 }
 
-/// Also where IPv4 is dressed up as IPv6.
+/// Where one cloud keeps its credentials in IPv6; it is a private address, not a link-local one.
+const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+/// Also where IPv4 is dressed up as IPv6, or on its way to it by NAT64.
 fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => {
-            v6.is_unicast_link_local() || v6.to_ipv4().is_some_and(|v4| v4.is_link_local())
+            let inner = match v6.segments() {
+                [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                    let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+                    Some(Ipv4Addr::new(a, b, c, d))
+                }
+                _ => v6.to_ipv4(),
+            };
+            v6 == METADATA
+                || v6.is_unicast_link_local()
+                || inner.is_some_and(|v4| v4.is_link_local())
         }
     }
 }

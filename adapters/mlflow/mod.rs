@@ -228,7 +228,8 @@ impl ModelRegistry for MlflowRegistry {
     }
 
     async fn get(&self, model: &ModelName, version: VersionId) -> Result<ModelVersion, Error> {
-        self.version(model, version).await
+        let what = format!("the look at version {version} of {model}");
+        within(self.inner.transfer_timeout, &what, self.version(model, version)).await
     }
 
     async fn versions(&self, model: &ModelName) -> Result<Vec<ModelVersion>, Error> {

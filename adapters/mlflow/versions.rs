@@ -112,7 +112,11 @@ impl MlflowRegistry {
                 version.aliases.push(alias);
             }
         }
-        all.values_mut().for_each(|version| version.aliases.sort());
+        for version in all.values_mut() {
+            version.aliases.sort();
+            // A server may say them in the list as well.
+            version.aliases.dedup();
+        }
         Ok(all.into_values().collect())
     }
 

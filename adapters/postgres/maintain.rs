@@ -92,8 +92,11 @@ impl PostgresStore {
     pub(super) fn maintain_in_time(&self) {
         let seconds = self.inner.opened.elapsed().as_secs();
         let next = self.inner.look_at.load(Relaxed);
-        let ours = self.inner.look_at.compare_exchange(next, seconds + LOOK, Relaxed, Relaxed);
-        if seconds < next || ours.is_err() {
+        if seconds < next {
+            return;
+        }
+        let look_at = &self.inner.look_at;
+        if look_at.compare_exchange(next, seconds + LOOK, Relaxed, Relaxed).is_err() {
             return;
         }
         let store = self.clone();

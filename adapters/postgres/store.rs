@@ -132,9 +132,10 @@ impl PostgresStoreBuilder {
     /// for as long as the log keeps its event.
     ///
     /// It is on for the database, whoever writes to it, and stays on. Where the log has events
-    /// already they are taken in first, and writers wait for that. Defaults to as it is there, which
-    /// is off at first: batches that are sent again are known without it, and a row takes about half
-    /// the bytes.
+    /// already they are taken in first; writers wait for that, each as long as its
+    /// [`lock_timeout`](Self::lock_timeout), and are `Unavailable` after it: turn it on when it is
+    /// quiet. Defaults to as it is there, which is off at first: batches that are sent again are
+    /// known without it, and a row takes about half the bytes.
     pub fn unique_request_ids(mut self) -> Self {
         self.unique_request_ids = true;
         self

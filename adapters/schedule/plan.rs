@@ -102,7 +102,7 @@ impl Schedule {
     ///
     /// In a time zone with summer time, a time of day that a change leaves out does not come that
     /// day, and one that comes twice is there twice. Zones are looked up in the machine's database
-    /// of zones; UTC needs none.
+    /// of zones, and where there is none in the one built in.
     ///
     /// [cronexpr]: https://docs.rs/cronexpr
     ///

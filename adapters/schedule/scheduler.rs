@@ -15,6 +15,10 @@ use crate::ledger::{JobClaim, JobRun, JobState, JobStore};
 use crate::log::InferenceLog;
 use crate::{Error, ErrorKind, Timestamp};
 
+/// Shorter ones would ask the store without a pause.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
 /// Name of this component in errors.
 const COMPONENT: &str = "scheduler";
 
@@ -166,11 +170,11 @@ impl Scheduler {
         Self { jobs, clock, job, schedule, owner, limits, told: Arc::new(|_| {}) }
     }
 
-    /// How long a process may be silent before another one takes its slot over. Defaults to a
-    /// minute.
+    /// How long a process may be silent before another one takes its slot over, at least a second.
+    /// Defaults to a minute.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.limits.lease = lease;
+        self.limits.lease = lease.max(SHORTEST_LEASE);
         self
     }
 
@@ -190,10 +194,10 @@ impl Scheduler {
     }
 
     /// The pause after the first failure of a slot, and the first pause when a store does not
-    /// answer; it doubles up to five minutes. Defaults to 5 seconds.
+    /// answer, at least a millisecond; it doubles up to five minutes. Defaults to 5 seconds.
     #[must_use]
     pub fn retry(mut self, pause: Duration) -> Self {
-        self.limits.retry = pause;
+        self.limits.retry = pause.max(SHORTEST_PAUSE);
         self
     }
 

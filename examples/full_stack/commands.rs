@@ -96,8 +96,7 @@ pub(crate) async fn train(settings: &Settings) -> Outcome<ExitCode> {
         say!("{name} v{version} is in production already; to make a better one: retrain");
         return Ok(ExitCode::SUCCESS);
     }
-    let customers = customers(settings).await?;
-    let known = customers.all.select(&customers.known());
+    let known = customers(settings).await?.training();
     let request = RetrainRequest {
         model: &state.model,
         trigger: Trigger::Manual,
@@ -286,9 +285,8 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
     };
     let verdict = match slot {
         None => {
-            let now = state.log.now().await?;
-            let hours = Duration::from_secs(settings.window_hours * 3600);
-            look(&state, settings, &monitor, &serving, Window::before(now, hours)?).await?
+            let window = monitor.window(settings.window()).await?;
+            look(&state, settings, &monitor, &serving, window).await?
         }
         Some(length) => {
             let look = |window| look(&state, settings, &monitor, &serving, window);
@@ -320,23 +318,12 @@ async fn look(
     for alert in &done.resolved {
         say!("alert {} resolved", alert.id);
     }
-    // Whoever looks sees to the log as well: where nobody serves, nobody else does.
-    if let Some(postgres) = &state.postgres {
-        match postgres.maintain().await {
-            Ok(done) if done.rows_in_default > 0 => {
-                say!("{} events are of days without a partition", done.rows_in_default);
-            }
-            Ok(_) => {}
-            Err(error) => eprintln!("the log could not be seen to: {}", error.chain()),
-        }
-    }
     Ok(done.run.report.verdict)
 }
 
 pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
-    let hours = Duration::from_secs(settings.window_hours * 3600);
-    let since = state.log.now().await?.saturating_sub(hours);
+    let since = state.log.now().await?.saturating_sub(settings.window());
     let runs = state.ledger.drift_runs(&state.model, None, 50).await?.items;
     say!("drift runs of the last {} h", settings.window_hours);
     for run in runs.iter().filter(|run| run.created_at >= since) {

@@ -1,12 +1,13 @@
 //! What operators start over HTTP, and what every look of the monitor ends with.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pmmds::axum::{JobEnd, Operations};
 use pmmds::ledger::Trigger;
-use pmmds::lifecycle::{Delivery, Monitor, MonitorRun, RetrainRequest, Retrained, ServingModel};
+use pmmds::lifecycle::{
+    Delivery, Monitor, MonitorRun, RetrainRequest, Retrained, ServingModel, open_drift_alert,
+};
 use pmmds::model::Progress;
 use pmmds::webhook::Webhook;
 use pmmds::{Error, ErrorKind, Window};
@@ -25,14 +26,30 @@ pub(crate) async fn look(
     window: Window,
 ) -> Outcome<MonitorRun> {
     let _lock = state.lock("monitor.lock")?;
+    let delivery = delivery(state, settings)?;
     let done = monitor.run(serving.name(), serving.version(), serving.profile(), window).await?;
-    if let Some(delivery) = delivery(state, settings)? {
-        let told = delivery.run(&state.model).await?;
-        if told.pending + told.dead > 0 {
-            tracing::warn!(told.pending, told.dead, "alerts could not be delivered");
+    if let Some(delivery) = delivery
+        && let Some(why) = delivery.untold(&state.model).await
+    {
+        tracing::warn!(why, "not every alert is delivered");
+    }
+    upkeep(state).await;
+    Ok(done)
+}
+
+/// Whoever looks sees to the log as well: where nobody serves, nobody else does.
+pub(crate) async fn upkeep(state: &State) {
+    let Some(postgres) = &state.postgres else { return };
+    match postgres.maintain().await {
+        Ok(done) if done.rows_in_default > 0 => {
+            tracing::warn!(events = done.rows_in_default, "events of days without a partition");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let error = error.chain();
+            tracing::warn!(error, "the log could not be seen to");
         }
     }
-    Ok(done)
 }
 
 /// How receivers hear of alerts, where there are any.
@@ -52,17 +69,18 @@ pub(crate) async fn retrain(
     progress: &dyn Progress,
 ) -> Outcome<Option<Retrained>> {
     let _lock = state.lock(WRITER)?;
-    let alerts = state.ledger.open_alerts(&state.model).await?;
-    let alert = alerts.iter().find(|alert| alert.key == "drift");
+    let alert = match state.registry.resolve(&state.model, &state.alias).await? {
+        Some(version) => open_drift_alert(&*state.ledger, &state.model, version).await?,
+        None => None,
+    };
     if alert.is_none() && !force {
         return Ok(None);
     }
-    let customers = customers(settings).await?;
-    let known = customers.all.select(&customers.known());
+    let known = customers(settings).await?.training();
     let request = RetrainRequest {
         model: &state.model,
         trigger: if force { Trigger::Manual } else { Trigger::Drift },
-        alert: if force { None } else { alert },
+        alert: if force { None } else { alert.as_ref() },
         reference: &known,
     };
     Ok(Some(retraining(state, newest_half()).run(&request, progress).await?))
@@ -75,8 +93,9 @@ pub(crate) struct Flows {
     pub(crate) settings: Settings,
 }
 
-fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    match error.downcast::<Error>() {
+/// An error of the crate as it is, and any other in its words.
+pub(crate) fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    match error.into().downcast::<Error>() {
         Ok(error) => *error,
         Err(error) => Error::new(ErrorKind::Other, "full_stack", error.to_string()),
     }
@@ -90,8 +109,7 @@ impl Operations for Flows {
             return Err(Error::new(ErrorKind::NotFound, "full_stack", "nothing is in production"));
         };
         let monitor = state.monitor(settings).map_err(failed)?;
-        let hours = Duration::from_secs(settings.window_hours * 3600);
-        let window = Window::before(state.log.now().await?, hours).map_err(|e| failed(e.into()))?;
+        let window = monitor.window(settings.window()).await?;
         let done = look(state, settings, &monitor, &serving, window).await.map_err(failed)?;
         Ok(JobEnd::new(done.run.report.verdict.headline()).run(done.run.id))
     }

@@ -2,7 +2,6 @@
 //! of others.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use pmmds::drift::Verdict;
@@ -11,14 +10,14 @@ use pmmds::lifecycle::{Cycle, OnDrift};
 use pmmds::record::Dataset;
 use pmmds::registry::ModelName;
 use pmmds::schedule::{Schedule, Scheduler, Slot, SlotEnd};
-use pmmds::{Error, ErrorKind, Timestamp, Window};
+use pmmds::{Error, Timestamp, Window};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::Outcome;
 use crate::commands::{folder, newest_half, retraining};
 use crate::data;
-use crate::operations;
+use crate::operations::{self, failed};
 use crate::settings::{Reaction, Settings};
 use crate::state::State;
 use crate::telco::Customers;
@@ -34,7 +33,12 @@ const SHORTEST_LEASE: Duration = Duration::from_secs(6);
 /// tests, do not wait: their windows overlap.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Between two questions how far another process has come.
+/// How often a slot is begun, by all processes together, with pauses that double: a server that
+/// restarts does not cost a look.
+const ATTEMPTS: u32 = 9;
+
+/// Between two questions how far another process has come, and the first pause after a failure of
+/// a single slot: nine attempts take a minute and a half.
 const WAIT: Duration = Duration::from_millis(300);
 
 /// Reads a length such as `1h`, `15m` or `30s`.
@@ -71,14 +75,6 @@ struct Found {
     said: String,
 }
 
-fn failed(error: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Other, "full_stack", error.to_string())
-}
-
-fn window(end: Timestamp, length: Duration) -> Result<Window, Error> {
-    Window::before(end, length).map_err(failed)
-}
-
 /// The rows that a retraining trains on beside the traffic: those that are here.
 #[derive(Debug, Clone)]
 struct TrainingData {
@@ -100,16 +96,17 @@ impl TrainingData {
     fn rows(&self) -> Result<Dataset, Error> {
         let csv = data::local(self.file.as_deref(), &self.cache).map_err(failed)?;
         let csv = csv.ok_or_else(|| failed("the training data is gone"))?;
-        let customers = Customers::read(&csv).map_err(failed)?;
-        Ok(customers.all.select(&customers.known()))
+        Ok(Customers::read(&csv).map_err(failed)?.training())
     }
 }
 
 /// Monitor, and retrain and promote if that asks for it, at every slot.
 pub(crate) struct Watch {
     scheduler: Scheduler,
-    cycle: Arc<Cycle>,
-    length: Duration,
+    state: State,
+    settings: Settings,
+    // of a look
+    lease: Duration,
     data: TrainingData,
     /// what is done when, in words
     pub(crate) plan: String,
@@ -120,19 +117,12 @@ impl Watch {
         let state = state.of_this_process();
         let cache = State::data_cache(&folder(settings));
         let data = TrainingData { file: settings.data.clone(), cache };
-        let place = data.place();
-        let (on_drift, reaction) = match settings.on_drift {
-            Reaction::Tell => {
-                (OnDrift::Tell, "drift is told, and retraining left to you".to_owned())
-            }
-            Reaction::Retrain if data.is_here()? => {
-                let what = format!("drift retrains, on the traffic and on {}", place.display());
-                (OnDrift::Retrain, what)
-            }
+        let reaction = match settings.on_drift {
+            Reaction::Tell => "drift is told, and retraining left to you".to_owned(),
             Reaction::Retrain => {
-                let what =
-                    format!("drift is told and not retrained: no data at {}", place.display());
-                (OnDrift::Tell, what)
+                let place = data.place();
+                let when = if data.is_here()? { "" } else { ", once there is data" };
+                format!("drift retrains, on the traffic and on {}{when}", place.display())
             }
         };
         let plan = format!("{schedule}, the last {} h; {reaction}", settings.window_hours);
@@ -142,20 +132,18 @@ impl Watch {
         let between = first.zip(second).map_or(LEASE, |(first, second)| second.since(first));
         // So that another process takes a slot over while it is the newest.
         let lease = (between / 3).clamp(SHORTEST_LEASE, LEASE);
-        // Half of it: see `Monitor::lease`.
-        let monitor = state.monitor(settings)?.lease(lease / 2);
-        let cycle = Cycle::new(monitor, retraining(&state, newest_half()), state.model.clone());
-        let cycle = match operations::delivery(&state, settings)? {
-            Some(delivery) => cycle.delivery(delivery),
-            None => cycle,
-        };
         let job = job(&state.model);
         let ledger = state.ledger();
         let scheduler = Scheduler::new(ledger, state.log(), job, schedule, state.owner.clone())
             .lease(lease)
+            .attempts(ATTEMPTS)
             .settle(if between < 10 * SETTLE { Duration::ZERO } else { SETTLE });
-        let length = Duration::from_secs(settings.window_hours * 3600);
-        Ok(Self { scheduler, cycle: Arc::new(cycle.on_drift(on_drift)), length, data, plan })
+        // Half of it: see `Monitor::lease`.
+        let (settings, lease) = (settings.clone(), lease / 2);
+        let watch = Self { scheduler, state, settings, lease, data, plan };
+        // What cannot be is said at the start.
+        watch.cycle()?;
+        Ok(watch)
     }
 
     /// Prints one line for every slot.
@@ -172,10 +160,27 @@ impl Watch {
         self.scheduler.run(|slot| self.look(slot), stop).await;
     }
 
+    /// The cycle as things are now: the training data may have come since the start.
+    fn cycle(&self) -> Outcome<Cycle> {
+        let Self { state, settings, .. } = self;
+        let on_drift = match settings.on_drift {
+            Reaction::Retrain if self.data.is_here()? => OnDrift::Retrain,
+            Reaction::Retrain | Reaction::Tell => OnDrift::Tell,
+        };
+        let monitor = state.monitor(settings)?.lease(self.lease);
+        let cycle = Cycle::new(monitor, retraining(state, newest_half()), state.model.clone());
+        let cycle = cycle.on_drift(on_drift);
+        Ok(match operations::delivery(state, settings)? {
+            Some(delivery) => cycle.delivery(delivery),
+            None => cycle,
+        })
+    }
+
     async fn look(&self, slot: Slot) -> Result<String, Error> {
-        let window = window(slot.at, self.length)?;
-        let (cycle, data) = (Arc::clone(&self.cycle), self.data.clone());
+        let window = Window::before(slot.at, self.settings.window()).map_err(failed)?;
+        let (cycle, data) = (self.cycle().map_err(failed)?, self.data.clone());
         let run = apart(async move { cycle.run(window, async || data.rows(), &()).await }).await?;
+        operations::upkeep(&self.state).await;
         let said = match slot.skipped {
             0 => run.to_string(),
             skipped => format!("{run}; {skipped} slots before it were passed over"),
@@ -230,14 +235,15 @@ where
     let (jobs, log) = (state.ledger(), state.log());
     let scheduler = Scheduler::new(jobs, log, job, schedule, state.owner.clone());
     let look = |slot: Slot| {
-        let found = window(slot.at, length).map(&look);
+        let found = Window::before(slot.at, length).map(&look);
         async move {
-            let verdict = found?.await.map_err(failed)?;
+            let verdict = found.map_err(failed)?.await.map_err(failed)?;
             serde_json::to_string(&verdict).map_err(failed)
         }
     };
-    let SlotEnd { run, ours, .. } = scheduler.lease(LEASE).retry(WAIT).once(look).await?;
-    let (window, result) = (window(run.slot, length)?, run.result.unwrap_or_default());
+    let SlotEnd { run, ours, .. } =
+        scheduler.lease(LEASE).retry(WAIT).attempts(ATTEMPTS).once(look).await?;
+    let (window, result) = (Window::before(run.slot, length)?, run.result.unwrap_or_default());
     if run.state != JobState::Done {
         let (attempts, owner) = (run.attempt, run.owner);
         let why = format!("{window} failed {attempts} times, the last time {owner}: {result}");

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pmmds::drift::DriftSettings;
@@ -254,6 +255,11 @@ impl Settings {
     /// The token of the admin routes, to be sent.
     pub(crate) fn token(&self) -> Option<String> {
         self.admin_token.as_ref().map(|token| token.reveal().to_owned())
+    }
+
+    /// How much the monitor looks at.
+    pub(crate) fn window(&self) -> Duration {
+        Duration::from_secs(self.window_hours * 3600)
     }
 
     /// The thresholds of the detector; it refuses those that cannot be.

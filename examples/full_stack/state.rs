@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use pmmds::drift::DriftDetector;
 use pmmds::files::FileRegistry;
@@ -26,6 +27,9 @@ const OWNER: &str = "owner";
 
 /// The lock of those who change what is in production.
 pub(crate) const WRITER: &str = "lock";
+
+/// How long a look that was killed keeps others out.
+const LOOK: Duration = Duration::from_secs(120);
 
 /// Looks in a row without a verdict that open an alert.
 const SILENT_LOOKS: u32 = 3;
@@ -157,6 +161,7 @@ impl State {
             .prediction_drift(settings.alert_on_prediction_drift);
         let environment = Arc::new(SystemEnvironment::new());
         Ok(Monitor::new(self.log(), self.ledger(), environment, self.owner.clone())
+            .lease(LOOK)
             .detector(DriftDetector::new(settings.drift())?)
             .rules(rules))
     }

@@ -65,6 +65,11 @@ impl Customers {
         self.half(true)
     }
 
+    /// Their rows.
+    pub(crate) fn training(&self) -> Dataset {
+        self.all.select(&self.known())
+    }
+
     /// The other half, who come as traffic: no model has been trained on them before they came.
     pub(crate) fn newcomers(&self) -> Vec<usize> {
         self.half(false)

@@ -3,8 +3,10 @@
 use uuid::Uuid;
 
 use super::environment::derived_id;
+use crate::Error;
 use crate::drift::{DriftReport, Severity, Signal, Verdict};
-use crate::ledger::{Alert, DriftRun};
+use crate::ledger::{Alert, DriftRun, Ledger};
+use crate::registry::{ModelName, VersionId};
 
 /// Drifted features that the message of an alert describes.
 const DESCRIBED: usize = 5;
@@ -222,4 +224,30 @@ fn message(report: &DriftReport) -> String {
         parts.push(format!("there is no verdict: {}", report.verdict.headline()));
     }
     parts.join(". ")
+}
+/// The open alert about drift of a version, which a retraining answers.
+///
+/// # Errors
+///
+/// Whatever the ledger reports.
+///
+/// ```
+/// use pmmds::lifecycle::open_drift_alert;
+/// use pmmds::memory::MemoryLedger;
+/// use pmmds::registry::{ModelName, VersionId};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (ledger, model) = (MemoryLedger::new(), ModelName::new("churn")?);
+/// assert_eq!(open_drift_alert(&ledger, &model, VersionId::FIRST).await?, None);
+/// # Ok(())
+/// # }
+/// ```
+pub async fn open_drift_alert(
+    ledger: &dyn Ledger,
+    model: &ModelName,
+    version: VersionId,
+) -> Result<Option<Alert>, Error> {
+    let open = ledger.open_alerts(model).await?;
+    Ok(open.into_iter().find(|alert| alert.version == version && alert.key == DRIFT_KEY))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::alerts::DRIFT_KEY;
+use super::alerts::open_drift_alert;
 use super::deliver::Delivery;
 use super::monitor::{Monitor, MonitorRun};
 use super::retrain::{RetrainRequest, Retrained, Retraining};
@@ -189,13 +189,7 @@ impl Cycle {
 
     /// Tells the receivers; why some have not heard.
     async fn tell(&self) -> Option<String> {
-        match self.delivery.as_ref()?.run(&self.model).await {
-            Ok(told) if told.pending + told.dead == 0 => None,
-            Ok(told) => Some(format!("{} to be told again, {} given up", told.pending, told.dead)),
-            // Whoever delivers at this moment tells these as well.
-            Err(error) if error.kind() == ErrorKind::Conflict => None,
-            Err(error) => Some(error.chain()),
-        }
+        self.delivery.as_ref()?.untold(&self.model).await
     }
 
     /// Records what somebody else did to the alias, and looks at `window` of what is in production.
@@ -219,8 +213,7 @@ impl Cycle {
             let version = served.version();
             let run = self.monitor.run(&self.model, version, served.profile(), window).await?;
             monitored = Some(run);
-            let open = promotion.ledger.open_alerts(&self.model).await?;
-            alert = open.into_iter().find(|a| a.version == version && a.key == DRIFT_KEY);
+            alert = open_drift_alert(&*promotion.ledger, &self.model, version).await?;
         }
         let unfinished = self.retraining.is_unfinished(&self.model).await?;
         Ok(CycleLook { monitored, alert, unfinished })

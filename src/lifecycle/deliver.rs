@@ -252,6 +252,18 @@ impl Delivery {
         result
     }
 
+    /// The same for a flow that goes on whatever happens: why somebody has not heard of every alert
+    /// yet; `None` when everybody has.
+    pub async fn untold(&self, model: &ModelName) -> Option<String> {
+        match self.run(model).await {
+            Ok(told) if told.pending + told.dead == 0 => None,
+            Ok(told) => Some(format!("{} to be told again, {} given up", told.pending, told.dead)),
+            // Whoever has the turn tells these as well, if it lives.
+            Err(error) if error.kind() == ErrorKind::Conflict => Some(error.to_string()),
+            Err(error) => Some(error.chain()),
+        }
+    }
+
     async fn tell(&self, model: &ModelName) -> Result<Told, Error> {
         let now = self.log.now().await?;
         let mut alerts = self.ledger.open_alerts(model).await?;
@@ -299,7 +311,10 @@ impl Delivery {
                     }
                 }
                 if alert != alerts[at] {
-                    self.ledger.update_alert(&alert).await?;
+                    // A look of the monitor may have written to it meanwhile.
+                    let fresh = self.ledger.alert(alert.id).await?;
+                    let told = Alert { deliveries: alert.deliveries.clone(), ..fresh };
+                    self.ledger.update_alert(&told).await?;
                     alerts[at] = alert;
                 }
             }

@@ -32,7 +32,7 @@ mod shadow;
 mod tests;
 mod turn;
 
-pub use alerts::AlertRules;
+pub use alerts::{AlertRules, open_drift_alert};
 pub use cycle::{Answer, Cycle, CycleLook, CycleRun, OnDrift};
 pub use deliver::{AlertNotice, AlertSink, Delivery, Told};
 pub use environment::Environment;

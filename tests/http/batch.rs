@@ -1,14 +1,15 @@
 //! `POST /api/v1/predict/batch`: many rows, each treated as one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use pmmds::axum::{Durability, Limits, Scoring};
+use pmmds::axum::{Durability, Limits, Scoring, ServiceBuilder};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
-    Habit, LogMode, Server, TestLog, TestRegistry, artifact, body, body_with, errors, quick, read,
-    serve, serve_on, until,
+    Habit, LogMode, Server, TestLog, TestRegistry, artifact, body, body_with, errors, quick, raw,
+    read, serve, serve_on, until,
 };
 
 async fn send(server: &Server, rows: Vec<Value>) -> (u16, Value) {
@@ -259,4 +260,65 @@ async fn a_model_that_answers_no_number_costs_the_row() {
     assert_eq!(server.predict(&with_id(5, 1)).await.0, 200);
     assert_eq!(server.log.events().len(), 3);
     assert_eq!(server.predict(&body()).await.0, 200);
+}
+
+#[tokio::test]
+async fn rows_that_were_taken_are_answered_though_others_find_no_room_later() {
+    let limits = Limits::new().queue(10).batch_rows(1);
+    let options = |b: ServiceBuilder| {
+        b.limits(limits).durability(Durability::Queued).scoring(Scoring::Blocking)
+    };
+    let registry = TestRegistry::with(&[artifact(Habit::Slow, 0.0)]);
+    let server = serve_on(TestLog::new(), registry, options).await;
+    server.log.set(LogMode::Down);
+    assert_eq!(send(&server, vec![features(1)]).await.0, 200);
+    until("the writer has it", || !server.log.attempts().is_empty()).await;
+    assert_eq!(send(&server, (0..9).map(features).collect()).await.0, 200);
+    // There is room for one. The first has the id, takes half a second, and finds no room.
+    let mut slow = vec![with_id(97, 1)];
+    slow.extend((0..9).map(|_| features(97)));
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        send(&server, vec![features(1), with_id(97, 1)]).await
+    };
+    let (first, (status, answer)) = tokio::join!(send(&server, slow), second);
+    assert_eq!(first.0, 503);
+    assert_eq!((status, &answer["succeeded"]), (200, &json!(1)), "{answer}");
+    let error = &answer["results"][1]["error"];
+    assert_eq!((&error["status"], &error["code"]), (&json!(503), &json!("log_queue_full")));
+    assert_eq!(server.service.log_account().accepted, 11);
+}
+
+#[tokio::test]
+async fn so_many_large_bodies_are_taken_at_a_time() {
+    let server = serve(|b| b).await;
+    // The heads alone: the bodies never come.
+    let head = format!(
+        "POST /api/v1/predict/batch HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+         content-length: 1500000\r\n\r\n",
+        server.address
+    );
+    let mut sent = tokio::task::JoinSet::new();
+    for _ in 0..17 {
+        let (address, head) = (server.address, head.clone());
+        sent.spawn(async move { raw(address, head.as_bytes(), b"").await });
+    }
+    let (status, head, answer) = sent.join_next().await.unwrap().unwrap();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!((status, &answer["detail"]["code"]), (503, &json!("overloaded")));
+    assert!(head.contains("retry-after: 1") && head.contains("connection: close"), "{head}");
+    // What says that it is small needs no place among them.
+    assert_eq!(send(&server, vec![features(1)]).await.0, 200);
+    sent.shutdown().await;
+    let mut large = serde_json::to_vec(&json!({"instances": [features(1)]})).unwrap();
+    large.resize(1_500_000, b' ');
+    let mut status = 503;
+    for _ in 0..100 {
+        status = server.raw_post("/api/v1/predict/batch", &large).await.0;
+        if status == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(status, 200, "those that went away have left their places");
 }

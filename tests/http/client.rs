@@ -17,7 +17,7 @@ async fn client(server: &Server, arguments: &[&str], input: &Value) -> Result<Va
     command
         .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/client.py"))
         .args(arguments)
-        .env("PMMDS_URL", server.url(""))
+        .env("SERVICE_URL", server.url(""))
         .env("PMMDS_ADMIN_TOKEN", TOKEN);
     let output = crate::support::python::fed(command, input.to_string().into_bytes()).await;
     if output.status.success() {

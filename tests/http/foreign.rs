@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
-    Habit, Server, TestLog, TestRegistry, artifact, body, body_with, raw, serve, serve_on, telco,
+    Habit, LogMode, Server, TestLog, TestRegistry, artifact, body, body_with, quick, raw, read,
+    serve, serve_on, telco, until,
 };
 
 const INFER: &str = "/v2/models/churn-classifier/infer";
@@ -244,4 +245,68 @@ async fn a_number_is_predicted_for_them_too() {
     assert_eq!((status, &output(&answer, "prediction")["data"]), (200, &json!([1_200.0])));
     assert_eq!(output(&answer, "prediction")["datatype"], "FP64");
     assert_eq!(answer["outputs"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn names_are_not_repeated_without_end() {
+    let server = serve(|b| b).await;
+    let long = "x".repeat(100_000);
+    let values = vec![1; 100];
+    let rows: Vec<[i32; 1]> = values.iter().map(|value| [*value]).collect();
+    for sent in [
+        json!({"dataframe_split": {"columns": [&long], "data": rows}}),
+        json!({"inputs": {&long: &values}}),
+        // escaped it is six times as long
+        json!({"inputs": {"\u{1}".repeat(20_000): &values}}),
+    ] {
+        let (status, answer) = server.post("/invocations", &sent).await;
+        let message = answer["message"].as_str().unwrap();
+        assert_eq!((status, message.contains("longer than 65536 bytes")), (400, true), "{message}");
+    }
+    let tensor = |name: &str, shape: Value, data: &[i32]| json!({"name": name, "shape": shape, "datatype": "FP64", "data": data});
+    let infer = async |inputs: Value, says: &str| {
+        let (status, answer) = server.post(INFER, &json!({ "inputs": inputs })).await;
+        let error = answer["error"].as_str().unwrap();
+        assert_eq!((status, error.contains(says)), (400, true), "{says}");
+        assert!(error.len() < 500, "{} bytes", error.len());
+    };
+    let other = tensor("tenure", json!([100]), &values);
+    infer(json!([tensor(&long, json!([100]), &values), other]), "longer than 65536 bytes").await;
+    // What is told of them is short too.
+    infer(json!([tensor(&long, json!([100, 2]), &values), other]), "xxx\" has shape").await;
+    infer(json!([tensor("tenure", json!(vec![1; 10_000]), &values)]), "10000 dimensions").await;
+    let mut odd = other.clone();
+    odd["datatype"] = json!(long);
+    infer(json!([odd, other]), "has datatype \"xxx").await;
+    let columns = json!({"inputs": {&long: [1], "tenure": [1, 2]}});
+    let (_, answer) = server.post("/invocations", &columns).await;
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.contains("\"tenure\" has 2") && message.len() < 500, "{}", message.len());
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_for_again_is_not_offered_again() {
+    let server = serve(|b| b.limits(quick())).await;
+    let rows = rows(&server).await;
+    server.log.set(LogMode::Down);
+    let send = async |path: &str, body: &Value| {
+        let response = server.client.post(server.url(path)).json(body).send().await.unwrap();
+        let after = response.headers().contains_key("retry-after");
+        let (status, answer) = read(response).await;
+        (status, after, answer)
+    };
+    let (status, after, answer) =
+        send("/invocations", &json!({"dataframe_records": [rows[0].0]})).await;
+    assert_eq!((status, after), (504, false), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("a new request"), "{answer}");
+    let (status, after, answer) = send(INFER, &json!({"inputs": tensors(&rows)})).await;
+    assert_eq!((status, after), (504, false), "{answer}");
+    // The id of a single row is one to ask again with.
+    let one = json!({"id": Uuid::from_u128(9), "inputs": tensors(&rows[..1])});
+    let (status, after, answer) = send(INFER, &one).await;
+    assert_eq!((status, after), (503, true), "{answer}");
+    server.log.set(LogMode::Up);
+    until("they are in the log", || server.log.events().len() == 8).await;
+    assert_eq!(send(INFER, &one).await.0, 200);
+    assert_eq!(server.log.events().len(), 8);
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::support::{Server, TOKEN, read, serve};
+use crate::support::{LogMode, Server, TOKEN, body, quick, read, serve, until};
 
 /// Flows that wait until the test lets them end.
 #[derive(Debug)]
@@ -204,6 +204,29 @@ async fn a_failure_of_the_server_can_be_tried_again_under_its_key() {
     let fetched = server.registry.fetched();
     assert_eq!(keyed(&server, "/model/reload", "r", &json!({})).await, (200, true, first));
     assert_eq!(server.registry.fetched(), fetched, "the registry was not asked");
+}
+
+#[tokio::test]
+async fn rows_that_the_server_failed_at_can_be_tried_again_under_their_key() {
+    let server = serve(|b| b.limits(quick())).await;
+    let id = Uuid::from_u128(7);
+    let row = json!({"request_id": id, "features": body()["features"], "probability": 0.5});
+    let sent = json!({ "observations": [row] });
+    server.log.set(LogMode::Down);
+    let (status, _, answer) = keyed(&server, "/api/v1/observations", "o", &sent).await;
+    let error = &answer["results"][0]["error"];
+    assert_eq!((status, &error["status"]), (200, &json!(503)), "{answer}");
+    server.log.set(LogMode::Up);
+    until("it is in the log", || server.log.events().len() == 1).await;
+    let (status, replayed, answer) = keyed(&server, "/api/v1/observations", "o", &sent).await;
+    assert_eq!((status, replayed, &answer["succeeded"]), (200, false, &json!(1)), "{answer}");
+    // This one is kept, and so is one with rows that are refused.
+    assert!(keyed(&server, "/api/v1/observations", "o", &sent).await.1);
+    let refused = json!({ "observations": [{"features": {}}] });
+    let (status, ..) = keyed(&server, "/api/v1/observations", "p", &refused).await;
+    assert_eq!(status, 200);
+    assert!(keyed(&server, "/api/v1/observations", "p", &refused).await.1);
+    assert_eq!(server.log.events().len(), 1);
 }
 
 #[tokio::test]

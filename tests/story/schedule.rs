@@ -91,7 +91,7 @@ fn two_services_do_each_slot_of_their_schedule_once() {
     for service in services {
         let said = service.ended();
         assert!(
-            said.iter().any(|line| line.contains("every 2 s, the last 24 h; drift is told and"))
+            said.iter().any(|line| line.contains("every 2 s, the last 24 h; drift retrains, on the "))
         );
         for line in said.iter().filter(|line| line.contains("\"slot begins\"")) {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -219,9 +219,9 @@ fn on_sqlite_a_slot_is_looked_at_once_and_watching_ends_well() {
     look(" was looked at by ");
     let watch = Talking::start(command(&["monitor", "--cron", "0 0 1 1 *"], state));
     let plan = watch.said.recv_timeout(Duration::from_secs(20)).unwrap();
-    let expected = "monitoring churn-classifier: 0 0 1 1 *, the last 24 h; drift is told and not retrained: \
-        no data at ";
+    let expected = "monitoring churn-classifier: 0 0 1 1 *, the last 24 h; drift retrains, on the traffic and on ";
     assert!(plan.starts_with(expected), "{plan}");
+    assert!(plan.ends_with("telco-customer-churn.csv, once there is data"), "{plan}");
     let slot = watch.said.recv_timeout(Duration::from_secs(20)).unwrap();
     assert!(slot.ends_with("-01-01T00:00:00Z: no traffic, 0 rows of v1"), "{slot}");
     watch.terminate();

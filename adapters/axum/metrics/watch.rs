@@ -131,9 +131,10 @@ pub(super) async fn view(state: &State) -> Arc<View> {
                 View { ledger_up: Some(false), ..view }
             }
         };
-    } else if let Ok(model) = state.model() {
-        let report = live::report(state, model).await.report;
-        view.drift = Some(Drift::of(&report, None));
+    } else if let Ok(model) = state.model()
+        && let Ok(live) = live::report(state, model).await
+    {
+        view.drift = Some(Drift::of(&live.report, None));
     }
     known.view = Arc::new(view);
     known.asked = Some(state.clock.elapsed());

@@ -34,7 +34,7 @@ pub(super) fn all(model: Option<&ServingModel>) -> Vec<(String, HttpMethod, Oper
         ("413", "The body is too large, or there are too many rows"),
         ("415", "The body is not application/json, or compressed"),
         ("500", "Something went wrong here"),
-        ("504", "The request took too long"),
+        ("504", super::LATE),
     ] {
         invocations = invocations.response(status, json_of(what, ERROR));
     }

@@ -233,6 +233,11 @@ fn busy(description: &str) -> Described {
     waiting(error(description))
 }
 
+/// What 504 means where many rows come in the shape of another server.
+#[cfg(any(feature = "oip", feature = "mlflow-scoring"))]
+const LATE: &str = "The request took too long, or its rows are not in the log yet and will be: sent again, they \
+     are a new request";
+
 /// A response that says how long to wait.
 fn waiting(mut response: Described) -> Described {
     let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0_usize)).build();

@@ -83,6 +83,8 @@ pub(super) fn all(
                 ("415", "The body is not application/json, or compressed"),
             ],
         );
+        let late = format!("{}, unless it is one with a UUID as `id`", super::LATE);
+        let operation = operation.response("504", json_of(&late, ERROR));
         all.push((format!("/v2/models/{{name}}{at}/infer"), HttpMethod::Post, operation));
     }
     all

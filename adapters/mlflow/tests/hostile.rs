@@ -272,6 +272,8 @@ async fn tracking_uris_are_checked_before_anything_is_asked() {
         "http://169.254.0.1:5000/x",
         "http://[fe80::1]",
         "http://[::ffff:169.254.169.254]",
+        "http://[64:ff9b::169.254.169.254]",
+        "http://[fd00:ec2::254]",
         "http://2852039166",
         "http://0xa9fea9fe",
         "http://a@b",

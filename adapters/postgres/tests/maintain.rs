@@ -34,8 +34,10 @@ async fn whoever_writes_sees_to_the_log_once_an_hour() {
     assert_eq!(traffic.rows(&store).await, 40);
 
     database.run(LONG_AGO).await;
+    let next = store.inner.look_at.load(Relaxed);
     store.append(&traffic.batch_from(5, 10, now)).await.unwrap();
     assert_eq!(traffic.rows(&store).await, 50, "this process has asked a moment ago");
+    assert_eq!(store.inner.look_at.load(Relaxed), next, "a busy process comes to its look as well");
     store.inner.look_at.store(0, Relaxed);
     store.append(&traffic.batch_from(6, 10, now)).await.unwrap();
     let features = "SELECT count(*) FROM pmmds_store.prediction_features";

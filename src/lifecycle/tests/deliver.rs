@@ -16,6 +16,8 @@ pub(super) struct Pager {
     pub(super) works: Mutex<bool>,
     // taken down when it is told something
     takes_along: Mutex<Option<Arc<MemoryLedger>>>,
+    // written by somebody else while it is told something
+    meanwhile: Mutex<Option<(Arc<MemoryLedger>, Alert)>>,
 }
 
 impl Pager {
@@ -25,6 +27,7 @@ impl Pager {
             heard: Mutex::default(),
             works: Mutex::new(true),
             takes_along: Mutex::default(),
+            meanwhile: Mutex::default(),
         })
     }
 
@@ -44,6 +47,10 @@ impl AlertSink for Pager {
         self.heard.lock().unwrap().push((notice.alert.id.as_u128(), notice.event));
         if let Some(ledger) = self.takes_along.lock().unwrap().take() {
             ledger.take_down();
+        }
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some((ledger, alert)) = meanwhile {
+            ledger.update_alert(&alert).await?;
         }
         if *self.works.lock().unwrap() {
             return Ok(());
@@ -115,6 +122,18 @@ impl Desk {
 
 use AlertEvent::{Opened, Resolved};
 use DeliveryState::{Dead, Delivered, Pending, Superseded};
+
+#[tokio::test]
+async fn a_look_while_a_receiver_is_told_is_not_undone() {
+    let desk = Desk::new();
+    let alert = desk.open(1, Severity::Significant).await;
+    let worse = Alert { severity: Severity::Major, quiet_runs: 1, ..alert };
+    *desk.pager.meanwhile.lock().unwrap() = Some((Arc::clone(&desk.ledger), worse));
+    desk.run().await;
+    let after = desk.ledger.alert(Uuid::from_u128(1)).await.unwrap();
+    assert_eq!((after.severity, after.quiet_runs), (Severity::Major, 1));
+    assert_eq!(desk.states(1).await, [(Opened, Delivered)]);
+}
 
 #[tokio::test]
 async fn the_next_alert_of_its_kind_waits_for_the_cooldown() {
