@@ -91,7 +91,8 @@ fn two_services_do_each_slot_of_their_schedule_once() {
     for service in services {
         let said = service.ended();
         assert!(
-            said.iter().any(|line| line.contains("every 2 s, the last 24 h; drift retrains, on the "))
+            said.iter()
+                .any(|line| line.contains("every 2 s, the last 24 h; drift retrains, on the "))
         );
         for line in said.iter().filter(|line| line.contains("\"slot begins\"")) {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
