@@ -80,6 +80,16 @@ async fn the_window_is_bounded() {
 }
 
 #[tokio::test]
+async fn the_bytes_of_answers_are_bounded() {
+    let server = serve(|b| b.limits(Limits::new().replay_bytes(1))).await;
+    assert_eq!(server.predict(&with_id(body(), 1)).await.0, 200);
+    // An id that is made here is not remembered.
+    assert_eq!(server.predict(&body()).await.0, 200);
+    let (_, ready) = server.get("/readyz?verbose").await;
+    assert_eq!(ready["replay_window"], json!({"entries": 0, "evicted": 1}));
+}
+
+#[tokio::test]
 async fn after_a_503_the_same_request_gets_its_answer() {
     let server = serve(|b| b.limits(quick())).await;
     server.log.set(LogMode::Down);
