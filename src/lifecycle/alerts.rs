@@ -225,6 +225,7 @@ fn message(report: &DriftReport) -> String {
     }
     parts.join(". ")
 }
+
 /// The open alert about drift of a version, which a retraining answers.
 ///
 /// # Errors
@@ -238,7 +239,8 @@ fn message(report: &DriftReport) -> String {
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let (ledger, model) = (MemoryLedger::new(), ModelName::new("churn")?);
+/// let ledger = MemoryLedger::with_clock(|| pmmds::Timestamp::EPOCH);
+/// let model = ModelName::new("churn")?;
 /// assert_eq!(open_drift_alert(&ledger, &model, VersionId::FIRST).await?, None);
 /// # Ok(())
 /// # }
