@@ -21,7 +21,7 @@ export PMMDS_TEST_VENVS ?= $(CARGO_TARGET_DIR)/venvs
 # Cheap first: a formatting mistake is reported in a second, not after the build.
 STEPS := fmt-check lock clippy-core clippy-full docs adapters-as-crates wasm features-alone \
 	core-only examples test-full schemathesis doc-tests benches package-list package
-SLOW_STEPS := story-checked story-killed schemathesis-long package-full msrv deny compose
+SLOW_STEPS := story-checked story-killed new-cases schemathesis-long package-full msrv deny compose
 
 .PHONY: help test test-all fmt lint doc bench instructions clean run-steps tiny \
 	download-data train serve seed-traffic monitor retrain rollback story $(STEPS) $(SLOW_STEPS)
@@ -158,9 +158,10 @@ core-only: tiny
 	$(CARGO) test --manifest-path tests/core_only/Cargo.toml
 
 # Catches: behaviour, and the walls of the house (tests/layering.rs). After `examples`, since
-# tests/story.rs runs one.
+# tests/story.rs runs one. Property tests draw the same cases in every run, so that a change is judged
+# by what it changed; `new-cases` draws others.
 test-full:
-	$(SERVICES) $(CARGO) test --all-features --tests
+	PROPTEST_RNG_SEED=1 $(SERVICES) $(CARGO) test --all-features --tests
 
 # Catches: an answer that the document of the API does not announce, or that it announces otherwise:
 # requests made from the document, the same ones every time.
@@ -207,6 +208,11 @@ story-checked:
 # Catches: a moment at which kill -9 leaves the story unable to go on; make test tries three.
 story-killed:
 	PMMDS_STORY_KILLS=20 $(SERVICES) $(CARGO) test --all-features --test story killed -- --nocapture
+
+# Catches: a law that holds for the cases that `test-full` draws and for others not.
+new-cases:
+	@seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' '); set -x; \
+	PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=2000 $(SERVICES) $(CARGO) test --all-features --lib --test laws
 
 # Catches: what `schemathesis` does not reach with few examples.
 schemathesis-long:

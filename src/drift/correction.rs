@@ -72,8 +72,11 @@ impl Correction {
         match self {
             Self::None => p_values.to_vec(),
             Self::Bonferroni => p_values.iter().map(|p| (p * tests).min(1.0)).collect(),
-            // By logarithms, so that a small p-value keeps its digits.
-            Self::Sidak => p_values.iter().map(|p| -(tests * (-p).ln_1p()).exp_m1()).collect(),
+            // By logarithms, so that a small p-value keeps its digits; there and back can lose the
+            // last digit of a single one, which would then be adjusted to less than it was.
+            Self::Sidak => {
+                p_values.iter().map(|p| (-(tests * (-p).ln_1p()).exp_m1()).max(*p)).collect()
+            }
             Self::Holm => {
                 let order = ascending(p_values);
                 let mut adjusted = p_values.to_vec();

@@ -225,6 +225,12 @@ fn smoothings() -> impl Strategy<Value = Smoothing> {
     ]
 }
 
+/// There and back by logarithms costs this one its last digit.
+#[test]
+fn one_p_value_alone_is_not_adjusted_downwards() {
+    assert_eq!(Correction::Sidak.adjust(&[0.425_983_686_433_254_5]), [0.425_983_686_433_254_5]);
+}
+
 proptest! {
     #[test]
     fn psi_is_symmetric_and_never_negative((r, c) in pair_of_counts(), smoothing in smoothings()) {
