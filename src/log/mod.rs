@@ -4,9 +4,12 @@
 //! batch is recognised and nothing is counted twice. A batch carries its own
 //! [`Counts`], so that windows are added up from batches and not from rows.
 
+mod backlog;
+mod parts;
 mod rules;
 mod sample;
 mod summaries;
+mod wire;
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -24,9 +27,11 @@ use crate::schema::{FeatureSchema, Fingerprint};
 use crate::validate::Violations;
 use crate::{Error, Timestamp, Window};
 
-pub use rules::{OutcomeStep, Rules, extent};
+pub use backlog::Backlog;
+pub use rules::{OutcomeStep, Rules, extent, is_final};
 pub use sample::{InvalidShare, Sample};
 pub use summaries::Summaries;
+pub use wire::WireError;
 
 /// Names a batch for ever: a batch that is sent again has the same id.
 ///
@@ -893,6 +898,12 @@ pub trait InferenceLog: Debug + Send + Sync {
 
     /// The store's clock.
     async fn now(&self) -> Result<Timestamp, Error>;
+
+    /// What was taken in and is not in the store yet, for a log that keeps it on local disk
+    /// meanwhile. Defaults to `None`: what `append` acknowledges is in the store.
+    fn backlog(&self) -> Option<Backlog> {
+        None
+    }
 }
 
 macro_rules! forward {
@@ -944,6 +955,10 @@ macro_rules! forward {
 
             async fn now(&self) -> Result<Timestamp, Error> {
                 (**self).now().await
+            }
+
+            fn backlog(&self) -> Option<Backlog> {
+                (**self).backlog()
             }
         }
     )+};
