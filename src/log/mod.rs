@@ -790,7 +790,7 @@ pub struct Purged {
 ///   [`AlreadyThere`](Appended::AlreadyThere). When it returns `Ok` the batch is as durable as the
 ///   store can make it. After an error nothing is known; the caller sends the *same* batch again.
 /// * Ids of events are the caller's to keep unique. A store may refuse a batch that holds the id
-///   of an event it has, as a [`Conflict`](crate::ErrorKind::Conflict).
+///   of an event it has, as a [`Conflict`](crate::ErrorKind::Conflict): for ever, see [`is_final`].
 /// * A store may be told to keep one event per request id and model. It leaves out those whose
 ///   request it has, writes the others whole or not at all, and says
 ///   [how many](Appended::WithoutDuplicates) it left out; the batch is known by its id all the same.

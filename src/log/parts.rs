@@ -61,6 +61,13 @@ impl EventBatch {
         Some([first, second])
     }
 
+    /// The same batch under another id.
+    #[must_use]
+    pub fn with_id(mut self, id: BatchId) -> Self {
+        self.id = id;
+        self
+    }
+
     /// Takes over the events and refused requests of `other`, which come behind its own. The id
     /// stays.
     ///

@@ -25,4 +25,6 @@ mod replay;
 mod schemathesis;
 mod secrets;
 mod shadow;
+#[cfg(feature = "spool")]
+mod spool;
 mod support;

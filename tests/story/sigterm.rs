@@ -18,7 +18,7 @@ use crate::{ask, command, database, told};
 const CLIENTS: usize = 8;
 
 /// Sends predictions until nobody is there, and collects the ids that were answered.
-async fn answered(url: String) -> BTreeSet<String> {
+pub(super) async fn answered(url: String) -> BTreeSet<String> {
     // The provider is needed to build a client, although nothing is encrypted here.
     drop(rustls::crypto::ring::default_provider().install_default());
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -63,7 +63,7 @@ fn stopped_under_load(arguments: &[&str], state: &Path) -> BTreeSet<String> {
     ids
 }
 
-fn assert_each_once(answered: &BTreeSet<String>, logged: &[String]) {
+pub(super) fn assert_each_once(answered: &BTreeSet<String>, logged: &[String]) {
     let known: BTreeSet<&String> = logged.iter().collect();
     assert_eq!(known.len(), logged.len(), "an event is in the log twice");
     let lost: Vec<&String> = answered.iter().filter(|id| !known.contains(id)).collect();

@@ -32,8 +32,7 @@ fn golden() -> EventBatch {
         let prediction = Task::binary().prediction(score).unwrap();
         let codes = traffic.profile.encode(&row, score);
         let latency = Duration::from_micros(latency);
-        let mut event =
-            InferenceEvent::new(id(event), id(request), at, prediction, latency, codes);
+        let mut event = InferenceEvent::new(id(event), id(request), at, prediction, latency, codes);
         event.features = features.map(str::to_owned);
         batch.push(&traffic.profile, &row, event);
     }
