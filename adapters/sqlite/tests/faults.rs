@@ -101,7 +101,7 @@ async fn a_newer_schema_is_not_supported_and_left_alone() {
     let before = std::fs::read(&file).unwrap();
     let error = SqliteStore::open(&file).await.unwrap_err();
     assert_names(&error, ErrorKind::NotSupported, &file);
-    assert!(error.to_string().contains("has schema 99, and this release knows up to 3"), "{error}");
+    assert!(error.to_string().contains("has schema 99, and this release knows up to 4"), "{error}");
     assert_eq!(std::fs::read(&file).unwrap(), before);
 }
 
