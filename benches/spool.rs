@@ -30,8 +30,8 @@ fn memory() -> Arc<MemoryLog> {
 }
 
 fn spool(_: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all();
-    let runtime = { runtime }.build().expect("a runtime");
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
     for (rows, batches) in SIZES {
         let batches = if measured() { batches } else { 2 };
         let place = tempfile::tempdir().expect("a folder");

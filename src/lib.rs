@@ -63,6 +63,7 @@
 //! | [`registry`], [`log`], [`ledger`] | what is in production; what was predicted; why things are so |
 //! | [`lifecycle`] | the flows over all of these: serve, monitor, retrain, promote, roll back |
 //! | [`memory`] | the three stores in memory: reference implementations |
+//! | [`address`] | what is behind an IP address, for whoever sends requests where others say |
 //!
 //! # What a model may predict
 //!
@@ -83,7 +84,7 @@
 //! | [`DriftMetric`](drift::DriftMetric) | how far apart are two histograms? | [`Psi`](drift::Psi), [`KullbackLeibler`](drift::KullbackLeibler), [`JensenShannon`](drift::JensenShannon), [`Hellinger`](drift::Hellinger) and [more](drift#metrics) | [10 lines](#a-metric-of-your-own) |
 //! | [`PromotionPolicy`](promote::PromotionPolicy) | shall the challenger take over? | [`OriginalPolicy`](promote::OriginalPolicy), [rules](promote), `and`, `or` | [a closure](#a-policy-of-your-own) |
 //! | [`ModelRegistry`](registry::ModelRegistry) | which version is in production, and its files? | [`MemoryRegistry`](memory::MemoryRegistry), `files`, `mlflow` | [conformance](#a-store-of-your-own) |
-//! | [`InferenceLog`](log::InferenceLog) | what was asked, answered, and came true? | [`MemoryLog`](memory::MemoryLog), `sqlite`, `postgres` | [conformance](#a-store-of-your-own) |
+//! | [`InferenceLog`](log::InferenceLog) | what was asked, answered, and came true? | [`MemoryLog`](memory::MemoryLog), `sqlite`, `postgres`, before them `spool` | [conformance](#a-store-of-your-own) |
 //!
 //! Beside them: [`Ledger`](ledger::Ledger) keeps drift runs, alerts, decisions, leases and jobs;
 //! [`Model`](model::Model), [`Trainer`](model::Trainer) and [`ModelFormat`](model::ModelFormat) are
@@ -393,6 +394,7 @@
 )]
 
 pub mod _documentation;
+pub mod address;
 pub mod artifact;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

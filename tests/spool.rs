@@ -78,8 +78,8 @@ fn child() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
     let fsync = if std::env::var(TASK).unwrap() == "each" { Fsync::Each } else { Fsync::default() };
-    let runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = { runtime }.worker_threads(2).enable_all().build().unwrap();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let (spool, _) = open(Path::new(&folder), fsync).await;
         let traffic = Arc::new(Traffic::new());

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use super::foreign::{self, Column, Predicted, Text, malformed, quoted};
 use super::models::Loaded;
+use super::origin::Origin;
 use super::problem::Problem;
 use super::request::{Object, request_id};
 use super::rows::{Read, elements, not_json, nothing, too_many};
@@ -179,6 +180,7 @@ struct Inferred<'a> {
 pub(super) async fn infer(
     Shared(state): Shared<State>,
     path: Path,
+    origin: Origin,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -189,7 +191,7 @@ pub(super) async fn infer(
     let reading = Arc::clone(&model);
     let read = state.read_rows(body, move |text, most| read(&reading, text, most));
     let (rows, id, wanted): (Vec<Read>, Option<String>, Vec<&str>) = read.await?;
-    let predicted = state.predict_foreign(&model, rows, began).await?;
+    let predicted = state.predict_foreign(&model, origin, rows, began).await?;
 
     let output = |(name, datatype): (&'static str, &'static str)| {
         let data: Vec<Value> = predicted.iter().map(|one| value(one, name)).collect();

@@ -75,5 +75,6 @@ fn event(event: &InferenceEvent) -> Value {
         "latency_us": u64::try_from(event.latency.as_micros()).unwrap_or(u64::MAX),
         "codes": event.codes.as_bytes(),
         "features": features,
+        "correlation_id": event.correlation_id,
     })
 }

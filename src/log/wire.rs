@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{BatchId, EventBatch, InferenceEvent};
+use super::{BatchId, CorrelationId, EventBatch, InferenceEvent};
 use crate::Timestamp;
 use crate::drift::{Codes, Counts};
 use crate::model::Prediction;
@@ -18,7 +18,8 @@ const OWN_REQUEST: u8 = 1;
 const FEATURES: u8 = 1 << 1;
 const LABEL: u8 = 1 << 2;
 const LABEL_IS_ONE: u8 = 1 << 3;
-const KNOWN: u8 = OWN_REQUEST | FEATURES | LABEL | LABEL_IS_ONE;
+const CORRELATION: u8 = 1 << 4;
+const KNOWN: u8 = OWN_REQUEST | FEATURES | LABEL | LABEL_IS_ONE | CORRELATION;
 
 /// Least bytes of an event: flags, id, time, latency, score; bounds what is taken on the word of a
 /// number.
@@ -171,6 +172,7 @@ fn put_event(out: &mut Vec<u8>, event: &InferenceEvent, before: i64) -> i64 {
     let own = event.request_id != event.id;
     flags |= if own { OWN_REQUEST } else { 0 };
     flags |= if event.features.is_some() { FEATURES } else { 0 };
+    flags |= if event.correlation_id.is_some() { CORRELATION } else { 0 };
     flags |= match event.prediction.label() {
         None => 0,
         Some(0) => LABEL,
@@ -191,6 +193,9 @@ fn put_event(out: &mut Vec<u8>, event: &InferenceEvent, before: i64) -> i64 {
     out.extend(event.codes.as_bytes());
     if let Some(features) = &event.features {
         put_bytes(out, features.as_bytes());
+    }
+    if let Some(correlation) = &event.correlation_id {
+        put_bytes(out, correlation.as_str().as_bytes());
     }
     at
 }
@@ -218,8 +223,14 @@ fn take_event(
         prediction.ok_or_else(|| bad("a prediction", format!("{score}, label {label:?}")))?;
     let codes = Codes::from_bytes(input.take(columns, "the codes of an event")?);
     let features = (flags & FEATURES != 0).then(|| input.text("raw features")).transpose()?;
-    let event = InferenceEvent::new(id, request_id, at, prediction, latency, codes);
-    Ok(InferenceEvent { features: features.map(str::to_owned), ..event })
+    let correlation = (flags & CORRELATION != 0).then(|| {
+        let text = input.text("a correlation id")?;
+        CorrelationId::new(text).map_err(|error| bad("a correlation id", error))
+    });
+    let mut event = InferenceEvent::new(id, request_id, at, prediction, latency, codes);
+    event.features = features.map(str::to_owned);
+    event.correlation_id = correlation.transpose()?;
+    Ok(event)
 }
 
 /// Seven bits a byte, the lowest first; the highest bit says that more follow.

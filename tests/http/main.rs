@@ -3,6 +3,7 @@
 mod admin;
 mod batch;
 mod client;
+mod correlation;
 mod describe;
 mod drain;
 mod faults;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::serving::Serving;
@@ -65,12 +66,15 @@ fn an_outage_of_postgresql_is_bridged_and_none_is_lost() {
     };
     let ids = "SELECT coalesce(request_id, id)::text FROM pmmds_store.predictions";
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let load = |serving: &Serving, killed| {
+        runtime.spawn(answered(serving.url.clone(), Arc::default(), killed))
+    };
     let seconds = |seconds| std::thread::sleep(Duration::from_secs(seconds));
     let mut all: BTreeSet<String> = BTreeSet::new();
 
     // The server goes and comes back under load; the service is stopped in good order.
     let serving = start("spool");
-    let clients = runtime.spawn(answered(serving.url.clone()));
+    let clients = load(&serving, false);
     seconds(1);
     server.run(&["stop", "postgres", "immediate"]);
     seconds(2);
@@ -85,7 +89,7 @@ fn an_outage_of_postgresql_is_bridged_and_none_is_lost() {
 
     // It goes and stays away; the service ends well all the same, and says what waits.
     let serving = start("spool-sync");
-    let clients = runtime.spawn(answered(serving.url.clone()));
+    let clients = load(&serving, false);
     seconds(1);
     server.run(&["stop", "postgres", "immediate"]);
     seconds(1);
@@ -96,7 +100,7 @@ fn an_outage_of_postgresql_is_bridged_and_none_is_lost() {
 
     // The next start brings them to the log, and is killed in an outage of its own.
     let serving = start("spool");
-    let clients = runtime.spawn(answered(serving.url.clone()));
+    let clients = load(&serving, true);
     seconds(1);
     server.run(&["stop", "postgres", "immediate"]);
     seconds(1);

@@ -59,7 +59,7 @@ async fn a_read_does_not_claim_what_it_does_not_know() {
     let place = tempfile::tempdir().unwrap();
     let (traffic, store) = (Traffic::new(), down());
     let spool = SpooledLog::builder(store.clone(), place.path());
-    let spool = spool.patience(Duration::from_millis(50)).open().await.unwrap();
+    let spool = spool.patience(Duration::from_millis(500)).open().await.unwrap();
     spool.append(&traffic.batch(5, 3)).await.unwrap();
     let ever = crate::conformance::traffic::ever();
     let error = spool.scan(&traffic.model, ever, None, 10).await.unwrap_err();

@@ -127,6 +127,12 @@ async fn three(traffic: &Traffic) -> (tempfile::TempDir, std::path::PathBuf) {
     (place, file)
 }
 
+/// Where the three begin.
+fn starts(bytes: &[u8]) -> [usize; 3] {
+    let second = frame::next(bytes).unwrap();
+    [0, second, second + frame::next(&bytes[second..]).unwrap()]
+}
+
 async fn what_is_found(traffic: &Traffic, folder: &Path) -> (BTreeMap<u64, usize>, Backlog) {
     let store = memory();
     let spool = open(store.clone(), folder, Fsync::Each).await;
@@ -140,20 +146,20 @@ async fn an_unfinished_write_is_cut_off_at_whatever_byte_it_stopped() {
     let traffic = Traffic::new();
     let (place, file) = three(&traffic).await;
     let bytes = fs::read(&file).unwrap();
-    let frame = bytes.len() / 3;
+    let [_, _, last] = starts(&bytes);
     let cursor = place.path().join("cursor");
     let noted = fs::read(&cursor).unwrap();
-    for end in (2 * frame..bytes.len()).step_by(7) {
+    for end in (last..bytes.len()).step_by(7) {
         fs::write(&file, &bytes[..end]).unwrap();
         fs::write(&cursor, &noted).unwrap();
         let (found, backlog) = what_is_found(&traffic, place.path()).await;
         assert_eq!(found, BTreeMap::from([(1, 4), (2, 4)]), "cut at {end}");
-        let torn = u64::from(end > 2 * frame);
+        let torn = u64::from(end > last);
         assert_eq!((backlog.torn, backlog.damaged), (torn, 0), "cut at {end}");
     }
     // The length was on the disk and the bytes were not.
     let mut blank = bytes.clone();
-    blank[2 * frame..].fill(0);
+    blank[last..].fill(0);
     fs::write(&file, &blank).unwrap();
     fs::write(&cursor, &noted).unwrap();
     let (found, backlog) = what_is_found(&traffic, place.path()).await;
@@ -165,11 +171,11 @@ async fn damage_is_set_aside_told_and_counted_and_the_rest_is_read() {
     let traffic = Traffic::new();
     let (place, file) = three(&traffic).await;
     let bytes = fs::read(&file).unwrap();
-    let frame = bytes.len() / 3;
+    let [_, second, third] = starts(&bytes);
     let cursor = place.path().join("cursor");
     let noted = fs::read(&cursor).unwrap();
     for (at, left) in
-        [(0, [2, 3]), (20, [2, 3]), (5, [2, 3]), (frame + 70, [1, 3]), (2 * frame + 99, [1, 2])]
+        [(0, [2, 3]), (20, [2, 3]), (5, [2, 3]), (second + 70, [1, 3]), (third + 99, [1, 2])]
     {
         let mut damaged = bytes.clone();
         damaged[at] ^= 4;
