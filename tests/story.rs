@@ -14,6 +14,7 @@ use sqlx::Connection;
 mod python;
 mod story {
     mod environment;
+    mod limits;
     mod operators;
     mod prefect;
     mod replicas;
