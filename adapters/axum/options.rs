@@ -56,6 +56,27 @@ pub enum RawFeatures {
     Sample(Sample),
 }
 
+/// Whether a refusal repeats the values that it is about.
+///
+/// ```
+/// use pmmds::axum::RejectedValues;
+/// # fn choose(builder: pmmds::axum::ServiceBuilder) -> pmmds::axum::ServiceBuilder {
+/// builder.rejected_values(RejectedValues::Hide)
+/// # }
+/// # assert_eq!(RejectedValues::default(), RejectedValues::Show);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum RejectedValues {
+    /// The first 64 characters of each, to the one who sent it: what is wrong is found sooner. Never
+    /// those of [sensitive](crate::schema::Feature::sensitive) features.
+    #[default]
+    Show,
+    /// None: where answers are kept by whoever may not see what was asked. Names of features are
+    /// repeated all the same.
+    Hide,
+}
+
 /// Where the model runs.
 ///
 /// ```

@@ -18,6 +18,8 @@ mod metrics;
 mod observability;
 mod observations;
 mod odd_json;
+#[cfg(feature = "oip")]
+mod open_inference;
 mod predict;
 mod records;
 mod regression;

@@ -9,8 +9,8 @@ use pmmds::schema::{Feature, FeatureSchema};
 use serde_json::{Value, json};
 
 use crate::support::{
-    ENDLESS, FOR_EVER, Habit, RegistryMode, Server, TestLog, TestRegistry, artifact, artifact_of,
-    body, quick, serve, serve_on, until,
+    CAUSE, ENDLESS, FOR_EVER, Habit, RegistryMode, Server, TestLog, TestRegistry, artifact,
+    artifact_of, body, quick, serve, serve_on, until,
 };
 
 type Break = Box<dyn Fn(&TestRegistry)>;
@@ -63,6 +63,8 @@ async fn no_failure_takes_the_model_away() {
         let began = Instant::now();
         let (found, answer) = server.reload().await;
         assert_eq!((found, &answer["detail"]["code"]), (status, &json!(code)), "{answer}");
+        let told = answer["detail"]["message"].as_str().unwrap();
+        assert!(told.len() > 20 && !told.contains("it is down") && !told.contains(CAUSE), "{told}");
         assert!(began.elapsed() < FOR_EVER, "{code} took {:?}", began.elapsed());
         assert_eq!(serving(&server).await, "1", "{code}");
         assert_eq!(server.predict(&body()).await.0, 200, "{code}");

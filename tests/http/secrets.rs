@@ -132,13 +132,13 @@ async fn no_output_has_one() {
     out.push(send("POST", "/model/reload", TOKEN, "*/*").await);
     // What failed in the background is told by routes that everybody may ask.
     let why = || server.service.shadow_report().unwrap().why_not.unwrap_or_default();
-    until("the shadow has noticed", || why().contains("it is down")).await;
+    until("the shadow has noticed", || why().contains("unavailable")).await;
     let shadow = send("GET", "/api/v1/shadow", WRONG, "*/*").await;
     server.log.set(LogMode::Down);
     assert_eq!(server.predict(&body()).await.0, 503);
     let unready = send("GET", "/readyz?verbose", WRONG, "*/*").await;
-    let why_not = r#""why_not":"test registry: unavailable: it is down""#;
-    let reason = r#"{"name":"log","status":"failed","reason":"test log: unavailable: it is down"}"#;
+    let why_not = r#""why_not":"test registry: unavailable""#;
+    let reason = r#"{"name":"log","status":"failed","reason":"test log: unavailable"}"#;
     let short = (shadow.contains(why_not), unready.contains(reason));
     assert_eq!(short, (true, true), "{shadow}\n{unready}");
     out.extend([shadow, unready]);

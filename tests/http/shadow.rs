@@ -164,10 +164,10 @@ async fn it_follows_its_alias_and_says_why_it_does_not_run() {
     until("it is compared", || rows(&server) == 1).await;
     server.registry.set(RegistryMode::Down);
     assert_eq!(server.reload().await.0, 503);
-    until("it says so", || why().contains("it is down")).await;
+    until("it says so", || why().contains("unavailable")).await;
     assert_eq!(server.predict(&body()).await.0, 200);
     until("the present one stays", || rows(&server) == 2).await;
-    assert!(why().contains("it is down"), "a row does not mend the reload: {:?}", why());
+    assert!(why().contains("unavailable"), "a row does not mend the reload: {:?}", why());
 
     // Promoted: it answers now, and watches no more.
     server.registry.set(RegistryMode::Up);

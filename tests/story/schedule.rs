@@ -12,13 +12,13 @@ use super::serving::Serving;
 use crate::{ask, command, database, real_data, told};
 
 /// A process whose lines are read as they come; killed if the test fails before it ends.
-struct Talking {
+pub(super) struct Talking {
     child: Child,
-    said: Receiver<String>,
+    pub(super) said: Receiver<String>,
 }
 
 impl Talking {
-    fn start(mut command: Command) -> Self {
+    pub(super) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (say, said) = channel();
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -33,13 +33,13 @@ impl Talking {
         Self { child, said }
     }
 
-    fn terminate(&self) {
+    pub(super) fn terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
     }
 
     /// Everything it said, after it has ended by itself with exit code 0.
-    fn ended(mut self) -> Vec<String> {
+    pub(super) fn ended(mut self) -> Vec<String> {
         let status = self.child.wait().unwrap();
         let said: Vec<String> = self.said.iter().collect();
         assert!(status.success(), "{status}: {said:#?}");
