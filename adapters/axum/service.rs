@@ -26,7 +26,7 @@ use super::shadow::{Parts, Shadow, Shadowing};
 use super::state::{Inner, LARGE_BODIES, State};
 use crate::drift::{DriftDetector, LiveOptions};
 use crate::ledger::Ledger;
-use crate::log::InferenceLog;
+use crate::log::{InferenceLog, Reply};
 use crate::model::ModelFormat;
 use crate::registry::{Alias, ModelName, ModelRegistry};
 use crate::{Error, ErrorKind};
@@ -313,6 +313,13 @@ impl ServiceBuilder {
             .poll
             .map(|interval| tokio::spawn(Arc::clone(&models).poll(interval)).abort_handle());
         let replay = Arc::new(Replay::new(self.limits.replay_entries, self.limits.replay_bytes));
+        // A log that keeps answers on local disk has them from before a restart.
+        for Reply { request_id, payload, answer, .. } in
+            self.log.replies(self.limits.replay_entries).await?
+        {
+            let bytes = answer.len();
+            replay.restore(request_id, payload, answer.into(), bytes);
+        }
         let queue = Arc::new(LogQueue::start(
             Arc::clone(&self.log),
             self.durability,

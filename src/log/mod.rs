@@ -7,6 +7,7 @@
 mod backlog;
 mod correlation;
 mod parts;
+mod reply;
 mod rules;
 mod sample;
 mod summaries;
@@ -30,6 +31,7 @@ use crate::{Error, Timestamp, Window};
 
 pub use backlog::Backlog;
 pub use correlation::{CorrelationId, InvalidCorrelationId, MAX_CORRELATION_BYTES};
+pub use reply::Reply;
 pub use rules::{OutcomeStep, Rules, extent, is_final};
 pub use sample::{InvalidShare, Sample};
 pub use summaries::Summaries;
@@ -930,6 +932,25 @@ pub trait InferenceLog: Debug + Send + Sync {
     /// The store's clock.
     async fn now(&self) -> Result<Timestamp, Error>;
 
+    /// The same as [`append`](Self::append), with what clients were answered. A log that can keep it
+    /// gives it back by [`replies`](Self::replies), for a while. Defaults to leaving it out.
+    async fn append_answered(
+        &self,
+        batch: &EventBatch,
+        replies: &[Reply],
+    ) -> Result<Appended, Error> {
+        // Nothing depends on them but a client that repeats itself after a restart.
+        let _ = replies;
+        self.append(batch).await
+    }
+
+    /// What was answered of late, the oldest first, at most `limit`: the latest of them. Defaults to
+    /// nothing.
+    async fn replies(&self, limit: usize) -> Result<Vec<Reply>, Error> {
+        let _ = limit;
+        Ok(Vec::new())
+    }
+
     /// What was taken in and is not in the store yet, for a log that keeps it on local disk
     /// meanwhile. Defaults to `None`: what `append` acknowledges is in the store.
     fn backlog(&self) -> Option<Backlog> {
@@ -986,6 +1007,18 @@ macro_rules! forward {
 
             async fn now(&self) -> Result<Timestamp, Error> {
                 (**self).now().await
+            }
+
+            async fn append_answered(
+                &self,
+                batch: &EventBatch,
+                replies: &[Reply],
+            ) -> Result<Appended, Error> {
+                (**self).append_answered(batch, replies).await
+            }
+
+            async fn replies(&self, limit: usize) -> Result<Vec<Reply>, Error> {
+                (**self).replies(limit).await
             }
 
             fn backlog(&self) -> Option<Backlog> {

@@ -112,7 +112,7 @@ fn an_outage_of_postgresql_is_bridged_and_none_is_lost() {
     let serving = start("spool");
     until("the store has all", 60, || {
         let metrics = get(&serving, "/metrics");
-        metrics.contains("pmmds_log_spool_rows 0\n")
+        metrics.contains("pmmds_log_spool_rows{} 0\n")
     });
     serving.stop();
     let logged = ask(&url, ids);

@@ -247,3 +247,38 @@ async fn an_empty_batch_is_refused_and_numbers_come_back() {
     let found: Vec<_> = traffic.events(&spool).await.into_iter().map(|l| l.event).collect();
     assert_eq!(found, batch.events());
 }
+
+#[tokio::test]
+async fn answers_are_given_back_as_long_as_their_files_are_kept() {
+    let place = tempfile::tempdir().unwrap();
+    let (traffic, store) = (Traffic::new(), memory());
+    let reply = |number: u64| {
+        let payload = crate::schema::Fingerprint::of_bytes(&number.to_le_bytes());
+        Reply::new(uuid::Uuid::from_u128(number.into()), payload, vec![7; 500])
+    };
+    let open = async |store: &Arc<MemoryLog>| {
+        let spool = SpooledLog::builder(store.clone(), place.path()).patience(LONG);
+        spool.segment_bytes(4_096).kept_bytes(20_000).open().await.unwrap()
+    };
+    for start in [0, 20, 40] {
+        let spool = open(&store).await;
+        for number in start..start + 20 {
+            let said = [reply(number)];
+            spool.append_answered(&traffic.batch(number, 1), &said).await.unwrap();
+        }
+        drop(spool.close(LONG).await);
+    }
+    let spool = open(&store).await;
+    assert_eq!(spool.backlog().unwrap().recovered, 0, "the store has all");
+    let found = spool.replies(1_000).await.unwrap();
+    let numbers: Vec<u64> =
+        found.iter().map(|r| u64::try_from(r.request_id.as_u128()).unwrap()).collect();
+    assert!((10..40).contains(&numbers.len()), "{numbers:?}");
+    assert!(numbers.iter().copied().eq(60 - numbers.len() as u64..60), "{numbers:?}");
+    assert!(found.iter().all(|r| *r == reply(u64::try_from(r.request_id.as_u128()).unwrap())));
+    assert_eq!(spool.replies(2).await.unwrap(), [reply(58), reply(59)]);
+    // What the kept files hold is known when it is sent again.
+    let again = spool.append(&traffic.batch(59, 1)).await.unwrap();
+    assert_eq!(again, Appended::AlreadyThere);
+    assert_eq!(traffic.rows(&spool).await, 60);
+}
