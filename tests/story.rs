@@ -264,6 +264,9 @@ fn every_setting_of_the_environment_acts() {
         ("PMMDS_API_HOST", "nowhere"),
         ("PMMDS_API_PORT", "70000"),
         ("PMMDS_MLFLOW_TRACKING_URI", "file:///srv/mlruns"),
+        ("PMMDS_MODEL_CACHE", "maybe"),
+        ("PMMDS_INSTANCE", ""),
+        ("PMMDS_VERSION_SKEW_SECONDS", "0"),
         ("PMMDS_ADMIN_TOKEN", "too short"),
         ("PMMDS_MODEL_NAME", "../x"),
         ("PMMDS_MODEL_ALIAS", "latest"),
@@ -272,6 +275,7 @@ fn every_setting_of_the_environment_acts() {
         ("PMMDS_DRIFT_MIN_DRIFT_FEATURES", "0"),
         ("PMMDS_DRIFT_MIN_SAMPLES_REQUIRED", "0"),
         ("PMMDS_DRIFT_CURRENT_WINDOW_HOURS", "0"),
+        ("PMMDS_DRIFT_GRACE_SECONDS", "86401"),
         ("PMMDS_DRIFT_ENABLE_SCHEDULED_MONITORING", "maybe"),
         ("PMMDS_DRIFT_MONITOR_INTERVAL_HOURS", "0"),
         ("PMMDS_ON_DRIFT", "maybe"),
@@ -281,7 +285,8 @@ fn every_setting_of_the_environment_acts() {
         ("PMMDS_LOG_LEVEL", "loud"),
         ("PMMDS_LOG_JSON", "maybe"),
     ] {
-        let what = if name == "PMMDS_ADMIN_TOKEN" { "serve" } else { "monitor" };
+        let of_service = ["PMMDS_ADMIN_TOKEN", "PMMDS_INSTANCE"];
+        let what = if of_service.contains(&name) { "serve" } else { "monitor" };
         let output = command(&[what], Some(state.path())).env(name, value).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{name}: {said}");

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::log_writer::LogAccount;
+use super::models::ModelSource;
 use super::state::{Inner, State};
 use crate::Timestamp;
 use crate::registry::VersionId;
@@ -51,12 +52,20 @@ impl Inner {
 
     /// Why the service is not ready, first things first.
     async fn checks(&self) -> Vec<Check> {
-        let check = |name, trouble: Option<String>| Check { name, trouble };
+        let check = |name, trouble: Option<String>| Check { name, trouble, remark: None };
         let draining = self.is_draining().then(|| "the service is shutting down".to_owned());
-        let model = self.models.current().is_none().then(|| "no model is loaded".to_owned());
+        let model = self.models.current();
+        let none = model.is_none().then(|| "no model is loaded".to_owned());
+        let remark = model.and_then(|model| {
+            let (version, kept_at) = (model.info.version, model.kept_at?);
+            Some(format!(
+                "the registry was away at the start: version {version} is from the cache, kept at \
+                 {kept_at}"
+            ))
+        });
         vec![
             check("shutdown", draining),
-            check("model", model),
+            Check { remark, ..check("model", none) },
             check("database", self.store().await.err()),
             check("log", self.queue.trouble()),
         ]
@@ -74,6 +83,8 @@ struct Check {
     name: &'static str,
     // None: it is well
     trouble: Option<String>,
+    // what is not as it should be, and keeps nobody from answering
+    remark: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,6 +121,8 @@ struct Verbose {
     #[serde(skip_serializing_if = "Option::is_none")]
     model_version: Option<VersionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    model_source: Option<ModelSource>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<LogAccount>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replay_window: Option<Remembered>,
@@ -143,9 +156,11 @@ pub(super) async fn ready(Shared(state): Shared<State>, RawQuery(query): RawQuer
     let status = if trouble.is_none() { "ready" } else { "not_ready" };
     let verbose = wants_all(query.as_deref()).then(|| {
         let (entries, evicted) = state.replay.size();
+        let model = state.models.current();
         Verbose {
             checks: checks.into_iter().map(listed).collect(),
-            model_version: state.models.current().map(|loaded| loaded.model.version()),
+            model_version: model.as_ref().map(|loaded| loaded.model.version()),
+            model_source: model.as_ref().map(|loaded| loaded.info.source),
             log: Some(state.queue.account()),
             replay_window: Some(Remembered { entries, evicted }),
         }
@@ -154,8 +169,12 @@ pub(super) async fn ready(Shared(state): Shared<State>, RawQuery(query): RawQuer
 }
 
 fn listed(check: Check) -> Listed {
-    let status = if check.trouble.is_none() { "ok" } else { "failed" };
-    Listed { name: check.name, status, reason: check.trouble }
+    let status = match (&check.trouble, &check.remark) {
+        (Some(_), _) => "failed",
+        (None, Some(_)) => "degraded",
+        (None, None) => "ok",
+    };
+    Listed { name: check.name, status, reason: check.trouble.or(check.remark) }
 }
 
 /// Whether the process runs.
@@ -163,6 +182,7 @@ pub(super) async fn livez(RawQuery(query): RawQuery) -> Response {
     let verbose = wants_all(query.as_deref()).then(|| Verbose {
         checks: vec![Listed { name: "process", status: "ok", reason: None }],
         model_version: None,
+        model_source: None,
         log: None,
         replay_window: None,
     });

@@ -181,6 +181,10 @@ pub(crate) enum RegistryMode {
     Up,
     Down,
     Slow(Duration),
+    /// Refuses the credentials.
+    Unauthorized,
+    /// Names versions, and cannot give their files.
+    WithoutFiles,
 }
 
 /// A registry that can be made to fail in ways that no real one does on demand: changed bytes, a
@@ -237,7 +241,10 @@ impl TestRegistry {
     async fn gate(&self) -> Result<(), Error> {
         let mode = *self.mode.lock().unwrap();
         match mode {
-            RegistryMode::Up => Ok(()),
+            RegistryMode::Up | RegistryMode::WithoutFiles => Ok(()),
+            RegistryMode::Unauthorized => {
+                Err(Error::new(ErrorKind::Unauthorized, "test registry", "who are you?"))
+            }
             RegistryMode::Down => Err(down("test registry")),
             RegistryMode::Slow(time) => {
                 tokio::time::sleep(time).await;
@@ -288,6 +295,9 @@ impl ModelRegistry for TestRegistry {
         version: VersionId,
     ) -> Result<ArtifactFiles, Error> {
         self.gate().await?;
+        if *self.mode.lock().unwrap() == RegistryMode::WithoutFiles {
+            return Err(down("test registry"));
+        }
         *self.fetched.lock().unwrap() += 1;
         let index = usize::try_from(version.number()).unwrap() - 1;
         let missing = || Error::new(ErrorKind::NotFound, "test registry", "no such version");
