@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `POST /api/v1/predict` | `{"request_id"?: uuid, "features": {...}}` |
 //! | `POST /api/v1/predict/batch` | `{"instances": [{...}, ...]}`; `?atomic=true` fails whole |
-//! | `GET /model` | the version in service |
+//! | `GET /model` | the version in service, and whether the registry or a cache gave it |
 //! | `GET /healthz`, `/livez`, `/ready`, `/readyz` | health; `?verbose` lists each check |
 //! | `GET /openapi.json`, `/docs` | the API, made from the schema of the version in service |
 //! | `GET /api/v1/drift/live` | ops: drift of what this process has answered lately, as it is now |
