@@ -63,6 +63,7 @@
 //! | [`registry`], [`log`], [`ledger`] | what is in production; what was predicted; why things are so |
 //! | [`lifecycle`] | the flows over all of these: serve, monitor, retrain, promote, roll back |
 //! | [`memory`] | the three stores in memory: reference implementations |
+//! | [`address`] | what is behind an IP address, for whoever sends requests where others say |
 //!
 //! # What a model may predict
 //!
@@ -390,6 +391,7 @@
 )]
 
 pub mod _documentation;
+pub mod address;
 pub mod artifact;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

@@ -18,8 +18,13 @@ use super::problem::Problem;
 use super::state::State;
 use crate::schema::Fingerprint;
 
-/// Fewest characters of a token.
-pub(super) const TOKEN_CHARS: usize = 32;
+/// Fewest characters of an admin token.
+///
+/// ```
+/// let token = "from a secret, and long enough to be one";
+/// assert!(token.chars().count() >= pmmds::axum::TOKEN_CHARS);
+/// ```
+pub const TOKEN_CHARS: usize = 32;
 
 /// Names of this machine as it sees itself.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

@@ -42,7 +42,7 @@ impl Inner {
             }
             Ok(Err(error)) => {
                 tracing::warn!(error = error.chain(), "the store is not healthy");
-                Err(error.to_string())
+                Err(super::told(&error))
             }
             Err(_) => Err(format!("no answer within {:?}", self.limits.probe_timeout)),
         };

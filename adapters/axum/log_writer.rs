@@ -456,7 +456,7 @@ impl Writer {
                 return Ended::Refused(error);
             }
             tracing::warn!(batch = %batch.id(), events, error = error.chain(), "a batch waits");
-            *locked(&self.shared.trouble) = Some(error.to_string());
+            *locked(&self.shared.trouble) = Some(super::told(&error));
             if !self.pause(jittered(pause)).await {
                 tracing::error!(batch = %batch.id(), events, "a batch is lost: no time is left");
                 return Ended::GivenUp;

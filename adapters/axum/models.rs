@@ -154,6 +154,9 @@ pub struct Reloaded {
 
 /// A reload that did not work; what was served before is served still.
 ///
+/// Its text has every cause, for the log. `POST /model/reload` tells the code and one sentence: causes
+/// name hosts, paths, and what drivers say.
+///
 /// ```
 /// # async fn reload(service: &pmmds::axum::Service) {
 /// if let Err(error) = service.reload().await {
@@ -166,9 +169,10 @@ pub struct ReloadError {
     // what to answer: 502 where the registry answered, and 503 where it did not
     status: StatusCode,
     code: &'static str,
+    // with every cause, for the log
     reason: String,
-    // the reason without what drivers say, which may name hosts
-    told: String,
+    // for whoever asked, where the reason is not
+    told: Option<String>,
     cause: Cause,
 }
 
@@ -185,7 +189,7 @@ enum Cause {
 
 impl ReloadError {
     fn new(status: StatusCode, cause: Cause, code: &'static str, reason: String) -> Self {
-        Self { status, code, told: reason.clone(), reason, cause }
+        Self { status, code, reason, told: None, cause }
     }
 
     fn away(code: &'static str, reason: String) -> Self {
@@ -208,13 +212,21 @@ impl ReloadError {
     /// What a registry answers.
     fn of(error: &Error) -> Self {
         let reason = error.chain();
-        let failed = match error.kind() {
-            ErrorKind::Unavailable => Self::away("registry_unavailable", reason),
-            ErrorKind::Unauthorized => Self::not_found("registry_unauthorized", reason),
-            ErrorKind::NotFound => Self::not_found("version_not_found", reason),
-            _ => Self::refused("version_rejected", reason),
+        let (failed, what) = match error.kind() {
+            ErrorKind::Unavailable => {
+                (Self::away("registry_unavailable", reason), "the registry cannot be reached")
+            }
+            ErrorKind::Unauthorized => (
+                Self::not_found("registry_unauthorized", reason),
+                "the registry does not let this service in",
+            ),
+            ErrorKind::NotFound => {
+                (Self::not_found("version_not_found", reason), "the registry has no such version")
+            }
+            _ => (Self::refused("version_rejected", reason), "the version cannot be served"),
         };
-        Self { told: error.to_string(), ..failed }
+        let told = format!("{what} ({}); the log of the service says why", super::told(error));
+        Self { told: Some(told), ..failed }
     }
 
     /// Stable name of what went wrong, such as `"registry_unavailable"`.
@@ -223,8 +235,13 @@ impl ReloadError {
         self.code
     }
 
+    /// What everybody may know.
+    fn told(&self) -> &str {
+        self.told.as_deref().unwrap_or(&self.reason)
+    }
+
     pub(super) fn problem(&self) -> Problem {
-        let problem = Problem::new(self.status, self.code, self.reason.clone());
+        let problem = Problem::new(self.status, self.code, self.told().to_owned());
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             problem.retry_after(5)
         } else {
@@ -333,7 +350,7 @@ impl Models {
     pub(super) fn why_not(&self, version: VersionId) -> Option<String> {
         let failure = self.failure();
         let failure = failure.as_ref().filter(|it| it.version.is_none_or(|of| of == version))?;
-        Some(format!("{}: {}", failure.error.code, failure.error.told))
+        Some(format!("{}: {}", failure.error.code, failure.error.told()))
     }
 
     /// The version in service. A request asks once, and uses what it got to its end.

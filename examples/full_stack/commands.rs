@@ -174,6 +174,7 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
     }
     say!("  predictions  http://{address}/api/v1/predict");
     say!("  API          http://{address}/docs");
+    say!("  log          {}", crate::configuration::store(settings)?);
     say!("  monitor      {}", watch.as_ref().map_or("off", |watch| &watch.plan));
     let (served, over) = oneshot::channel::<()>();
     let watching = watch.map(|watch| {

@@ -25,6 +25,9 @@ use crate::settings::Settings;
 /// The file that names a folder among all that share the stores.
 const OWNER: &str = "owner";
 
+/// The file of log and ledger, where no database is named.
+pub(crate) const SQLITE: &str = "pmmds.sqlite";
+
 /// The lock of those who change what is in production.
 pub(crate) const WRITER: &str = "lock";
 
@@ -80,14 +83,14 @@ impl State {
     pub(crate) async fn open(folder: &Path, settings: &Settings) -> Outcome<Self> {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("cannot make the state folder {}: {e}", folder.display()))?;
-        let (log, ledger, postgres): Stores = match &settings.database_url {
+        let (log, ledger, postgres): Stores = match settings.postgres() {
             None => {
-                let store = SqliteStore::open(folder.join("pmmds.sqlite")).await?;
+                let store = SqliteStore::open(folder.join(SQLITE)).await?;
                 (Arc::new(store.clone()), Arc::new(store), None)
             }
-            Some(url) => {
+            Some(postgres) => {
                 let migrate = if settings.migrate { Migrate::Older } else { Migrate::Fresh };
-                let store = PostgresStore::builder(url.reveal()).migrate(migrate).open().await?;
+                let store = postgres.migrate(migrate).open().await?;
                 (Arc::new(store.clone()), Arc::new(store.clone()), Some(store))
             }
         };

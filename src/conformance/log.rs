@@ -31,7 +31,7 @@ use super::join_all;
 use crate::drift::{Counts, Profile, ProfileOptions};
 use crate::log::{
     Appended, BatchId, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent,
-    LoggedEvent, Outcome, OutcomeReceipt, Page,
+    LoggedEvent, MAX_CORRELATION_BYTES, Outcome, OutcomeReceipt, Page,
 };
 use crate::model::{Prediction, Task};
 use crate::record::{Columns, Row, Value, decode_row};
@@ -705,6 +705,8 @@ pub async fn round_trip(log: &dyn InferenceLog, model: &ModelName) {
         "{}".to_owned(),
     ];
     let times = [at(-123 * YEAR), at(-1), at(0), at(1), at(SECOND), at(75 * YEAR)];
+    let long = "Aa0._-zZ".repeat(MAX_CORRELATION_BYTES / 8);
+    let names = [Some("-".to_owned()), None, Some(long), Some("a.1_b-2".to_owned()), None, None];
     let latencies = [0, 1, 999, 1_000_000, 86_400_000_000, i64::MAX.unsigned_abs()];
     for (number, at) in times.iter().enumerate() {
         let row = traffic.row(number as u64);
@@ -716,6 +718,7 @@ pub async fn round_trip(log: &dyn InferenceLog, model: &ModelName) {
         if number > 0 {
             event = event.with_features(texts[number - 1].clone());
         }
+        event.correlation_id = names[number].as_deref().map(|name| name.parse().expect("plain"));
         batch.push(&traffic.profile, &row, event);
     }
     write(log, &batch).await;

@@ -4,6 +4,7 @@
 //! batch is recognised and nothing is counted twice. A batch carries its own
 //! [`Counts`], so that windows are added up from batches and not from rows.
 
+mod correlation;
 mod rules;
 mod sample;
 mod summaries;
@@ -24,6 +25,7 @@ use crate::schema::{FeatureSchema, Fingerprint};
 use crate::validate::Violations;
 use crate::{Error, Timestamp, Window};
 
+pub use correlation::{CorrelationId, InvalidCorrelationId, MAX_CORRELATION_BYTES};
 pub use rules::{OutcomeStep, Rules, extent};
 pub use sample::{InvalidShare, Sample};
 pub use summaries::Summaries;
@@ -82,10 +84,12 @@ pub struct InferenceEvent {
     pub codes: Codes,
     /// the row itself as a JSON object, where the owner keeps raw features; retraining needs them
     pub features: Option<String>,
+    /// what the caller calls the request, where it said so
+    pub correlation_id: Option<CorrelationId>,
 }
 
 impl InferenceEvent {
-    /// An event without raw features. `latency` is cut to whole microseconds.
+    /// An event without raw features and correlation id. `latency` is cut to whole microseconds.
     #[must_use]
     pub fn new(
         id: Uuid,
@@ -98,7 +102,16 @@ impl InferenceEvent {
         // Within i64, which is what stores have.
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         let latency = Duration::from_micros(micros.min(i64::MAX.unsigned_abs()));
-        Self { id, request_id, at, prediction, latency, codes, features: None }
+        Self {
+            id,
+            request_id,
+            at,
+            prediction,
+            latency,
+            codes,
+            features: None,
+            correlation_id: None,
+        }
     }
 
     /// Where it stands in the order of time.
@@ -121,6 +134,24 @@ impl InferenceEvent {
     #[must_use]
     pub fn with_features(mut self, json: String) -> Self {
         self.features = Some(json);
+        self
+    }
+
+    /// The same event with what the caller calls its request.
+    ///
+    /// ```
+    /// # use pmmds::{drift::Codes, log::InferenceEvent, model::Task, Timestamp};
+    /// # let (id, prediction) = (uuid::Uuid::from_u128(7), Task::binary().prediction(0.7)?);
+    /// # let codes = Codes::from_bytes([3, 1]);
+    /// # let latency = std::time::Duration::ZERO;
+    /// # let event = InferenceEvent::new(id, id, Timestamp::EPOCH, prediction, latency, codes);
+    /// let event = event.with_correlation_id("checkout-7".parse()?);
+    /// assert_eq!(event.correlation_id.unwrap().as_str(), "checkout-7");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_correlation_id(mut self, id: CorrelationId) -> Self {
+        self.correlation_id = Some(id);
         self
     }
 }

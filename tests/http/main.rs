@@ -3,6 +3,7 @@
 mod admin;
 mod batch;
 mod client;
+mod correlation;
 mod describe;
 mod drain;
 mod faults;
@@ -18,6 +19,8 @@ mod model_cache;
 mod observability;
 mod observations;
 mod odd_json;
+#[cfg(feature = "oip")]
+mod open_inference;
 mod predict;
 mod records;
 mod regression;

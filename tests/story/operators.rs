@@ -16,10 +16,10 @@ use crate::{command, real_data, told};
 const TOKEN: &str = "canary-token-of-more-than-32-characters";
 
 /// Alerts as they were posted.
-type Posted = Arc<Mutex<Vec<Value>>>;
+pub(super) type Posted = Arc<Mutex<Vec<Value>>>;
 
 /// Where alerts are posted; its address is a secret.
-async fn receiver() -> (String, Posted) {
+pub(super) async fn receiver() -> (String, Posted) {
     let posted = Posted::default();
     let take = async |State(posted): State<Posted>, body: Bytes| {
         posted.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
@@ -77,7 +77,7 @@ impl Serving {
         let post = self.client.post(format!("{}{path}", self.base)).json(&body);
         let (status, job) = self.ask(post).await;
         assert_eq!(status, 202, "{path}: {job}");
-        for _ in 0..600 {
+        for _ in 0..3_000 {
             let job = self.get(&format!("/api/v1/jobs/{}", job["id"].as_str().unwrap())).await;
             if job["state"] != "running" {
                 assert_eq!(job["state"], "done", "{job}");

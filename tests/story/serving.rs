@@ -1,7 +1,7 @@
 //! A service as a process.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 /// A service, killed if the test fails before it is stopped.
 pub(crate) struct Serving {
@@ -41,6 +41,11 @@ impl Serving {
 
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// How it ends without being asked to by this.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     pub(crate) fn stop(mut self) {
