@@ -8,33 +8,21 @@ use ::axum::middleware::Next;
 use ::axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
 
+use super::origin::Origin;
 use super::problem::{Problem, Wanted, method_not_allowed};
 use super::state::State;
 
-/// Longest request id that is taken over.
-const ID_BYTES: usize = 128;
-
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Whether an id is one that may be repeated in headers and logs.
-fn is_plain(id: &HeaderValue) -> bool {
-    let allowed = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
-    (1..=ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(allowed)
-}
 
 /// The outermost middleware of every route; errors have the shape given, or the one that the client
 /// asks for.
 pub(super) async fn envelope(
     Shared((state, shape)): Shared<(State, Option<Wanted>)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let id = request.headers().get(X_REQUEST_ID).filter(|id| is_plain(id)).cloned();
-    let id = id.unwrap_or_else(|| {
-        let id = state.clock.id(state.clock.now()).to_string();
-        // A UUID is hexadecimal digits and hyphens.
-        HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"))
-    });
+    let (origin, id) = Origin::of(request.headers().get(X_REQUEST_ID), &state);
+    origin.tell(&mut request);
     let wanted = shape.unwrap_or_else(|| Wanted::by(request.headers()));
     let began = state.clock.elapsed();
     let method = request.method().clone();
@@ -63,19 +51,4 @@ pub(super) async fn envelope(
     counts.observe(&method, response.status(), took);
     response.headers_mut().insert(X_REQUEST_ID, id);
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_ids_are_repeated() {
-        let plain = |text: &str| is_plain(&HeaderValue::from_bytes(text.as_bytes()).unwrap());
-        assert!(plain("abc-123_X.y"));
-        assert!(plain(&"a".repeat(128)));
-        for bad in ["", "a b", "a\tb", "é", "<script>", &"a".repeat(129)] {
-            assert!(!plain(bad), "{bad:?}");
-        }
-    }
 }

@@ -40,6 +40,14 @@
 //!   check, and a monotonic clock in between.
 //!
 //! The service makes no runtime and no tracing subscriber; it uses those of the application.
+//!
+//! # From an answer to its row
+//!
+//! Every answer has an `x-request-id`, which is also in the span of its log lines. Where the client
+//! sent one, of at most 128 letters, digits, `.`, `_` and `-`, it is that one, and the
+//! [`correlation_id`](crate::log::InferenceEvent::correlation_id) of every row that the request
+//! made. Otherwise it is made here, and is the [`id`](crate::log::InferenceEvent::id) of the row; of
+//! a batch, of the first row that is logged, and the answer names each by its `request_id`.
 
 mod answer;
 mod auth;
@@ -65,6 +73,7 @@ mod oip;
 mod openapi;
 mod operations;
 mod options;
+mod origin;
 mod outcomes;
 mod predict;
 mod problem;

@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::foreign::{self, Column, Predicted, Text, malformed, quoted};
 use super::models::Loaded;
+use super::origin::Origin;
 use super::problem::Problem;
 use super::request::{Object, request_id};
 use super::rows::{Read, elements, not_json, nothing, too_many};
@@ -193,6 +194,7 @@ struct Inferred<'a> {
 pub(super) async fn infer(
     Shared(state): Shared<State>,
     path: Path,
+    origin: Origin,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -205,7 +207,7 @@ pub(super) async fn infer(
     let reading = Arc::clone(&model);
     let read = state.read_rows(body, move |text, most| read(&reading, text, &behind, most));
     let (rows, id, wanted): Asked = read.await?;
-    let predicted = state.predict_foreign(&model, rows, began).await?;
+    let predicted = state.predict_foreign(&model, origin, rows, began).await?;
 
     let mut behind = Vec::new();
     let mut output = |Output { name, datatype, binary }: Output| {

@@ -17,7 +17,9 @@ use crate::log::Sample;
 #[non_exhaustive]
 pub enum Durability {
     /// The answer waits until its event is committed to the log. A crash loses no answered
-    /// prediction; while the log is down, predictions answer 503.
+    /// prediction; while the log is down, predictions answer 503. A log that keeps events on local
+    /// disk until its store has them (feature `spool`) is committed to as soon as they are there:
+    /// predictions go on while the store is down, and a crash loses what that log says.
     #[default]
     Committed,
     /// The answer leaves as soon as its event is in the queue in memory. A crash of the process

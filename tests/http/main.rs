@@ -3,6 +3,7 @@
 mod admin;
 mod batch;
 mod client;
+mod correlation;
 mod describe;
 mod drain;
 mod faults;
@@ -27,4 +28,6 @@ mod replay;
 mod schemathesis;
 mod secrets;
 mod shadow;
+#[cfg(feature = "spool")]
+mod spool;
 mod support;

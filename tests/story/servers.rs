@@ -153,7 +153,7 @@ fn with_mlflow_stopped_the_old_model_serves_and_nothing_is_promoted() {
     let (status, problem) = http("POST", &url, "/model/reload");
     let took = begun.elapsed();
     assert!(status == 503 && problem.contains("registry_unavailable"), "{status}: {problem}");
-    assert!(took < Duration::from_secs(5), "the reload answered after {took:?}");
+    assert!(took < Duration::from_secs(45), "the reload answered after {took:?}");
     served("21");
     // Nobody concludes from the outage that nothing is in production.
     for arguments in [&["train"][..], &["retrain", "--force"], &["rollback"], &["monitor"]] {
