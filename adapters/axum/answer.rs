@@ -15,11 +15,12 @@ use uuid::Uuid;
 use super::log_writer::{Item, NotTaken};
 use super::models::Loaded;
 use super::options::{Durability, RawFeatures, Scoring};
+use super::origin::Origin;
 use super::problem::Problem;
 use super::replay::{Claim, Outcome, Ticket, payload_of};
 use super::state::{Inner, State};
 use crate::drift::Codes;
-use crate::log::InferenceEvent;
+use crate::log::{CorrelationId, InferenceEvent};
 use crate::model::{InvalidScore, Prediction};
 use crate::record::Row;
 use crate::registry::{ModelName, VersionId};
@@ -96,6 +97,7 @@ struct New<'s> {
     index: usize,
     event_id: Uuid,
     request_id: Uuid,
+    correlation_id: Option<CorrelationId>,
     claimed: Claimed<'s>,
     warnings: Vec<String>,
     given: Option<Given>,
@@ -113,7 +115,7 @@ pub(super) enum Together {
 /// What rows are answered, in order.
 pub(super) type Replies = Vec<Result<Reply, Problem>>;
 
-/// Answers `asked`, in order; reading and validating them took `read`.
+/// Answers `asked`, in order, which came with one request; reading and validating them took `read`.
 ///
 /// # Errors
 ///
@@ -123,6 +125,7 @@ pub(super) type Replies = Vec<Result<Reply, Problem>>;
 pub(super) async fn answer(
     state: &State,
     model: &Arc<Loaded>,
+    mut origin: Origin,
     asked: Vec<Asked>,
     read: Duration,
     together: Together,
@@ -138,7 +141,7 @@ pub(super) async fn answer(
         let (mut new, mut rows) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
         let mut known = Vec::new();
         for (index, asked) in open.drain(..) {
-            match claim(state, at, index, asked) {
+            match claim(state, at, &mut origin, index, asked) {
                 Ok(Claimant::First(first, row)) => {
                     rows.push((row, first.given));
                     new.push(first);
@@ -239,8 +242,15 @@ pub(super) fn observe(
     let ticket = Ticket::new(id, payload_of(&row, Some(given.prediction)));
     let claimed = Claimed { state, ticket, handed_over: false };
     let scored = encoded(model, &row, given.prediction);
-    let (warnings, given) = (Vec::new(), Some(given));
-    let new = New { index: 0, event_id: id, request_id: id, claimed, warnings, given };
+    let new = New {
+        index: 0,
+        event_id: id,
+        request_id: id,
+        correlation_id: None,
+        claimed,
+        warnings: Vec::new(),
+        given: Some(given),
+    };
     let mut room = state.queue.reserve(1)?;
     let (_, mut claimed, item) = item(state, model, at, new, row, scored, took);
     room.push(item);
@@ -254,19 +264,18 @@ enum Claimant<'s> {
 }
 
 /// Takes the id that the client sent, or finds who has it; makes one where there is none.
-fn claim(
-    state: &Inner,
+fn claim<'s>(
+    state: &'s Inner,
     at: crate::Timestamp,
+    origin: &mut Origin,
     index: usize,
     asked: Asked,
-) -> Result<Claimant<'_>, Problem> {
-    let event_id = state.clock.id(at);
-    let request_id = asked.request_id.unwrap_or(event_id);
+) -> Result<Claimant<'s>, Problem> {
     let payload = payload_of(&asked.row, asked.given.map(|given| given.prediction));
     let ticket = match asked.request_id {
-        None => Ticket::new(event_id, payload),
+        None => None,
         Some(id) => match state.replay.claim(id, payload) {
-            Claim::New(ticket) => ticket,
+            Claim::New(ticket) => Some(ticket),
             Claim::Known(ticket) if ticket.payload() == payload => {
                 return Ok(Claimant::Again(ticket, asked));
             }
@@ -277,9 +286,13 @@ fn claim(
             }
         },
     };
+    let event_id = origin.event_id(at, &state.clock);
+    let request_id = asked.request_id.unwrap_or(event_id);
+    let ticket = ticket.unwrap_or_else(|| Ticket::new(event_id, payload));
     let claimed = Claimed { state, ticket, handed_over: false };
     let Asked { row, warnings, given, .. } = asked;
-    let new = New { index, event_id, request_id, claimed, warnings, given };
+    let correlation_id = origin.correlation_id.clone();
+    let new = New { index, event_id, request_id, correlation_id, claimed, warnings, given };
     Ok(Claimant::First(new, row))
 }
 
@@ -329,7 +342,7 @@ fn item<'s>(
     (prediction, codes): (Prediction, Codes),
     took: Duration,
 ) -> (usize, Claimed<'s>, Item) {
-    let New { index, event_id, request_id, claimed, warnings, given } = new;
+    let New { index, event_id, request_id, correlation_id, claimed, warnings, given } = new;
     let latency = given.and_then(|given| given.latency).unwrap_or(took);
     let (predicted, probability) = match prediction.label() {
         Some(class) => (Predicted::Class(class), Some(prediction.score())),
@@ -347,6 +360,7 @@ fn item<'s>(
     // Finite numbers and texts: there is nothing that JSON could refuse.
     let answer = Bytes::from(serde_json::to_vec(&answer).unwrap_or_default());
     let mut event = InferenceEvent::new(event_id, request_id, at, prediction, latency, codes);
+    event.correlation_id = correlation_id;
     let keeps_features = match state.raw_features {
         RawFeatures::Drop => false,
         RawFeatures::Keep => true,

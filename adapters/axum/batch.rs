@@ -10,6 +10,7 @@ use ::axum::response::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::origin::Origin;
 use super::problem::Problem;
 use super::request::{Object, PredictRequest};
 use super::rows::{self, Options, Read};
@@ -26,6 +27,7 @@ struct Sent<'a> {
 pub(super) async fn predict(
     Shared(state): Shared<State>,
     query: Result<Query<Options>, QueryRejection>,
+    origin: Origin,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -47,6 +49,6 @@ pub(super) async fn predict(
         Ok(rows.map(read).collect())
     });
     let rows: Vec<Read> = read.await?;
-    let replies = state.answer_rows(&model, rows, began, together).await?;
+    let replies = state.answer_rows(&model, origin, rows, began, together).await?;
     Ok(rows::results(&model, &replies, state.clock.elapsed().saturating_sub(began)))
 }

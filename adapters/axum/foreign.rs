@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::answer::{NOT_LOGGED_YET, Together};
 use super::models::Loaded;
+use super::origin::Origin;
 use super::predict::INVALID;
 use super::problem::{Detail, Problem};
 use super::request::{PredictRequest, shown};
@@ -148,12 +149,13 @@ impl State {
     pub(super) async fn predict_foreign(
         &self,
         model: &Arc<Loaded>,
+        origin: Origin,
         rows: Vec<Read>,
         began: Duration,
     ) -> Result<Vec<Predicted>, Problem> {
         let named = |row: &Read| row.as_ref().is_ok_and(|(row, _)| row.request_id.is_some());
         let named = rows.iter().all(named);
-        let replies = self.answer_rows(model, rows, began, Together::Whole).await;
+        let replies = self.answer_rows(model, origin, rows, began, Together::Whole).await;
         let replies = replies.map_err(|problem| match problem.code() {
             NOT_LOGGED_YET if !named => {
                 let message = "The predictions are not in the log yet, and will be; the same rows                                sent again are a new request";

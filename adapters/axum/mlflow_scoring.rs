@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::foreign::{self, Column, Predicted, Text, malformed};
 use super::models::Loaded;
+use super::origin::Origin;
 use super::problem::Problem;
 use super::request::Object;
 use super::rows::{Elements, Read, elements, not_json, nothing};
@@ -92,6 +93,7 @@ pub(super) async fn version() -> &'static str {
 
 pub(super) async fn invocations(
     Shared(state): Shared<State>,
+    origin: Origin,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -101,7 +103,7 @@ pub(super) async fn invocations(
     let began = state.clock.elapsed();
     let reading = Arc::clone(&model);
     let rows = state.read_rows(body, move |text, most| read(&reading, text, most)).await?;
-    let predicted = state.predict_foreign(&model, rows, began).await?;
+    let predicted = state.predict_foreign(&model, origin, rows, began).await?;
     let predictions = predicted.iter().map(Record::of).collect();
     Ok(Json(Predictions { predictions }).into_response())
 }

@@ -40,6 +40,14 @@
 //!   check, and a monotonic clock in between.
 //!
 //! The service makes no runtime and no tracing subscriber; it uses those of the application.
+//!
+//! # From an answer to its row
+//!
+//! Every answer has an `x-request-id`, which is also in the span of its log lines. Where the client
+//! sent one, of at most 128 letters, digits, `.`, `_` and `-`, it is that one, and the
+//! [`correlation_id`](crate::log::InferenceEvent::correlation_id) of every row that the request
+//! made. Otherwise it is made here, and is the [`id`](crate::log::InferenceEvent::id) of the row; of
+//! a batch, of the first row that is logged, and the answer names each by its `request_id`.
 
 mod answer;
 mod auth;
@@ -65,6 +73,7 @@ mod oip;
 mod openapi;
 mod operations;
 mod options;
+mod origin;
 mod outcomes;
 mod predict;
 mod problem;
@@ -83,12 +92,15 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::Error;
+
+pub use auth::TOKEN_CHARS;
 pub use live::LiveReport;
 pub use log_writer::LogAccount;
 pub use models::{ModelInfo, ReloadError, Reloaded};
 pub use observations::ObserveError;
 pub use operations::{JobEnd, Operations};
-pub use options::{Durability, Limits, RawFeatures, Scoring};
+pub use options::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
 pub use service::{Service, ServiceBuilder};
 pub use shadow::{Shadow, ShadowReport};
 
@@ -104,6 +116,12 @@ async fn joined<T>(task: JoinHandle<T>) -> Result<T, problem::Problem> {
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(problem::Problem::busy("draining", "The service is shutting down")),
     }
+}
+
+/// What everybody may know of `error`: who failed, and how. What was tried, and why it did not go, is
+/// for the log: it names hosts, paths, and what drivers say.
+fn told(error: &Error) -> String {
+    format!("{}: {}", error.component(), error.kind())
 }
 
 /// Milliseconds with three digits: microseconds are as fine as a clock can be trusted.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::answer::{self, Given};
 use super::log_writer::NotTaken;
 use super::models::Loaded;
+use super::origin::Origin;
 use super::predict::INVALID;
 use super::problem::{Detail, Problem};
 use super::request::{Object, PredictRequest, request_id};
@@ -58,6 +59,7 @@ struct Observation<'a> {
 pub(super) async fn observe(
     Shared(state): Shared<State>,
     query: Result<Query<Options>, QueryRejection>,
+    origin: Origin,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -74,7 +76,7 @@ pub(super) async fn observe(
         Ok(rows.map(|(at, row)| read_one(&reading, row, format!("/observations/{at}"))).collect())
     });
     let rows: Vec<Read> = read.await?;
-    let replies = state.answer_rows(&model, rows, began, together).await?;
+    let replies = state.answer_rows(&model, origin, rows, began, together).await?;
     Ok(rows::results(&model, &replies, state.clock.elapsed().saturating_sub(began)))
 }
 

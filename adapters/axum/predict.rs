@@ -10,6 +10,7 @@ use ::axum::response::{IntoResponse, Response};
 
 use super::answer::{Asked, Reply, Together, answer};
 use super::models::Loaded;
+use super::origin::Origin;
 use super::problem::Problem;
 use super::request::PredictRequest;
 use super::state::{Inner, State};
@@ -22,6 +23,7 @@ pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 
 pub(super) async fn predict(
     Shared(state): Shared<State>,
+    origin: Origin,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -40,7 +42,7 @@ pub(super) async fn predict(
         let (request_id, warnings) = (asked.request_id, &asked.warnings);
         tracing::warn!(?request_id, ?warnings, "a request has unknown features");
     }
-    let mut replies = answer(&state, &model, vec![asked], read, Together::Apart).await?;
+    let mut replies = answer(&state, &model, origin, vec![asked], read, Together::Apart).await?;
     // One row, one reply.
     let nothing = || Err(Problem::internal("internal", "There is no answer"));
     let Reply { body, replayed } = replies.pop().unwrap_or_else(nothing)?;
@@ -66,7 +68,7 @@ impl Inner {
         if request.is_ours {
             self.queue.push_rejected(model, &request.violations);
         }
-        Err(Problem::invalid(INVALID, request.details(), warnings))
+        Err(Problem::invalid(INVALID, request.details(self.rejected_values), warnings))
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use super::answer::{Given, Replies, Together, answer};
 use super::idempotency::NotKept;
 use super::models::Loaded;
+use super::origin::Origin;
 use super::predict::{INVALID, json};
 use super::problem::{Detail, Problem};
 use super::request::{PredictRequest, readable};
@@ -87,6 +88,7 @@ impl State {
     pub(super) async fn answer_rows(
         &self,
         model: &Arc<Loaded>,
+        origin: Origin,
         rows: Vec<Read>,
         began: Duration,
         together: Together,
@@ -117,7 +119,7 @@ impl State {
             return Err(whole(replies.into_iter().flatten()));
         }
         let read = self.clock.elapsed().saturating_sub(began);
-        let mut answered = answer(self, model, asked, read, together).await?.into_iter();
+        let mut answered = answer(self, model, origin, asked, read, together).await?.into_iter();
         let reply = |refused: Option<Problem>| match refused {
             Some(problem) => Some(Err(problem)),
             // One for each that was asked.

@@ -16,8 +16,9 @@ use super::moment::Moment;
 use super::{PostgresStore, query, rows, scalar};
 use crate::drift::{Codes, Counts, Profile};
 use crate::log::{
-    Appended, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent, LoggedEvent,
-    Outcome, OutcomeReceipt, OutcomeStep, Page, Purged, Rules, Summaries, WindowCounts, extent,
+    Appended, CorrelationId, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent,
+    LoggedEvent, Outcome, OutcomeReceipt, OutcomeStep, Page, Purged, Rules, Summaries,
+    WindowCounts, extent,
 };
 use crate::model::Prediction;
 use crate::registry::{ModelName, VersionId};
@@ -53,10 +54,10 @@ const THIN_BATCH: &str = "
 
 const INSERT_EVENTS: &str = "
     INSERT INTO pmmds_store.prediction_logs (model_version, at, id, score, latency_us, request_id,
-        prediction, flags, codes)
+        prediction, flags, codes, correlation_id)
     SELECT $1, unnest($2::timestamptz[]), unnest($3::uuid[]), unnest($4::float8[]),
         unnest($5::bigint[]), unnest($6::uuid[]), unnest($7::smallint[]), unnest($8::smallint[]),
-        unnest($9::bytea[])";
+        unnest($9::bytea[]), unnest($10::text[])";
 
 const INSERT_FEATURES: &str = "
     INSERT INTO pmmds_store.prediction_features (model_version, request_id, at, id, features)
@@ -69,7 +70,7 @@ const INSERT_HISTOGRAM: &str = "
 pub(super) const SCAN: &str = "
     SELECT e.at, e.id, coalesce(e.request_id, e.id), e.score, e.prediction, e.latency_us, e.flags,
         e.codes, f.features, v.version, v.profile,
-        e.at < (SELECT features_from FROM pmmds_store.settings)
+        e.at < (SELECT features_from FROM pmmds_store.settings), e.correlation_id
     FROM pmmds_store.prediction_logs e
     JOIN pmmds_store.model_versions v ON v.id = e.model_version
     LEFT JOIN pmmds_store.prediction_features f ON e.flags & 1 <> 0
@@ -79,7 +80,7 @@ pub(super) const SCAN: &str = "
 
 pub(super) const LABELLED: &str = "
     SELECT e.at, e.id, coalesce(e.request_id, e.id), e.score, e.prediction, e.latency_us, e.flags,
-        e.codes, f.features, v.version, v.profile, false, o.outcome
+        e.codes, f.features, v.version, v.profile, false, e.correlation_id, o.outcome
     FROM pmmds_store.prediction_logs e
     JOIN pmmds_store.model_versions v ON v.id = e.model_version
     JOIN pmmds_store.prediction_features f ON f.request_id = coalesce(e.request_id, e.id)
@@ -113,6 +114,7 @@ struct Columns<'b> {
     predictions: Vec<Option<i16>>,
     flags: Vec<i16>,
     codes: Vec<&'b [u8]>,
+    correlation_ids: Vec<Option<&'b str>>,
     // of the events that have some
     features: Features<'b>,
 }
@@ -150,6 +152,10 @@ impl<'b> Columns<'b> {
             predictions: events.iter().map(|e| e.prediction.label().map(i16::from)).collect(),
             flags: events.iter().map(flags).collect(),
             codes: events.iter().map(|event| event.codes.as_bytes()).collect(),
+            correlation_ids: events
+                .iter()
+                .map(|event| event.correlation_id.as_ref().map(CorrelationId::as_str))
+                .collect(),
             features,
         }
     }
@@ -305,7 +311,8 @@ impl PostgresStore {
                 .bind(&columns.requests[lot.clone()])
                 .bind(&columns.predictions[lot.clone()])
                 .bind(&columns.flags[lot.clone()])
-                .bind(&columns.codes[lot])
+                .bind(&columns.codes[lot.clone()])
+                .bind(&columns.correlation_ids[lot])
                 .execute(&mut *transaction)
                 .await
                 .map_err(failed)?;
@@ -499,6 +506,12 @@ impl PostgresStore {
             }
             None => event,
         };
+        let event =
+            match row.try_get::<Option<&str>, _>(12).map_err(column)?.map(CorrelationId::new) {
+                Some(Ok(correlation_id)) => event.with_correlation_id(correlation_id),
+                Some(Err(why)) => return Err(self.corrupt(format_args!("event {id}: {why}"))),
+                None => event,
+            };
         let version = row.try_get::<i64, _>(9).map_err(column)?;
         let version = u64::try_from(version).ok().and_then(VersionId::new);
         let profile = row.try_get::<&[u8], _>(10).map_err(column)?.try_into().ok();
@@ -574,7 +587,7 @@ impl InferenceLog for PostgresStore {
         let rows = self.in_order(LABELLED, model, window, after, limit, &what).await?;
         let labelled = |row: &PgRow| {
             let LoggedEvent { event, version, .. } = self.event(row)?;
-            let outcome: f64 = row.try_get(12).map_err(|e| self.failed(&what, e))?;
+            let outcome: f64 = row.try_get(13).map_err(|e| self.failed(&what, e))?;
             if !outcome.is_finite() {
                 return Err(self
                     .corrupt(format_args!("request {} has outcome {outcome}", event.request_id)));

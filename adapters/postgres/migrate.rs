@@ -49,6 +49,7 @@ impl Migration {
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("migrations/0001_tables.sql") },
     Migration { version: 2, sql: include_str!("migrations/0002_requests_and_upkeep.sql") },
+    Migration { version: 3, sql: include_str!("migrations/0003_correlation.sql") },
 ];
 
 /// Locks of transactions, which PgBouncer knows to keep on one connection. "pmmds" and a number.

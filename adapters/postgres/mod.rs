@@ -25,7 +25,7 @@
 //!
 //! | table | a row is |
 //! |---|---|
-//! | `prediction_logs` | an answered prediction: ids, time, version, score, label, latency, one byte per feature; a partition per day |
+//! | `prediction_logs` | an answered prediction: ids, time, version, score, label, latency, one byte per feature, and what the caller calls its request; a partition per day |
 //! | `prediction_features` | the raw features of one, where the owner keeps them |
 //! | `ingest_batches` | a batch: its id, its rows per slot, the summaries and rejections of its traffic |
 //! | `feature_histograms` | the same of a bucket, added up by [`maintain`](PostgresStore::maintain) |
@@ -39,6 +39,11 @@
 //!
 //! The view `pmmds_store.predictions` is the log with names:
 //! `SELECT model, version, count(*), avg(score) FROM pmmds_store.predictions GROUP BY 1, 2`.
+//!
+//! The rows of a request are found in a stretch of time, whose partitions are looked through:
+//! `SELECT * FROM pmmds_store.predictions WHERE correlation_id = 'checkout-7' AND at > now() -
+//! interval '1 day'`. Whoever looks often makes an index, which costs those rows that have one:
+//! `CREATE INDEX ON pmmds_store.prediction_logs (correlation_id) WHERE correlation_id IS NOT NULL`.
 //!
 //! A log that a team has already, in a table of its own, is counted where it is:
 //! [`count_own_table`](PostgresStore::count_own_table).

@@ -11,8 +11,9 @@ use super::SqliteStore;
 use super::error::COMPONENT;
 use crate::drift::{Codes, Profile};
 use crate::log::{
-    Appended, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent, LoggedEvent,
-    Outcome, OutcomeReceipt, OutcomeStep, Page, Purged, Rules, Summaries, WindowCounts, extent,
+    Appended, CorrelationId, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent,
+    LoggedEvent, Outcome, OutcomeReceipt, OutcomeStep, Page, Purged, Rules, Summaries,
+    WindowCounts, extent,
 };
 use crate::model::Prediction;
 use crate::registry::{ModelName, VersionId};
@@ -57,6 +58,12 @@ impl SqliteStore {
             None if kept => return Err(impossible("raw features, though they were kept")),
             None => event,
         };
+        let named: Option<&str> = row.try_get("correlation_id").map_err(column)?;
+        let event = match named.map(CorrelationId::new) {
+            Some(Ok(correlation_id)) => event.with_correlation_id(correlation_id),
+            Some(Err(why)) => return Err(self.corrupt(format_args!("event {id}: {why}"))),
+            None => event,
+        };
         Ok((event, version.ok_or_else(|| impossible("version"))?))
     }
 }
@@ -92,14 +99,14 @@ fn one_more(limit: usize) -> i64 {
 /// rows. The sizes end with 1, so that every number of events is a sum of them.
 static INSERT_EVENTS: LazyLock<[(usize, String); 3]> = LazyLock::new(|| {
     const INTO: &str = "INSERT INTO prediction_logs (model, at, id, request_id, batch, version,
-        profile, score, label, latency_us, has_features, codes) VALUES ";
-    const ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        profile, score, label, latency_us, has_features, codes, correlation_id) VALUES ";
+    const ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     [100, 10, 1].map(|size| (size, INTO.to_owned() + &[ROW].repeat(size).join(", ")))
 });
 
 pub(super) const SCAN: &str = "
     SELECT e.at, e.id, e.request_id, e.version, e.score, e.label, e.latency_us, e.has_features,
-        e.codes, p.fingerprint, f.features
+        e.codes, e.correlation_id, p.fingerprint, f.features
     FROM prediction_logs e
     LEFT JOIN log_profiles p ON p.id = e.profile
     LEFT JOIN prediction_features f ON e.has_features <> 0 AND f.model = e.model
@@ -111,7 +118,7 @@ pub(super) const SCAN: &str = "
 // CROSS JOIN: SQLite reads events in their order and looks the rest up.
 pub(super) const LABELLED: &str = "
     SELECT e.at, e.id, e.request_id, e.version, e.score, e.label, e.latency_us, e.has_features,
-        e.codes, f.features, o.outcome
+        e.codes, e.correlation_id, f.features, o.outcome
     FROM prediction_logs e
     CROSS JOIN outcomes o ON o.request_id = e.request_id
     CROSS JOIN prediction_features f ON f.model = e.model
@@ -215,7 +222,8 @@ impl InferenceLog for SqliteStore {
                         .bind(event.prediction.label().map(i64::from))
                         .bind(micros(event.latency))
                         .bind(i64::from(event.features.is_some()))
-                        .bind(event.codes.as_bytes());
+                        .bind(event.codes.as_bytes())
+                        .bind(event.correlation_id.as_ref().map(CorrelationId::as_str));
                 }
                 query.execute(&mut *transaction).await.map_err(failed)?;
                 rest = others;

@@ -27,7 +27,7 @@
 //!
 //! | table | a row is |
 //! |---|---|
-//! | `prediction_logs` | an answered prediction: ids, time, version, score, label, latency, one code per feature |
+//! | `prediction_logs` | an answered prediction: ids, time, version, score, label, latency, one code per feature, and what the caller calls its request |
 //! | `prediction_features` | the raw features of one, where the owner keeps them |
 //! | `ingest_batches` | a batch: its id, and the summaries and rejections of its traffic |
 //! | `outcomes` | the true outcome of a request |
@@ -37,7 +37,9 @@
 //! | `pmmds_migrations` | a migration that was made |
 //!
 //! Times are microseconds since 1970, ids 16 bytes. `sqlite3 pmmds.db` reads it all, for example
-//! `SELECT record ->> '$.message' FROM drift_alerts WHERE resolved_at IS NULL`.
+//! `SELECT record ->> '$.message' FROM drift_alerts WHERE resolved_at IS NULL`, or the rows of a
+//! request of the last day, `SELECT hex(request_id), score FROM prediction_logs WHERE
+//! correlation_id = 'checkout-7' AND at > (unixepoch() - 86400) * 1000000`.
 //!
 //! # What is safe from what
 //!

@@ -34,6 +34,7 @@ fn migrator() -> Migrator {
         migration(1, "tables", include_str!("migrations/0001_tables.sql")),
         migration(2, "label", include_str!("migrations/0002_label.sql")),
         migration(3, "jobs", include_str!("migrations/0003_jobs.sql")),
+        migration(4, "correlation", include_str!("migrations/0004_correlation.sql")),
     ]);
     migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
     migrator

@@ -24,6 +24,7 @@ macro_rules! say {
 
 mod client;
 mod commands;
+mod configuration;
 mod data;
 mod operations;
 mod schedule;
@@ -35,9 +36,10 @@ mod telco;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use pmmds::schedule::Schedule;
 
+use configuration::Configuration;
 use settings::Settings;
 
 /// A result whose error is for a person.
@@ -59,8 +61,10 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
+    /// Show what every setting is, and where it comes from; secrets as ***
+    Config,
     /// Download the Telco churn data
     DownloadData,
     /// Train the first model and put it into production
@@ -132,11 +136,21 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { settings, command } = Arguments::parse();
+    let configuration = match Configuration::read() {
+        Ok(configuration) => configuration,
+        Err(problems) => {
+            eprintln!("error: {problems}");
+            return ExitCode::from(EXIT_ERROR);
+        }
+    };
+    let Arguments { settings, command } = &configuration.arguments;
     settings.start_logging();
-    let result = match Settings::check_environment(&Arguments::command()) {
-        Ok(()) => run(settings, command).await,
-        Err(error) => Err(error),
+    for warning in &configuration.warnings {
+        tracing::warn!("{warning}");
+    }
+    let result = match command {
+        Some(Command::Config) => configuration.show(),
+        _ => run(settings.clone(), command.clone()).await,
     };
     match result {
         Ok(code) => code,
@@ -154,7 +168,7 @@ async fn main() -> ExitCode {
 
 async fn run(settings: Settings, command: Option<Command>) -> Outcome<ExitCode> {
     match command {
-        None => story::tell(&settings).await,
+        None | Some(Command::Config) => story::tell(&settings).await,
         Some(Command::DownloadData) => commands::download_data(&settings).await,
         Some(Command::Train) => commands::train(&settings).await,
         Some(Command::Serve { every, cron }) => commands::serve(&settings, every.or(cron)).await,

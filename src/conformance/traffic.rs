@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::drift::{Profile, ProfileOptions};
-use crate::log::{BatchId, EventBatch, InferenceEvent, InferenceLog, LoggedEvent};
+use crate::log::{BatchId, CorrelationId, EventBatch, InferenceEvent, InferenceLog, LoggedEvent};
 use crate::model::Task;
 use crate::record::{Columns, Row, Value};
 use crate::registry::{ModelName, VersionId};
@@ -75,7 +75,7 @@ impl Traffic {
     /// The same batch, from `start`.
     #[must_use]
     pub fn batch_from(&self, number: u64, size: u64, start: Timestamp) -> EventBatch {
-        self.events_of(number, size, start, Task::binary(), 0.25)
+        self.events_of(number, size, start, (Task::binary(), 0.25), None)
     }
 
     /// The same batch, each event with the score `score` of a model for `task`.
@@ -93,7 +93,22 @@ impl Traffic {
     #[must_use]
     pub fn predicting(&self, number: u64, size: u64, task: Task, score: f64) -> EventBatch {
         let start = Timestamp::EPOCH.saturating_add(Duration::from_secs(number));
-        self.events_of(number, size, start, task, score)
+        self.events_of(number, size, start, (task, score), None)
+    }
+
+    /// The same batch, of a caller that calls its request `name`.
+    ///
+    /// ```
+    /// # use pmmds::conformance::traffic::Traffic;
+    /// let name = "checkout-7".parse()?;
+    /// let batch = Traffic::new().called(1, 3, &name);
+    /// assert_eq!(batch.events()[2].correlation_id, Some(name));
+    /// # Ok::<(), pmmds::log::InvalidCorrelationId>(())
+    /// ```
+    #[must_use]
+    pub fn called(&self, number: u64, size: u64, name: &CorrelationId) -> EventBatch {
+        let start = Timestamp::EPOCH.saturating_add(Duration::from_secs(number));
+        self.events_of(number, size, start, (Task::binary(), 0.25), Some(name))
     }
 
     fn events_of(
@@ -101,8 +116,8 @@ impl Traffic {
         number: u64,
         size: u64,
         start: Timestamp,
-        task: Task,
-        score: f64,
+        (task, score): (Task, f64),
+        name: Option<&CorrelationId>,
     ) -> EventBatch {
         let id = BatchId(Uuid::from_u128(u128::from(number)));
         let mut batch = EventBatch::new(id, self.model.clone(), VersionId::FIRST, &self.profile);
@@ -112,7 +127,8 @@ impl Traffic {
             let codes = self.profile.encode(&row, prediction.score());
             let id = Uuid::from_u128(u128::from(number) << 64 | u128::from(event));
             let at = start.saturating_add(Duration::from_millis(event));
-            let event = InferenceEvent::new(id, id, at, prediction, Duration::ZERO, codes);
+            let mut event = InferenceEvent::new(id, id, at, prediction, Duration::ZERO, codes);
+            event.correlation_id = name.cloned();
             batch.push(&self.profile, &row, event.with_features(row.to_json(&self.schema)));
         }
         batch

@@ -4,9 +4,13 @@
 //! batch is recognised and nothing is counted twice. A batch carries its own
 //! [`Counts`], so that windows are added up from batches and not from rows.
 
+mod backlog;
+mod correlation;
+mod parts;
 mod rules;
 mod sample;
 mod summaries;
+mod wire;
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -24,9 +28,12 @@ use crate::schema::{FeatureSchema, Fingerprint};
 use crate::validate::Violations;
 use crate::{Error, Timestamp, Window};
 
-pub use rules::{OutcomeStep, Rules, extent};
+pub use backlog::Backlog;
+pub use correlation::{CorrelationId, InvalidCorrelationId, MAX_CORRELATION_BYTES};
+pub use rules::{OutcomeStep, Rules, extent, is_final};
 pub use sample::{InvalidShare, Sample};
 pub use summaries::Summaries;
+pub use wire::WireError;
 
 /// Names a batch for ever: a batch that is sent again has the same id.
 ///
@@ -82,10 +89,12 @@ pub struct InferenceEvent {
     pub codes: Codes,
     /// the row itself as a JSON object, where the owner keeps raw features; retraining needs them
     pub features: Option<String>,
+    /// what the caller calls the request, where it said so
+    pub correlation_id: Option<CorrelationId>,
 }
 
 impl InferenceEvent {
-    /// An event without raw features. `latency` is cut to whole microseconds.
+    /// An event without raw features and correlation id. `latency` is cut to whole microseconds.
     #[must_use]
     pub fn new(
         id: Uuid,
@@ -98,7 +107,16 @@ impl InferenceEvent {
         // Within i64, which is what stores have.
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         let latency = Duration::from_micros(micros.min(i64::MAX.unsigned_abs()));
-        Self { id, request_id, at, prediction, latency, codes, features: None }
+        Self {
+            id,
+            request_id,
+            at,
+            prediction,
+            latency,
+            codes,
+            features: None,
+            correlation_id: None,
+        }
     }
 
     /// Where it stands in the order of time.
@@ -121,6 +139,24 @@ impl InferenceEvent {
     #[must_use]
     pub fn with_features(mut self, json: String) -> Self {
         self.features = Some(json);
+        self
+    }
+
+    /// The same event with what the caller calls its request.
+    ///
+    /// ```
+    /// # use pmmds::{drift::Codes, log::InferenceEvent, model::Task, Timestamp};
+    /// # let (id, prediction) = (uuid::Uuid::from_u128(7), Task::binary().prediction(0.7)?);
+    /// # let codes = Codes::from_bytes([3, 1]);
+    /// # let latency = std::time::Duration::ZERO;
+    /// # let event = InferenceEvent::new(id, id, Timestamp::EPOCH, prediction, latency, codes);
+    /// let event = event.with_correlation_id("checkout-7".parse()?);
+    /// assert_eq!(event.correlation_id.unwrap().as_str(), "checkout-7");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_correlation_id(mut self, id: CorrelationId) -> Self {
+        self.correlation_id = Some(id);
         self
     }
 }
@@ -785,7 +821,7 @@ pub struct Purged {
 ///   [`AlreadyThere`](Appended::AlreadyThere). When it returns `Ok` the batch is as durable as the
 ///   store can make it. After an error nothing is known; the caller sends the *same* batch again.
 /// * Ids of events are the caller's to keep unique. A store may refuse a batch that holds the id
-///   of an event it has, as a [`Conflict`](crate::ErrorKind::Conflict).
+///   of an event it has, as a [`Conflict`](crate::ErrorKind::Conflict): for ever, see [`is_final`].
 /// * A store may be told to keep one event per request id and model. It leaves out those whose
 ///   request it has, writes the others whole or not at all, and says
 ///   [how many](Appended::WithoutDuplicates) it left out; the batch is known by its id all the same.
@@ -893,6 +929,12 @@ pub trait InferenceLog: Debug + Send + Sync {
 
     /// The store's clock.
     async fn now(&self) -> Result<Timestamp, Error>;
+
+    /// What was taken in and is not in the store yet, for a log that keeps it on local disk
+    /// meanwhile. Defaults to `None`: what `append` acknowledges is in the store.
+    fn backlog(&self) -> Option<Backlog> {
+        None
+    }
 }
 
 macro_rules! forward {
@@ -944,6 +986,10 @@ macro_rules! forward {
 
             async fn now(&self) -> Result<Timestamp, Error> {
                 (**self).now().await
+            }
+
+            fn backlog(&self) -> Option<Backlog> {
+                (**self).backlog()
             }
         }
     )+};

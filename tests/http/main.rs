@@ -3,6 +3,7 @@
 mod admin;
 mod batch;
 mod client;
+mod correlation;
 mod describe;
 mod drain;
 mod faults;
@@ -17,6 +18,8 @@ mod metrics;
 mod observability;
 mod observations;
 mod odd_json;
+#[cfg(feature = "oip")]
+mod open_inference;
 mod predict;
 mod records;
 mod regression;
@@ -25,4 +28,6 @@ mod replay;
 mod schemathesis;
 mod secrets;
 mod shadow;
+#[cfg(feature = "spool")]
+mod spool;
 mod support;

