@@ -14,6 +14,7 @@ use sqlx::Connection;
 mod python;
 mod story {
     mod environment;
+    mod limits;
     mod operators;
     mod prefect;
     mod replicas;
@@ -21,6 +22,7 @@ mod story {
     mod servers;
     mod serving;
     mod sigterm;
+    mod spool;
 }
 
 /// The example that was built with this test.

@@ -100,7 +100,7 @@ pub use log_writer::LogAccount;
 pub use models::{ModelInfo, ReloadError, Reloaded};
 pub use observations::ObserveError;
 pub use operations::{JobEnd, Operations};
-pub use options::{Durability, Limits, RawFeatures, Scoring};
+pub use options::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
 pub use service::{Service, ServiceBuilder};
 pub use shadow::{Shadow, ShadowReport};
 

@@ -8,6 +8,7 @@ use crate::conformance::{ledger, log};
 use crate::ledger::Ledger;
 use crate::log::InferenceLog;
 
+mod disk;
 mod faults;
 mod jobs;
 mod maintain;

@@ -208,6 +208,10 @@ pub(crate) struct Settings {
           action = clap::ArgAction::Set, global = true)]
     pub(crate) alert_on_prediction_drift: bool,
 
+    /// When the service answers a prediction, and so what a crash can lose
+    #[arg(long, env = "PMMDS_DURABILITY", value_enum, default_value = "committed", global = true)]
+    pub(crate) durability: Durability,
+
     /// What is logged to stderr
     #[arg(
         long,
@@ -267,6 +271,21 @@ pub(crate) enum Reaction {
     Retrain,
     /// Leave it to a person
     Tell,
+}
+
+/// When an answered prediction counts as kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Durability {
+    /// Once it is in the database. A crash loses nothing; while the database is down, predictions
+    /// answer 503
+    Committed,
+    /// Once it is in memory. A crash of the process loses what is there, at most 11,000 predictions
+    Queued,
+    /// Once it is in a file of the state folder, also while the database is down. A crash of the
+    /// process loses nothing, one of the machine what was answered in the last 50 ms
+    Spool,
+    /// Once it is in that file and down on the disk. A crash loses nothing
+    SpoolSync,
 }
 
 /// Least severity of what is logged.

@@ -32,6 +32,37 @@ async fn other_methods_are_405_and_say_which_are_not() {
 }
 
 #[tokio::test]
+async fn a_head_has_no_body_and_no_other_meaning() {
+    let server = serve(|b| b).await;
+    for (path, status) in
+        [("/livez", 200), ("/model", 200), ("/metrics", 200), ("/api/v1/predict", 405)]
+    {
+        let response = server.client.head(server.url(path)).send().await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+        assert!(response.bytes().await.unwrap().is_empty(), "{path}");
+    }
+}
+
+/// On one thread, so that a model that keeps it keeps everybody.
+#[tokio::test(flavor = "current_thread")]
+async fn a_model_that_computes_for_long_holds_up_nobody_else() {
+    let registry = TestRegistry::with(&[artifact(Habit::Slow, 0.0)]);
+    let server =
+        serve_on(TestLog::new(), registry, |b| b.scoring(pmmds::axum::Scoring::Blocking)).await;
+    // 40 rows of 50 ms each.
+    let rows = vec![body_with("tenure", json!(97)); 40];
+    let sent = server.client.post(server.url("/api/v1/predict/batch"));
+    let long = tokio::spawn(sent.json(&json!({"instances": rows})).send());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for path in ["/livez", "/readyz", "/metrics", "/model"] {
+        assert_eq!(server.get(path).await.0, 200, "{path}");
+    }
+    assert_eq!(server.predict(&body()).await.0, 200);
+    assert!(!long.is_finished(), "nobody was held up because nobody computed");
+    assert_eq!(long.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn only_plain_json_of_a_bounded_size() {
     let server = serve(|b| b.limits(Limits::new().body_bytes(2_000))).await;
     let send = async |kind: &str, encoding: Option<&str>, body: String| {

@@ -28,4 +28,6 @@ mod replay;
 mod schemathesis;
 mod secrets;
 mod shadow;
+#[cfg(feature = "spool")]
+mod spool;
 mod support;

@@ -71,7 +71,7 @@ async fn the_client_of_others_gets_the_same_probability_in_every_way_that_it_has
         ("gzip", "415", "must not be compressed"),
         ("deflate", "415", "must not be compressed"),
         ("incomplete", "400", "Missing required feature: contract"),
-        ("too_short", "400", "binary_data_size"),
+        ("too_short", "400", "ends within a string"),
         ("version", "404", "version 77"),
         ("output", "400", "there is no output \"margin\": prediction, probability, request_id"),
     ] {

@@ -43,12 +43,23 @@ impl Serving {
         self.child.wait().unwrap()
     }
 
-    pub(crate) fn stop(mut self) {
+    pub(crate) fn stop(self) {
+        let said = self.stopped();
+        assert_eq!(said.last().unwrap(), "stopped; every answered prediction is in the log");
+    }
+
+    /// What it said until its good end.
+    pub(crate) fn stopped(mut self) -> Vec<String> {
         let pid = self.pid();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
         assert!(self.child.wait().unwrap().success());
-        let last = self.said.by_ref().lines().map_while(Result::ok).last().unwrap_or_default();
-        assert_eq!(last, "stopped; every answered prediction is in the log");
+        self.said.by_ref().lines().map_while(Result::ok).collect()
+    }
+
+    /// Ends it without a word.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 

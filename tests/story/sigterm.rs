@@ -21,8 +21,12 @@ use crate::{ask, command, database, told};
 const CLIENTS: usize = 8;
 
 /// Sends predictions until nobody is there, and collects the ids that were answered; `count` says
-/// how many there are.
-async fn answered(url: String, count: Arc<AtomicUsize>) -> BTreeSet<String> {
+/// how many there are. A service that is `killed` may break off an answer.
+pub(super) async fn answered(
+    url: String,
+    count: Arc<AtomicUsize>,
+    killed: bool,
+) -> BTreeSet<String> {
     // The provider is needed to build a client, although nothing is encrypted here.
     drop(rustls::crypto::ring::default_provider().install_default());
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -40,7 +44,10 @@ async fn answered(url: String, count: Arc<AtomicUsize>) -> BTreeSet<String> {
                     let Ok(response) = sent.try_clone().unwrap().send().await else { return ids };
                     if response.status() == 200 {
                         // An answer that has begun is an answer to its end.
-                        let answer: serde_json::Value = response.json().await.unwrap();
+                        let answer: serde_json::Value = match response.json().await {
+                            Err(_) if killed => return ids,
+                            answer => answer.unwrap(),
+                        };
                         ids.insert(answer["request_id"].as_str().unwrap().to_owned());
                         count.fetch_add(1, Ordering::Relaxed);
                     }
@@ -62,7 +69,7 @@ fn stopped_under_load(arguments: &[&str], state: &Path) -> BTreeSet<String> {
     let url = serving.url.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let count = Arc::new(AtomicUsize::new(0));
-    let clients = runtime.spawn(answered(url, Arc::clone(&count)));
+    let clients = runtime.spawn(answered(url, Arc::clone(&count), false));
     let begun = Instant::now();
     // A load of a second at least, and some answers.
     while count.load(Ordering::Relaxed) <= 20 || begun.elapsed() < Duration::from_secs(1) {
@@ -73,7 +80,7 @@ fn stopped_under_load(arguments: &[&str], state: &Path) -> BTreeSet<String> {
     runtime.block_on(clients).unwrap()
 }
 
-fn assert_each_once(answered: &BTreeSet<String>, logged: &[String]) {
+pub(super) fn assert_each_once(answered: &BTreeSet<String>, logged: &[String]) {
     let known: BTreeSet<&String> = logged.iter().collect();
     assert_eq!(known.len(), logged.len(), "an event is in the log twice");
     let lost: Vec<&String> = answered.iter().filter(|id| !known.contains(id)).collect();

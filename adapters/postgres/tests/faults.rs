@@ -85,7 +85,7 @@ async fn a_statement_that_takes_too_long_is_unavailable() {
     assert_eq!(append(&store, 1).await.unwrap(), Appended::Written);
 }
 
-/// G4: the server itself says so, in the middle of a batch.
+/// G4: the server itself says so, in the middle of a batch. `disk.rs` fills one.
 #[tokio::test]
 async fn a_full_disk_is_unavailable_and_loses_nothing() {
     let Some(database) = database().await else { return };

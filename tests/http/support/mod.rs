@@ -10,6 +10,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use pmmds::axum::{Limits, LogAccount, Service, ServiceBuilder};
+use pmmds::log::InferenceLog;
 use pmmds::model::ModelFormat;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -70,9 +71,12 @@ pub(crate) struct Server {
     task: JoinHandle<Result<LogAccount, pmmds::Error>>,
 }
 
-pub(crate) fn builder(log: &Arc<TestLog>, registry: &Arc<TestRegistry>) -> ServiceBuilder {
+pub(crate) fn builder(
+    log: &Arc<impl InferenceLog + ?Sized + 'static>,
+    registry: &Arc<TestRegistry>,
+) -> ServiceBuilder {
     let formats: Vec<Arc<dyn ModelFormat>> = vec![Arc::new(TestFormat)];
-    let (log, registry) = (Arc::clone(log), Arc::clone(registry));
+    let (log, registry) = (Arc::new(Arc::clone(log)), Arc::clone(registry));
     ServiceBuilder::new(log, registry, formats, "churn-classifier".parse().unwrap())
 }
 
@@ -87,7 +91,17 @@ pub(crate) async fn serve_on(
     registry: Arc<TestRegistry>,
     options: impl FnOnce(ServiceBuilder) -> ServiceBuilder,
 ) -> Server {
-    let service = options(builder(&log, &registry)).start().await.unwrap();
+    serve_through(log.clone(), log, registry, options).await
+}
+
+/// The same with `front` before the log.
+pub(crate) async fn serve_through(
+    front: Arc<dyn InferenceLog>,
+    log: Arc<TestLog>,
+    registry: Arc<TestRegistry>,
+    options: impl FnOnce(ServiceBuilder) -> ServiceBuilder,
+) -> Server {
+    let service = options(builder(&front, &registry)).start().await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
