@@ -246,7 +246,7 @@ fn receiver() -> (String, std::thread::JoinHandle<String>) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let taken = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         let (mut taken, mut part) = (String::new(), [0; 4096]);
         while !taken.contains("\r\n\r\n") || taken.starts_with("POST") && !taken.ends_with('}') {
             let bytes = stream.read(&mut part).unwrap();
@@ -365,7 +365,7 @@ fn each_variable_of_the_service_acts() {
         let talking = Talking::start(command);
         let mut said = Vec::new();
         while !said.iter().any(|line: &String| line.starts_with("  monitor ")) {
-            said.push(talking.said.recv_timeout(Duration::from_secs(20)).unwrap());
+            said.push(talking.said.recv_timeout(Duration::from_secs(300)).unwrap());
         }
         (talking, said)
     };
