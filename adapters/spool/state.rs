@@ -229,19 +229,18 @@ impl State {
 
     /// What was written again is in another place.
     pub(super) fn moved(&mut self, seq: u64, segment: u64, offset: u64) {
-        let places = self.groups.iter_mut().rev().flat_map(|group| &mut group.places);
-        for place in places.filter(|place| place.seq == seq) {
-            if let Some(old) = self.segments.get_mut(&place.segment) {
-                old.waiting = old.waiting.saturating_sub(1);
-            }
-            let new = self.segments.entry(segment).or_default();
-            new.waiting += 1;
-            new.bytes = new.bytes.max(offset + place.head.frame_bytes() as u64);
-            new.has_answers |= place.head.answers > 0;
-            (place.segment, place.offset) = (segment, offset);
-            self.end = (segment, offset + place.head.frame_bytes() as u64);
-            return;
+        let mut places = self.groups.iter_mut().rev().flat_map(|group| &mut group.places);
+        let Some(place) = places.find(|place| place.seq == seq) else { return };
+        if let Some(old) = self.segments.get_mut(&place.segment) {
+            old.waiting = old.waiting.saturating_sub(1);
         }
+        let end = offset + place.head.frame_bytes() as u64;
+        let new = self.segments.entry(segment).or_default();
+        new.waiting += 1;
+        new.bytes = new.bytes.max(end);
+        new.has_answers |= place.head.answers > 0;
+        (place.segment, place.offset) = (segment, offset);
+        self.end = (segment, end);
     }
 
     /// The first group is where it should be, as `ended` says. The number of the batch up to which

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pmmds::axum::LogAccount;
-use pmmds::log::InferenceLog;
 use pmmds::spool::SpooledLog;
 use serde_json::json;
 use uuid::Uuid;
@@ -23,8 +22,9 @@ fn balanced(account: LogAccount) -> bool {
 }
 
 async fn open(store: &Arc<TestLog>, folder: &Path, most: u64) -> SpooledLog {
-    let store: Arc<dyn InferenceLog> = store.clone();
-    let spool = SpooledLog::builder(store, folder).max_bytes(most).segment_bytes(4_096);
+    let spool = SpooledLog::builder(Arc::<TestLog>::clone(store), folder)
+        .max_bytes(most)
+        .segment_bytes(4_096);
     spool.append_timeout(Duration::from_millis(300)).open().await.unwrap()
 }
 
@@ -162,9 +162,10 @@ async fn a_full_spool_refuses_predictions_and_says_so() {
         line.unwrap_or_else(|| panic!("{start} in {text}")).trim().parse::<f64>().unwrap()
     };
     assert!(line("pmmds_log_spool_up{} ") < 0.5);
-    assert!(line("pmmds_log_spool_rows{} ") >= answered.len() as f64);
+    let told = f64::from(u32::try_from(answered.len()).unwrap());
+    assert!(line("pmmds_log_spool_rows{} ") >= told);
     assert!(line("pmmds_log_spool_bytes{} ") <= line("pmmds_log_spool_capacity_bytes{} "));
-    assert!(line("pmmds_log_rows_total{state=\"spooled\"} ") >= answered.len() as f64);
+    assert!(line("pmmds_log_rows_total{state=\"spooled\"} ") >= told);
     assert!(line("pmmds_errors_total{code=\"log_queue_full\"} ") >= 1.0, "{text}");
 
     store.set(LogMode::Up);
