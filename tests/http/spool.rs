@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pmmds::axum::LogAccount;
+use pmmds::log::InferenceLog;
 use pmmds::spool::SpooledLog;
 use serde_json::json;
 use uuid::Uuid;
