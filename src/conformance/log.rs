@@ -150,7 +150,7 @@ where
         dropped_appends,
         random_windows(batches, seed),
         apart,
-        rejections_alone,
+        rejections_alone(deferred),
         round_trip,
         extreme_numbers,
         regressions,
