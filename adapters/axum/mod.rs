@@ -74,6 +74,8 @@ mod openapi;
 mod operations;
 mod options;
 mod origin;
+#[cfg(feature = "otel")]
+mod otel;
 mod outcomes;
 mod predict;
 mod problem;

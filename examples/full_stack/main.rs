@@ -31,6 +31,7 @@ mod settings;
 mod state;
 mod story;
 mod telco;
+mod telemetry;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,6 +40,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use pmmds::schedule::Schedule;
 
 use settings::Settings;
+use telemetry::Telemetry;
 
 /// A result whose error is for a person.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -133,9 +135,15 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { settings, command } = Arguments::parse();
-    settings.start_logging();
-    let result = match Settings::check_environment(&Arguments::command()) {
-        Ok(()) => run(settings, command).await,
+    let result = match Telemetry::start(&settings) {
+        Ok(telemetry) => {
+            let result = match Settings::check_environment(&Arguments::command()) {
+                Ok(()) => run(settings, command).await,
+                Err(error) => Err(error),
+            };
+            telemetry.end();
+            result
+        }
         Err(error) => Err(error),
     };
     match result {

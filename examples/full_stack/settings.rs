@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -193,6 +192,18 @@ pub(crate) struct Settings {
     #[arg(long, env = "PMMDS_LOG_JSON", default_value_t = false,
           action = clap::ArgAction::Set, global = true)]
     pub(crate) log_json: bool,
+
+    /// Where traces of requests are sent, by OTLP over HTTP, such as http://localhost:4318. The other
+    /// variables of OpenTelemetry's SDK act too, OTEL_SERVICE_NAME and OTEL_TRACES_SAMPLER among
+    /// them [default: nowhere]
+    #[arg(
+        long,
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        hide_env_values = true,
+        value_name = "URL",
+        global = true
+    )]
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 /// The shape of posted alerts.
@@ -304,21 +315,5 @@ impl Settings {
         }
         let (unknown, known) = (unknown.join(", "), known.join(", "));
         Err(format!("unknown settings in the environment: {unknown}; known are: {known}").into())
-    }
-
-    /// Sends logs to stderr.
-    pub(crate) fn start_logging(&self) {
-        let level = match self.log_level {
-            LogLevel::Error => tracing::Level::ERROR,
-            LogLevel::Warn => tracing::Level::WARN,
-            LogLevel::Info => tracing::Level::INFO,
-            LogLevel::Debug => tracing::Level::DEBUG,
-            LogLevel::Trace => tracing::Level::TRACE,
-        };
-        let logs = tracing_subscriber::fmt()
-            .with_max_level(level)
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr);
-        if self.log_json { logs.json().init() } else { logs.init() }
     }
 }

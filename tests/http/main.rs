@@ -18,6 +18,7 @@ mod metrics;
 mod observability;
 mod observations;
 mod odd_json;
+mod otel;
 mod predict;
 mod records;
 mod regression;
