@@ -21,7 +21,7 @@ export PMMDS_TEST_VENVS ?= $(CARGO_TARGET_DIR)/venvs
 # Cheap first: a formatting mistake is reported in a second, not after the build.
 STEPS := fmt-check lock clippy-core clippy-full docs adapters-as-crates wasm features-alone \
 	core-only examples test-full schemathesis doc-tests benches package-list package
-SLOW_STEPS := story-checked story-killed new-cases schemathesis-long package-full msrv deny compose
+SLOW_STEPS := story-checked story-killed soak new-cases schemathesis-long package-full msrv deny compose
 
 .PHONY: help test test-all fmt lint doc bench instructions clean run-steps tiny \
 	download-data train serve seed-traffic monitor retrain rollback story $(STEPS) $(SLOW_STEPS)
@@ -208,6 +208,10 @@ story-checked:
 # Catches: a moment at which kill -9 leaves the story unable to go on; make test tries three.
 story-killed:
 	PMMDS_STORY_KILLS=20 $(SERVICES) $(CARGO) test --all-features --test story killed -- --nocapture
+
+# Catches: a file or a few bytes that every request leaves behind; make test asks ten thousand times.
+soak:
+	PMMDS_TEST_SOAK=200000 $(CARGO) test --all-features --test story many_requests -- --nocapture
 
 # Catches: a law that holds for the cases that `test-full` draws and for others not.
 new-cases:

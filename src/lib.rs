@@ -63,6 +63,7 @@
 //! | [`registry`], [`log`], [`ledger`] | what is in production; what was predicted; why things are so |
 //! | [`lifecycle`] | the flows over all of these: serve, monitor, retrain, promote, roll back |
 //! | [`memory`] | the three stores in memory: reference implementations |
+//! | [`address`] | what is behind an IP address, for whoever sends requests where others say |
 //!
 //! # What a model may predict
 //!
@@ -83,7 +84,7 @@
 //! | [`DriftMetric`](drift::DriftMetric) | how far apart are two histograms? | [`Psi`](drift::Psi), [`KullbackLeibler`](drift::KullbackLeibler), [`JensenShannon`](drift::JensenShannon), [`Hellinger`](drift::Hellinger) and [more](drift#metrics) | [10 lines](#a-metric-of-your-own) |
 //! | [`PromotionPolicy`](promote::PromotionPolicy) | shall the challenger take over? | [`OriginalPolicy`](promote::OriginalPolicy), [rules](promote), `and`, `or` | [a closure](#a-policy-of-your-own) |
 //! | [`ModelRegistry`](registry::ModelRegistry) | which version is in production, and its files? | [`MemoryRegistry`](memory::MemoryRegistry), `files`, `mlflow` | [conformance](#a-store-of-your-own) |
-//! | [`InferenceLog`](log::InferenceLog) | what was asked, answered, and came true? | [`MemoryLog`](memory::MemoryLog), `sqlite`, `postgres` | [conformance](#a-store-of-your-own) |
+//! | [`InferenceLog`](log::InferenceLog) | what was asked, answered, and came true? | [`MemoryLog`](memory::MemoryLog), `sqlite`, `postgres`, before them `spool` | [conformance](#a-store-of-your-own) |
 //!
 //! Beside them: [`Ledger`](ledger::Ledger) keeps drift runs, alerts, decisions, leases and jobs;
 //! [`Model`](model::Model), [`Trainer`](model::Trainer) and [`ModelFormat`](model::ModelFormat) are
@@ -309,6 +310,7 @@
 //! | [`csv`] | yes | csv | reads CSV files into a [`Table`](record::Table) |
 //! | [`sqlite`] | no | sqlx, bundled SQLite (a C compiler) | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) in one file |
 //! | [`postgres`] | no | sqlx, rustls with ring, tokio, tracing | [`InferenceLog`](log::InferenceLog) and [`Ledger`](ledger::Ledger) on PostgreSQL 15 and later |
+//! | [`spool`] | no | tokio, backon, crc32fast, tracing | an [`InferenceLog`](log::InferenceLog) that keeps events on local disk until its store has them |
 //! | [`files`] | no | tokio | [`ModelRegistry`](registry::ModelRegistry) in a folder |
 //! | [`mlflow`] | no | reqwest, rustls with ring, backon, tokio, tracing | [`ModelRegistry`](registry::ModelRegistry) and run tracking on an MLflow server |
 //! | [`linfa`] | no | linfa, linfa-ensemble, linfa-linalg, linfa-logistic, linfa-trees, rand_chacha 0.3 | [logistic regression], [AdaBoost] on stumps with calibrated scores, and [ridge regression] for numbers: [`Trainer`](model::Trainer)s and their [`Model`](model::Model)s |
@@ -373,6 +375,8 @@
 #![cfg_attr(not(feature = "rayon"), doc = "[`rayon`]: #crate-features")]
 #![cfg_attr(feature = "schedule", doc = "[`schedule`]: mod@crate::schedule")]
 #![cfg_attr(not(feature = "schedule"), doc = "[`schedule`]: #crate-features")]
+#![cfg_attr(feature = "spool", doc = "[`spool`]: mod@crate::spool")]
+#![cfg_attr(not(feature = "spool"), doc = "[`spool`]: #crate-features")]
 #![cfg_attr(feature = "sqlite", doc = "[`sqlite`]: mod@crate::sqlite")]
 #![cfg_attr(not(feature = "sqlite"), doc = "[`sqlite`]: #crate-features")]
 #![cfg_attr(feature = "system", doc = "[`system`]: mod@crate::system")]
@@ -391,6 +395,7 @@
 )]
 
 pub mod _documentation;
+pub mod address;
 pub mod artifact;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -470,6 +475,10 @@ pub mod rayon;
 #[cfg(feature = "schedule")]
 #[path = "../adapters/schedule/mod.rs"]
 pub mod schedule;
+
+#[cfg(feature = "spool")]
+#[path = "../adapters/spool/mod.rs"]
+pub mod spool;
 
 #[cfg(feature = "sqlite")]
 #[path = "../adapters/sqlite/mod.rs"]

@@ -145,6 +145,31 @@ fn the_bare_core_stays_small() {
     hold(&rules::dependencies(&tree, &read("tests/core_dependencies.txt")));
 }
 
+/// What is written into statements, by file: numbers, dates, and names of our own or quoted ones.
+/// Whatever came from outside is bound.
+const WRITTEN_INTO_SQL: &[(&str, &[&str])] = &[
+    // Two moments and the number of a version: COPY takes no parameters.
+    ("adapters/postgres/counting.rs", &["", "model_version"]),
+    // Names of an owner's table and columns, each quoted, and numbers of columns and slots.
+    (
+        "adapters/postgres/own_table.rs",
+        &["", "levels", "missing", "number", "other", "sets", "slot", "time", "which"],
+    ),
+    // A day, as eight digits and as a date.
+    ("adapters/postgres/partitions.rs", &["", "bounds", "name"]),
+    ("adapters/postgres/purge.rs", &["day"]),
+    // Milliseconds.
+    ("adapters/postgres/store.rs", &["", "brief", "limits"]),
+];
+
+#[test]
+fn statements_bind_what_comes_from_outside() {
+    let files = ["adapters/postgres", "adapters/sqlite"].map(rust_files).concat();
+    let shipped = files.iter().filter(|file| !file.contains("/tests"));
+    let files: Vec<_> = shipped.map(|file| (file.clone(), read(file))).collect();
+    hold(&rules::sql(&files, WRITTEN_INTO_SQL));
+}
+
 #[test]
 fn nothing_banned_is_locked() {
     hold(&rules::banned(&read("Cargo.lock"), &read("deny.toml")));

@@ -54,6 +54,17 @@ fn read_by_the_program() -> BTreeSet<String> {
     variables.map(str::to_owned).collect()
 }
 
+#[test]
+fn each_variable_is_tried_by_a_test_of_the_program() {
+    let tests: String = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/story"))
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    for variable in read_by_the_program() {
+        assert!(tests.contains(&format!("\"{variable}\"")), "{variable} is set by no test");
+    }
+}
+
 /// Nobody here runs an engine: what its files name has to be there.
 #[test]
 fn the_containers_are_set_by_variables_that_act_and_asked_at_routes_that_are() {

@@ -18,8 +18,13 @@ use super::problem::Problem;
 use super::state::State;
 use crate::schema::Fingerprint;
 
-/// Fewest characters of a token.
-pub(super) const TOKEN_CHARS: usize = 32;
+/// Fewest characters of an admin token.
+///
+/// ```
+/// let token = "from a secret, and long enough to be one";
+/// assert!(token.chars().count() >= pmmds::axum::TOKEN_CHARS);
+/// ```
+pub const TOKEN_CHARS: usize = 32;
 
 /// Names of this machine as it sees itself.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -145,6 +150,11 @@ mod tests {
         assert_eq!(check(&admin, &[("host", "[::1]:8000")], "[::1]:4000"), Ok(()));
         assert_eq!(check(&admin, &[("host", "localhost:8000")], "[::ffff:127.0.0.1]:1"), Ok(()));
         assert_eq!(check(&admin, &[("host", "localhost:8000")], THERE), Err(403));
+        // Who is on the other side is who connects, whatever headers say.
+        for forged in ["x-forwarded-for", "x-real-ip", "forwarded"] {
+            let forged = (forged, "for=127.0.0.1");
+            assert_eq!(check(&admin, &[("host", "localhost"), forged], THERE), Err(403));
+        }
         // DNS rebinding: the browser is here, the page is not.
         assert_eq!(check(&admin, &[("host", "evil.example:8000")], HERE), Err(403));
         assert_eq!(check(&admin, &[], HERE), Err(403));

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use super::log_writer::LogAccount;
 use super::state::{Inner, State};
 use crate::Timestamp;
+use crate::log::Backlog;
 use crate::registry::VersionId;
 
 /// How long an answer of the store is good for: health checks in a storm ask it once.
@@ -41,7 +42,7 @@ impl Inner {
             }
             Ok(Err(error)) => {
                 tracing::warn!(error = error.chain(), "the store is not healthy");
-                Err(error.to_string())
+                Err(super::told(&error))
             }
             Err(_) => Err(format!("no answer within {:?}", self.limits.probe_timeout)),
         };
@@ -51,21 +52,31 @@ impl Inner {
 
     /// Why the service is not ready, first things first.
     async fn checks(&self) -> Vec<Check> {
-        let check = |name, trouble: Option<String>| Check { name, trouble };
+        let check = |name, trouble: Option<String>| Check::new(name, trouble);
         let draining = self.is_draining().then(|| "the service is shutting down".to_owned());
         let model = self.models.current().is_none().then(|| "no model is loaded".to_owned());
-        vec![
+        let backlog = self.queue.backlog();
+        let bridged = backlog.as_ref().is_some_and(Backlog::is_healthy);
+        let mut checks = vec![
             check("shutdown", draining),
             check("model", model),
-            check("database", self.store().await.err()),
+            Check { bridged, ..check("database", self.store().await.err()) },
             check("log", self.queue.trouble()),
-        ]
+        ];
+        checks.extend(backlog.map(|backlog| match (backlog.refusing, backlog.trouble) {
+            (Some(refusing), _) => check("spool", Some(refusing)),
+            (None, trouble) => {
+                let waits = |why| format!("{} events wait on disk: {why}", backlog.events);
+                Check { bridged: true, ..check("spool", trouble.map(waits)) }
+            }
+        }));
+        checks
     }
 
     /// Why predictions would not be answered now, if so.
     #[cfg(any(feature = "oip", feature = "mlflow-scoring"))]
     pub(super) async fn trouble(&self) -> Option<String> {
-        self.checks().await.into_iter().find_map(|check| check.trouble)
+        self.checks().await.into_iter().find(Check::failed).and_then(|check| check.trouble)
     }
 }
 
@@ -74,6 +85,26 @@ struct Check {
     name: &'static str,
     // None: it is well
     trouble: Option<String>,
+    // predictions are answered all the same, since their events are kept on disk
+    bridged: bool,
+}
+
+impl Check {
+    fn new(name: &'static str, trouble: Option<String>) -> Self {
+        Self { name, trouble, bridged: false }
+    }
+
+    fn failed(&self) -> bool {
+        self.trouble.is_some() && !self.bridged
+    }
+
+    fn status(&self) -> &'static str {
+        match &self.trouble {
+            None => "ok",
+            Some(_) if self.bridged => "degraded",
+            Some(_) => "failed",
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -112,6 +143,8 @@ struct Verbose {
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<LogAccount>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    spool: Option<Backlog>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     replay_window: Option<Remembered>,
 }
 
@@ -138,15 +171,21 @@ fn wants_all(query: Option<&str>) -> bool {
 /// Whether predictions would be answered now.
 pub(super) async fn ready(Shared(state): Shared<State>, RawQuery(query): RawQuery) -> Response {
     let checks = state.checks().await;
-    let trouble = checks.iter().find_map(|check| check.trouble.clone());
-    let code = if trouble.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let status = if trouble.is_none() { "ready" } else { "not_ready" };
+    let failed = checks.iter().find(|check| check.failed());
+    let worst = failed.or_else(|| checks.iter().find(|check| check.trouble.is_some()));
+    let (code, status) = match (failed, worst) {
+        (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+        (None, Some(_)) => (StatusCode::OK, "degraded"),
+        (None, None) => (StatusCode::OK, "ready"),
+    };
+    let trouble = worst.and_then(|check| check.trouble.clone());
     let verbose = wants_all(query.as_deref()).then(|| {
         let (entries, evicted) = state.replay.size();
         Verbose {
             checks: checks.into_iter().map(listed).collect(),
             model_version: state.models.current().map(|loaded| loaded.model.version()),
             log: Some(state.queue.account()),
+            spool: state.queue.backlog(),
             replay_window: Some(Remembered { entries, evicted }),
         }
     });
@@ -154,8 +193,7 @@ pub(super) async fn ready(Shared(state): Shared<State>, RawQuery(query): RawQuer
 }
 
 fn listed(check: Check) -> Listed {
-    let status = if check.trouble.is_none() { "ok" } else { "failed" };
-    Listed { name: check.name, status, reason: check.trouble }
+    Listed { name: check.name, status: check.status(), reason: check.trouble }
 }
 
 /// Whether the process runs.
@@ -164,6 +202,7 @@ pub(super) async fn livez(RawQuery(query): RawQuery) -> Response {
         checks: vec![Listed { name: "process", status: "ok", reason: None }],
         model_version: None,
         log: None,
+        spool: None,
         replay_window: None,
     });
     Json(Ready { status: "alive", reason: None, verbose }).into_response()

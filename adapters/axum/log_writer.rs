@@ -23,7 +23,7 @@ use super::models::Loaded;
 use super::options::{Durability, Limits};
 use super::replay::{Replay, Ticket};
 use crate::drift::Counts;
-use crate::log::{BatchId, EventBatch, InferenceEvent, InferenceLog};
+use crate::log::{Backlog, BatchId, EventBatch, InferenceEvent, InferenceLog, is_final};
 use crate::record::Row;
 use crate::validate::Violations;
 use crate::{Error, ErrorKind};
@@ -32,30 +32,54 @@ use crate::{Error, ErrorKind};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Where the events are: `accepted = written + queued + refused + lost`, always, in one snapshot.
+/// Where the events are: `accepted = written + spooled + queued + refused + quarantined + lost`,
+/// always, in one snapshot.
 ///
 /// ```
 /// # fn show(service: &pmmds::axum::Service) {
 /// let account = service.log_account();
 /// assert_eq!(
 ///     account.accepted,
-///     account.written + account.queued + account.refused + account.lost
+///     account.written + account.spooled + account.queued
+///         + account.refused + account.quarantined + account.lost
 /// );
 /// # }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct LogAccount {
-    /// events that were taken in
+    /// events that were taken in, and those that an earlier process left on disk
     pub accepted: u64,
     /// events that the store has, or whose request it has, where it keeps one event of each
     pub written: u64,
+    /// events on local disk, on their way to the store; 0 for a log that keeps none there
+    pub spooled: u64,
     /// events in the queue or in a batch on its way
     pub queued: u64,
     /// events that the store can never take, as it says
     pub refused: u64,
-    /// events that a shutdown could not write in time
+    /// events of which it said so when they were on disk; they are in a file for a person
+    pub quarantined: u64,
+    /// events that a shutdown could not write in time, or that the disk did not give back
     pub lost: u64,
+}
+
+impl LogAccount {
+    /// The same with what is known of a log that keeps events on disk: what it acknowledged is not
+    /// in the store yet. `before` events were in it before the first of these.
+    fn behind(self, backlog: &Backlog, before: u64) -> Self {
+        // A batch that it has taken, and whose writer has not heard of it, is in both accounts.
+        let unheard = (backlog.taken() - before).saturating_sub(self.written).min(self.queued);
+        Self {
+            accepted: self.accepted + before,
+            written: backlog.replayed,
+            spooled: backlog.events,
+            queued: self.queued - unheard,
+            refused: self.refused,
+            quarantined: backlog.quarantined,
+            lost: self.lost + backlog.unreadable,
+        }
+    }
 }
 
 /// An answered prediction on its way to the log.
@@ -100,6 +124,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub(super) struct LogQueue {
     sender: mpsc::Sender<Item>,
+    log: Arc<dyn InferenceLog>,
+    // events that the log had taken when the service started
+    before: u64,
     shared: Arc<Shared>,
     clock: Arc<Clock>,
     // when to give up; set once, by a shutdown
@@ -126,8 +153,9 @@ impl LogQueue {
             refused_rows: AtomicU64::new(0),
             trouble: Mutex::default(),
         });
+        let before = log.backlog().map_or(0, |backlog| backlog.taken());
         let writer = Writer {
-            log,
+            log: Arc::clone(&log),
             queue,
             shared: Arc::clone(&shared),
             stopped,
@@ -142,7 +170,7 @@ impl LogQueue {
             written_at: None,
         };
         let task = tokio::sync::Mutex::new(tokio::spawn(writer.run()));
-        Self { sender, shared, clock, stop, task }
+        Self { sender, log, before, shared, clock, stop, task }
     }
 
     /// Room for `events`, all of them, or why there is none.
@@ -185,7 +213,17 @@ impl LogQueue {
     }
 
     pub(super) fn account(&self) -> LogAccount {
-        *locked(&self.shared.account)
+        let account = locked(&self.shared.account);
+        // While nobody changes the account: the log then has at least what the account says.
+        match self.log.backlog() {
+            Some(backlog) => account.behind(&backlog, self.before),
+            None => *account,
+        }
+    }
+
+    /// What the log keeps on disk until the store has it.
+    pub(super) fn backlog(&self) -> Option<Backlog> {
+        self.log.backlog()
     }
 
     /// How long predictions took.
@@ -271,19 +309,15 @@ struct Open {
 }
 
 impl Open {
-    /// In two, of which the second is called `id`; `None` when there is nothing to tell apart.
-    fn halve(&mut self, id: BatchId) -> Option<Self> {
-        let events = self.batch.events().len();
-        if events == 0 || events == 1 && self.batch.counts().rejected_requests() == 0 {
-            return None;
-        }
-        let (half, mut at) = (events / 2, 0);
-        let rest = Arc::make_mut(&mut self.batch).take_out(id, |_| {
-            at += 1;
-            at > half
-        });
-        let (model, waiting) = (Arc::clone(&self.model), self.waiting.split_off(half));
-        Some(Self { model, batch: Arc::new(rest), waiting })
+    /// In two; `None` when there is nothing to tell apart.
+    fn halves(&mut self) -> Option<[Self; 2]> {
+        let halves = self.batch.halves()?;
+        let behind = self.waiting.split_off(halves[0].events().len());
+        let mut waiting = [std::mem::take(&mut self.waiting), behind].into_iter();
+        Some(halves.map(|batch| {
+            let (model, waiting) = (Arc::clone(&self.model), waiting.next().unwrap_or_default());
+            Self { model, batch: Arc::new(batch), waiting }
+        }))
     }
 }
 
@@ -397,9 +431,9 @@ impl Writer {
         while let Some(mut open) = left.pop() {
             let ended = self.write(&open.batch).await;
             if matches!(ended, Ended::Refused(_))
-                && let Some(half) = open.halve(BatchId(self.clock.id(self.clock.now())))
+                && let Some([first, second]) = open.halves()
             {
-                left.extend([half, open]);
+                left.extend([second, first]);
                 continue;
             }
             let Open { batch, waiting, .. } = open;
@@ -451,12 +485,12 @@ impl Writer {
                 }
             };
             let events = batch.events().len();
-            if error.kind() == ErrorKind::InvalidInput {
+            if is_final(&error) {
                 // Sent again it would be refused again, and hold up everything behind it.
                 return Ended::Refused(error);
             }
             tracing::warn!(batch = %batch.id(), events, error = error.chain(), "a batch waits");
-            *locked(&self.shared.trouble) = Some(error.to_string());
+            *locked(&self.shared.trouble) = Some(super::told(&error));
             if !self.pause(jittered(pause)).await {
                 tracing::error!(batch = %batch.id(), events, "a batch is lost: no time is left");
                 return Ended::GivenUp;

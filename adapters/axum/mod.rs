@@ -94,12 +94,15 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::Error;
+
+pub use auth::TOKEN_CHARS;
 pub use live::LiveReport;
 pub use log_writer::LogAccount;
 pub use models::{ModelInfo, ReloadError, Reloaded};
 pub use observations::ObserveError;
 pub use operations::{JobEnd, Operations};
-pub use options::{Durability, Limits, RawFeatures, Scoring};
+pub use options::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
 pub use service::{Service, ServiceBuilder};
 pub use shadow::{Shadow, ShadowReport};
 
@@ -115,6 +118,12 @@ async fn joined<T>(task: JoinHandle<T>) -> Result<T, problem::Problem> {
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(problem::Problem::busy("draining", "The service is shutting down")),
     }
+}
+
+/// What everybody may know of `error`: who failed, and how. What was tried, and why it did not go, is
+/// for the log: it names hosts, paths, and what drivers say.
+fn told(error: &Error) -> String {
+    format!("{}: {}", error.component(), error.kind())
 }
 
 /// Milliseconds with three digits: microseconds are as fine as a clock can be trusted.

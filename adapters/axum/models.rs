@@ -111,6 +111,9 @@ pub struct Reloaded {
 
 /// A reload that did not work; what was served before is served still.
 ///
+/// Its text has every cause, for the log. `POST /model/reload` tells the code and one sentence: causes
+/// name hosts, paths, and what drivers say.
+///
 /// ```
 /// # async fn reload(service: &pmmds::axum::Service) {
 /// if let Err(error) = service.reload().await {
@@ -123,25 +126,39 @@ pub struct ReloadError {
     // what to answer: 502 where the registry answered, and 503 where it did not
     status: StatusCode,
     code: &'static str,
+    // with every cause, for the log
     reason: String,
+    // for whoever asked, where the reason is not
+    told: Option<String>,
 }
 
 impl ReloadError {
     fn unavailable(code: &'static str, reason: impl Into<String>) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, code, reason: reason.into() }
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, code, reason: reason.into(), told: None }
     }
 
     fn bad(code: &'static str, reason: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_GATEWAY, code, reason: reason.into() }
+        Self { status: StatusCode::BAD_GATEWAY, ..Self::unavailable(code, reason) }
     }
 
     fn of(error: &Error) -> Self {
-        match error.kind() {
-            ErrorKind::Unavailable => Self::unavailable("registry_unavailable", error.chain()),
-            ErrorKind::Unauthorized => Self::bad("registry_unauthorized", error.chain()),
-            ErrorKind::NotFound => Self::bad("version_not_found", error.chain()),
-            _ => Self::bad("version_rejected", error.chain()),
-        }
+        let reason = error.chain();
+        let (failed, what) = match error.kind() {
+            ErrorKind::Unavailable => (
+                Self::unavailable("registry_unavailable", reason),
+                "the registry cannot be reached",
+            ),
+            ErrorKind::Unauthorized => (
+                Self::bad("registry_unauthorized", reason),
+                "the registry does not let this service in",
+            ),
+            ErrorKind::NotFound => {
+                (Self::bad("version_not_found", reason), "the registry has no such version")
+            }
+            _ => (Self::bad("version_rejected", reason), "the version cannot be served"),
+        };
+        let told = format!("{what} ({}); the log of the service says why", super::told(error));
+        Self { told: Some(told), ..failed }
     }
 
     /// Stable name of what went wrong, such as `"registry_unavailable"`.
@@ -151,7 +168,8 @@ impl ReloadError {
     }
 
     pub(super) fn problem(&self) -> Problem {
-        let problem = Problem::new(self.status, self.code, self.reason.clone());
+        let told = self.told.as_ref().unwrap_or(&self.reason);
+        let problem = Problem::new(self.status, self.code, told.clone());
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             problem.retry_after(5)
         } else {

@@ -5,17 +5,19 @@
 //! JSON object of features; or numbers of shape `[n, features]`, in the order of the schema. The
 //! outputs are `prediction`, `probability` (of a classifier) and `request_id`, by which an outcome
 //! is told. Rows are validated, logged and watched like those of `/api/v1/predict`, all or none; the
-//! `id` of a request for one row is its request id if it is a UUID.
+//! `id` of a request for one row is its request id if it is a UUID. Tensors may come and go
+//! [binary](self::binary).
+
+mod binary;
 
 use std::sync::Arc;
 
 use ::axum::Json;
-use ::axum::body::Body;
+use ::axum::body::{Body, Bytes};
 use ::axum::extract::State as Shared;
 use ::axum::extract::rejection::PathRejection;
 use ::axum::http::{HeaderMap, StatusCode};
 use ::axum::response::{IntoResponse, Response};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -55,7 +57,7 @@ pub(super) async fn ready(Shared(state): Shared<State>) -> Response {
 
 pub(super) async fn server() -> Json<Value> {
     let version = env!("CARGO_PKG_VERSION");
-    Json(json!({ "name": "pmmds", "version": version, "extensions": [] }))
+    Json(json!({ "name": "pmmds", "version": version, "extensions": ["binary_tensor_data"] }))
 }
 
 /// The model that a path names, perhaps with a version.
@@ -146,7 +148,9 @@ struct Infer<'a> {
     #[serde(borrow)]
     inputs: Vec<Object<Tensor<'a>>>,
     #[serde(default)]
-    outputs: Option<Vec<Object<Wanted>>>,
+    outputs: Option<Vec<Object<Wanted<'a>>>>,
+    #[serde(borrow, default)]
+    parameters: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -154,15 +158,25 @@ struct Tensor<'a> {
     name: String,
     shape: Vec<usize>,
     datatype: String,
-    #[serde(borrow)]
-    data: &'a RawValue,
+    // None: it stands behind the JSON
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    parameters: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Wanted {
+struct Wanted<'a> {
     name: String,
-    #[serde(default, rename = "parameters")]
-    _parameters: IgnoredAny,
+    #[serde(borrow, default)]
+    parameters: Option<&'a RawValue>,
+}
+
+/// An output that is wanted.
+struct Output {
+    name: &'static str,
+    datatype: &'static str,
+    binary: bool,
 }
 
 /// The answer, in the order in which it is written.
@@ -184,20 +198,31 @@ pub(super) async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let headers = binary::as_json(headers);
     let (body, _large) = state.rows_body(&headers, body).await?;
     let _place = state.admit()?;
     let model = Named::find(&path, &state)?;
     let began = state.clock.elapsed();
+    let (body, behind) = binary::split(&headers, body)?;
     let reading = Arc::clone(&model);
-    let read = state.read_rows(body, move |text, most| read(&reading, text, most));
-    let (rows, id, wanted): (Vec<Read>, Option<String>, Vec<&str>) = read.await?;
+    let read = state.read_rows(body, move |text, most| read(&reading, text, &behind, most));
+    let (rows, id, wanted): Asked = read.await?;
     let predicted = state.predict_foreign(&model, origin, rows, began).await?;
 
-    let output = |(name, datatype): (&'static str, &'static str)| {
+    let mut behind = Vec::new();
+    let mut output = |Output { name, datatype, binary }: Output| {
         let data: Vec<Value> = predicted.iter().map(|one| value(one, name)).collect();
-        json!({ "name": name, "datatype": datatype, "shape": [data.len()], "data": data })
+        let shape = [data.len()];
+        match binary::bytes(datatype, &data).filter(|_| binary) {
+            None => json!({ "name": name, "datatype": datatype, "shape": shape, "data": data }),
+            Some(bytes) => {
+                behind.extend(&bytes);
+                let size = json!({ "binary_data_size": bytes.len() });
+                json!({ "name": name, "datatype": datatype, "shape": shape, "parameters": size })
+            }
+        }
     };
-    let outputs = outputs(&model).into_iter().filter(|(name, _)| wanted.contains(name));
+    let outputs = wanted.into_iter().map(&mut output).collect();
     let warnings: Vec<&str> =
         predicted.iter().flat_map(|one| &one.warnings).map(String::as_str).collect();
     let warnings = (!warnings.is_empty()).then(|| json!({ "warnings": warnings.join("; ") }));
@@ -206,9 +231,13 @@ pub(super) async fn infer(
         model_version: model.model.version().to_string(),
         id,
         parameters: warnings,
-        outputs: outputs.map(output).collect(),
+        outputs,
     };
-    Ok(Json(answer).into_response())
+    if behind.is_empty() {
+        return Ok(Json(answer).into_response());
+    }
+    // Texts and finite numbers: there is nothing that JSON could refuse.
+    Ok(binary::answer(serde_json::to_vec(&answer).unwrap_or_default(), &behind))
 }
 
 fn value(one: &Predicted, output: &str) -> Value {
@@ -219,45 +248,98 @@ fn value(one: &Predicted, output: &str) -> Value {
     }
 }
 
-type Asked = (Vec<Read>, Option<String>, Vec<&'static str>);
+type Asked = (Vec<Read>, Option<String>, Vec<Output>);
 
 /// Reads the rows of a request, its id, and which outputs it wants.
-fn read(model: &Loaded, text: &str, most: usize) -> Result<Asked, Problem> {
+fn read(model: &Loaded, text: &str, behind: &Bytes, most: usize) -> Result<Asked, Problem> {
     let Object(sent) =
         serde_json::from_str::<Object<Infer<'_>>>(text).map_err(|why| not_json(&why))?;
-    let offered = outputs(model).into_iter().map(|(name, _)| name);
+    let set = |parameters, name| binary::parameter(parameters, name) == Some(Value::Bool(true));
+    let all_binary = set(sent.parameters, "binary_data_output");
+    let offered = outputs(model);
     let wanted = match sent.outputs {
-        None => offered.collect(),
+        None => {
+            let output = |(name, datatype)| Output { name, datatype, binary: all_binary };
+            offered.into_iter().map(output).collect()
+        }
         Some(wanted) => {
-            let offered: Vec<&str> = offered.collect();
-            let find = |Object(Wanted { name, .. }): &Object<Wanted>| {
-                offered.iter().copied().find(|offered| offered == name).ok_or_else(|| {
+            let find = |Object(Wanted { name, parameters }): &Object<Wanted<'_>>| {
+                let found = offered.iter().find(|(offered, _)| offered == name);
+                let (name, datatype) = *found.ok_or_else(|| {
+                    let offered: Vec<&str> = offered.iter().map(|(name, _)| *name).collect();
                     let (name, offered) = (quoted(name), offered.join(", "));
                     malformed(format!("there is no output {name}: {offered}"))
-                })
+                })?;
+                let binary = match binary::parameter(*parameters, "binary_data") {
+                    Some(Value::Bool(binary)) => binary,
+                    _ => all_binary,
+                };
+                Ok(Output { name, datatype, binary })
             };
-            wanted.iter().map(find).collect::<Result<Vec<&str>, Problem>>()?
+            // In the order of the model, each once.
+            let mut found = wanted.iter().map(find).collect::<Result<Vec<Output>, Problem>>()?;
+            let place = |it: &Output| offered.iter().position(|(name, _)| *name == it.name);
+            found.sort_by_key(place);
+            found.dedup_by_key(|output| output.name);
+            found
         }
     };
     let inputs: Vec<Tensor<'_>> = sent.inputs.into_iter().map(|Object(tensor)| tensor).collect();
-    let texts = texts(model.model.schema(), inputs, most)?;
+    let schema = model.model.schema();
+    let lists = lists(&inputs, behind, most.saturating_mul(schema.len()))?;
+    let texts = texts(schema, inputs, &lists, most)?;
     let alone = texts.len() == 1;
     let id = sent.id.as_deref().filter(|_| alone).and_then(|id| request_id(id).ok());
     let rows: Vec<(Option<Uuid>, Text)> = texts.into_iter().map(|text| (id, text)).collect();
     Ok((foreign::read(model, rows), sent.id, wanted))
 }
 
+/// The lists of values that stand behind the JSON, each beside its tensor.
+fn lists(
+    inputs: &[Tensor<'_>],
+    behind: &[u8],
+    most: usize,
+) -> Result<Vec<Option<Box<RawValue>>>, Problem> {
+    let mut left = behind;
+    let mut lists = Vec::with_capacity(inputs.len());
+    for Tensor { name, shape, datatype, data, parameters } in inputs {
+        let size = binary::parameter(*parameters, "binary_data_size").and_then(|it| it.as_u64());
+        lists.push(match (data, size) {
+            (Some(_), None) => None,
+            (None, Some(size)) => {
+                let bytes = binary::take(&mut left, size, name)?;
+                let count = shape.iter().try_fold(1_usize, |all, one| all.checked_mul(*one));
+                let count = count.filter(|count| *count <= most);
+                let count = count.ok_or_else(|| too_many(most, "values"))?;
+                Some(binary::list(name, datatype, bytes, count)?)
+            }
+            (data, _) => {
+                let (have, and) = if data.is_some() { ("both", "and") } else { ("neither", "nor") };
+                let name = quoted(name);
+                return Err(malformed(format!("{name} has {have} data {and} binary_data_size")));
+            }
+        });
+    }
+    if !left.is_empty() {
+        let left = left.len();
+        return Err(malformed(format!("{left} bytes behind the JSON belong to no input")));
+    }
+    Ok(lists)
+}
+
 /// The rows of tensors.
 fn texts(
     schema: &FeatureSchema,
     inputs: Vec<Tensor<'_>>,
+    lists: &[Option<Box<RawValue>>],
     most: usize,
 ) -> Result<Vec<Text>, Problem> {
-    if let [tensor] = &inputs[..]
+    if let ([tensor], [list]) = (&inputs[..], lists)
         && schema.id(&tensor.name).is_none()
     {
         let numbers = tensor.datatype != BYTES;
-        let values = tensor.values(most, if numbers { schema.len() } else { 1 })?;
+        let width = if numbers { schema.len() } else { 1 };
+        let values = tensor.values(list.as_deref(), most, width)?;
         if numbers {
             let row = |row: &[&RawValue]| Text::of_list(schema, row);
             return Ok(values.chunks(schema.len()).map(row).collect());
@@ -268,8 +350,8 @@ fn texts(
         return Err(nothing("inputs"));
     }
     let mut columns = Vec::with_capacity(inputs.len());
-    for tensor in inputs {
-        let values = tensor.values(most, 1)?;
+    for (tensor, list) in inputs.into_iter().zip(lists) {
+        let values = tensor.values(list.as_deref(), most, 1)?;
         columns.push(Column { name: tensor.name, values });
     }
     foreign::of_columns(schema, &columns)
@@ -284,9 +366,16 @@ fn object(value: &RawValue) -> Result<Text, Problem> {
 }
 
 impl<'a> Tensor<'a> {
-    /// The values of this tensor, which has rows of `width`, and at most `most` rows.
-    fn values(&self, most: usize, width: usize) -> Result<Vec<&'a RawValue>, Problem> {
-        let Self { name, shape, datatype, data } = self;
+    /// The values of this tensor, which has rows of `width`, and at most `most` rows; `list` has
+    /// them where they stood behind the JSON.
+    fn values(
+        &self,
+        list: Option<&'a RawValue>,
+        most: usize,
+        width: usize,
+    ) -> Result<Vec<&'a RawValue>, Problem> {
+        let Self { name, shape, datatype, data, .. } = self;
+        let Some(data) = list.or(*data) else { return Err(nothing("data")) };
         let name = quoted(name);
         let (rows, columns) = match shape[..] {
             [rows] => (rows, 1),

@@ -17,7 +17,9 @@ use crate::log::Sample;
 #[non_exhaustive]
 pub enum Durability {
     /// The answer waits until its event is committed to the log. A crash loses no answered
-    /// prediction; while the log is down, predictions answer 503.
+    /// prediction; while the log is down, predictions answer 503. A log that keeps events on local
+    /// disk until its store has them (feature `spool`) is committed to as soon as they are there:
+    /// predictions go on while the store is down, and a crash loses what that log says.
     #[default]
     Committed,
     /// The answer leaves as soon as its event is in the queue in memory. A crash of the process
@@ -52,6 +54,27 @@ pub enum RawFeatures {
     /// The whole row is logged for a share of the requests, by their id. [`Sample`] says what
     /// retraining sees then.
     Sample(Sample),
+}
+
+/// Whether a refusal repeats the values that it is about.
+///
+/// ```
+/// use pmmds::axum::RejectedValues;
+/// # fn choose(builder: pmmds::axum::ServiceBuilder) -> pmmds::axum::ServiceBuilder {
+/// builder.rejected_values(RejectedValues::Hide)
+/// # }
+/// # assert_eq!(RejectedValues::default(), RejectedValues::Show);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum RejectedValues {
+    /// The first 64 characters of each, to the one who sent it: what is wrong is found sooner. Never
+    /// those of [sensitive](crate::schema::Feature::sensitive) features.
+    #[default]
+    Show,
+    /// None: where answers are kept by whoever may not see what was asked. Names of features are
+    /// repeated all the same.
+    Hide,
 }
 
 /// Where the model runs.

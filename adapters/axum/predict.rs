@@ -68,7 +68,7 @@ impl Inner {
         if request.is_ours {
             self.queue.push_rejected(model, &request.violations);
         }
-        Err(Problem::invalid(INVALID, request.details(), warnings))
+        Err(Problem::invalid(INVALID, request.details(self.rejected_values), warnings))
     }
 }
 

@@ -11,6 +11,7 @@ use ::axum::http::{HeaderMap, StatusCode};
 use ::axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::options::RejectedValues;
 use crate::validate::Violation;
 use crate::{Error, ErrorKind};
 
@@ -38,9 +39,13 @@ impl Detail {
     }
 
     /// A broken rule of the schema, for features that stand at `at`.
-    pub(super) fn of(violation: &Violation, at: &str) -> Self {
+    pub(super) fn of(violation: &Violation, at: &str, values: RejectedValues) -> Self {
         let pointer = format!("{at}/{}", escaped(violation.feature()));
-        Self::new(pointer, violation.rule().code(), violation.message())
+        let message = match values {
+            RejectedValues::Show => violation.message().into(),
+            RejectedValues::Hide => violation.message_without_value(),
+        };
+        Self::new(pointer, violation.rule().code(), message)
     }
 }
 

@@ -14,6 +14,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::options::RejectedValues;
 use super::problem::Detail;
 use crate::lifecycle::ServingModel;
 use crate::record::{DecodeError, Decoder, Row, Strict};
@@ -219,9 +220,9 @@ impl PredictRequest {
     }
 
     /// Everything that is wrong: first with the features, in schema order, then with the rest.
-    pub(super) fn details(&self) -> Vec<Detail> {
+    pub(super) fn details(&self, values: RejectedValues) -> Vec<Detail> {
         let at = self.features_at();
-        let features = self.violations.errors().map(|violation| Detail::of(violation, &at));
+        let features = self.violations.errors().map(|violation| Detail::of(violation, &at, values));
         features.chain(self.errors.iter().cloned()).collect()
     }
 

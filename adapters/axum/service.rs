@@ -19,7 +19,7 @@ use super::log_writer::{LogAccount, LogQueue};
 use super::metrics::Metrics;
 use super::models::{ModelInfo, Models, ReloadError, Reloaded};
 use super::operations::Operations;
-use super::options::{Durability, Limits, RawFeatures, Scoring};
+use super::options::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
 use super::replay::Replay;
 use super::routes;
 use super::shadow::{Parts, Shadow, Shadowing};
@@ -39,7 +39,8 @@ pub(super) const AXUM: &str = "axum";
 /// ```no_run
 /// use std::sync::Arc;
 /// use std::time::Duration;
-/// use pmmds::axum::{Durability, Limits, RawFeatures, Scoring, ServiceBuilder, Shadow};
+/// use pmmds::axum::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
+/// use pmmds::axum::{ServiceBuilder, Shadow};
 /// use pmmds::drift::{DriftDetector, LiveOptions};
 /// use pmmds::registry::Alias;
 /// # use pmmds::axum::Operations;
@@ -58,6 +59,7 @@ pub(super) const AXUM: &str = "axum";
 ///     .durability(Durability::Committed)
 ///     .raw_features(RawFeatures::Keep) // so that traffic can be trained on
 ///     .scoring(Scoring::Inline)
+///     .rejected_values(RejectedValues::Show)
 ///     .admin_token("at least 32 characters, from a secret")
 ///     .allowed_hosts(["ml.example"])
 ///     .poll_every(Duration::from_secs(30))
@@ -84,6 +86,7 @@ pub struct ServiceBuilder {
     durability: Durability,
     raw_features: RawFeatures,
     scoring: Scoring,
+    rejected_values: RejectedValues,
     token: Option<String>,
     hosts: Vec<String>,
     poll: Option<Duration>,
@@ -106,6 +109,7 @@ impl fmt::Debug for ServiceBuilder {
             .field("durability", &self.durability)
             .field("raw_features", &self.raw_features)
             .field("scoring", &self.scoring)
+            .field("rejected_values", &self.rejected_values)
             .field("token", &self.token.as_ref().map(|_| "***"))
             .field("hosts", &self.hosts)
             .field("poll", &self.poll)
@@ -137,6 +141,7 @@ impl ServiceBuilder {
             durability: Durability::default(),
             raw_features: RawFeatures::default(),
             scoring: Scoring::default(),
+            rejected_values: RejectedValues::default(),
             token: None,
             hosts: Vec::new(),
             poll: None,
@@ -178,8 +183,16 @@ impl ServiceBuilder {
         self
     }
 
+    /// Whether a refusal repeats the values that it is about. Defaults to [`RejectedValues::Show`].
+    pub fn rejected_values(mut self, values: RejectedValues) -> Self {
+        self.rejected_values = values;
+        self
+    }
+
     /// The token that opens the admin routes, at least 32 characters; white space around it is
-    /// taken off. Defaults to none: then they are open to this machine only.
+    /// taken off. There is one, and no roles: who has it may do all that these routes do, and who
+    /// has not may read what the others tell. Defaults to none: then they are open to this machine
+    /// only.
     pub fn admin_token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
@@ -338,6 +351,7 @@ impl ServiceBuilder {
             durability: self.durability,
             raw_features: self.raw_features,
             scoring: self.scoring,
+            rejected_values: self.rejected_values,
             draining: AtomicBool::new(false),
             ledger: self.ledger,
             jobs: Jobs::new(self.operations),

@@ -254,10 +254,10 @@ async fn load(parts: &Parts, common: &Common) {
     common.active.store(present.shadow.is_some(), Ordering::Relaxed);
 }
 
-/// What everybody may know of `error`. Its causes are for the log: drivers name hosts.
+/// What everybody may know of `error`, which is in the log in full.
 fn told(error: &Error) -> String {
     tracing::warn!(error = error.chain(), "the shadow could not be loaded");
-    error.to_string()
+    super::told(error)
 }
 
 async fn which(parts: &Parts) -> Result<Option<VersionId>, Error> {

@@ -16,7 +16,7 @@ use super::jobs::Jobs;
 use super::log_writer::LogQueue;
 use super::metrics::Metrics;
 use super::models::{Loaded, Models};
-use super::options::{Durability, Limits, RawFeatures, Scoring};
+use super::options::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
 use super::problem::Problem;
 use super::replay::Replay;
 use super::shadow::Shadowing;
@@ -48,6 +48,7 @@ pub(super) struct Inner {
     pub(super) durability: Durability,
     pub(super) raw_features: RawFeatures,
     pub(super) scoring: Scoring,
+    pub(super) rejected_values: RejectedValues,
     pub(super) detector: DriftDetector,
     // one verdict at a time
     pub(super) live_turn: Arc<Mutex<()>>,

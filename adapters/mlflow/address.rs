@@ -1,11 +1,12 @@
 //! Which addresses are talked to, and which are not.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::COMPONENT;
+use crate::address::{Reach, literal};
 use crate::{Error, ErrorKind};
 
 fn refused(context: impl Into<String>) -> Error {
@@ -36,12 +37,9 @@ pub(super) fn tracking_uri(text: &str, link_local: bool) -> Result<Url, Error> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(refused("the tracking URI has a query or a fragment, expected neither"));
     }
-    let host = url.host_str().unwrap_or_default();
     // A literal never goes through the resolver below.
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    if let Ok(address) = literal
-        && is_link_local(address)
-        && !link_local
+    if let Some(address) = url.host_str().and_then(literal)
+        && is_refused(address, link_local)
     {
         return Err(refused(link_local_refused(address)));
     }
@@ -55,26 +53,8 @@ fn link_local_refused(address: IpAddr) -> String {
     )
 }
 
-/// Where one cloud keeps its credentials in IPv6; it is a private address, not a link-local one.
-const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-
-/// Also where IPv4 is dressed up as IPv6, or on its way to it by NAT64.
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => {
-            let inner = match v6.segments() {
-                [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-                    let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-                    Some(Ipv4Addr::new(a, b, c, d))
-                }
-                _ => v6.to_ipv4(),
-            };
-            v6 == METADATA
-                || v6.is_unicast_link_local()
-                || inner.is_some_and(|v4| v4.is_link_local())
-        }
-    }
+fn is_refused(address: IpAddr, link_local: bool) -> bool {
+    !link_local && Reach::of(address) == Reach::LinkLocal
 }
 
 /// The name service of the machine, without the addresses that are not to be talked to.
@@ -89,9 +69,8 @@ impl Resolve for Resolver {
         Box::pin(async move {
             let found: Vec<SocketAddr> =
                 tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let refused = found.iter().find(|at| !link_local && is_link_local(at.ip())).copied();
             // One is enough: a name that leads to both is no honest one.
-            if let Some(at) = refused {
+            if let Some(at) = found.iter().find(|at| is_refused(at.ip(), link_local)) {
                 return Err(link_local_refused(at.ip()).into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)

@@ -49,19 +49,19 @@ const THIN_BATCH: &str = "
     SET events = $2, counts = CASE WHEN counts IS NOT NULL THEN $3 END, summary = $4::json
     WHERE batch_id = $1";
 
+// The arrays are unnested in the list and not in FROM, where the server would first put all of their
+// rows aside. They are of one length.
+
 const INSERT_EVENTS: &str = "
-    INSERT INTO pmmds_store.prediction_logs (at, id, score, latency_us, request_id, model_version,
+    INSERT INTO pmmds_store.prediction_logs (model_version, at, id, score, latency_us, request_id,
         prediction, flags, codes, correlation_id)
-    SELECT at, id, score, latency_us, request_id, $1, prediction, flags, codes, correlation_id
-    FROM unnest($2::timestamptz[], $3::uuid[], $4::float8[], $5::bigint[], $6::uuid[],
-        $7::smallint[], $8::smallint[], $9::bytea[], $10::text[])
-        AS e (at, id, score, latency_us, request_id, prediction, flags, codes, correlation_id)";
+    SELECT $1, unnest($2::timestamptz[]), unnest($3::uuid[]), unnest($4::float8[]),
+        unnest($5::bigint[]), unnest($6::uuid[]), unnest($7::smallint[]), unnest($8::smallint[]),
+        unnest($9::bytea[]), unnest($10::text[])";
 
 const INSERT_FEATURES: &str = "
-    INSERT INTO pmmds_store.prediction_features (request_id, at, id, model_version, features)
-    SELECT request_id, at, id, $1, features
-    FROM unnest($2::uuid[], $3::timestamptz[], $4::uuid[], $5::text[])
-        AS f (request_id, at, id, features)";
+    INSERT INTO pmmds_store.prediction_features (model_version, request_id, at, id, features)
+    SELECT $1, unnest($2::uuid[]), unnest($3::timestamptz[]), unnest($4::uuid[]), unnest($5::text[])";
 
 const INSERT_HISTOGRAM: &str = "
     INSERT INTO pmmds_store.feature_histograms (model_version, bucket, events, counts)

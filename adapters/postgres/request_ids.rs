@@ -12,12 +12,16 @@ use super::{PostgresStore, query, scalar};
 use crate::Error;
 use crate::log::{BatchId, EventBatch};
 
-/// In one order for all writers, so that no two wait for each other.
+/// In one order for all writers, so that no two wait for each other. A row comes back only where some
+/// were there already: the new ones.
 const CLAIM: &str = "
-    INSERT INTO pmmds_store.request_ids (request_id, model, at)
-    SELECT request_id, $1, at FROM unnest($2::uuid[], $3::timestamptz[]) AS r (request_id, at)
-    ORDER BY request_id
-    ON CONFLICT DO NOTHING RETURNING request_id";
+    WITH claimed AS (
+        INSERT INTO pmmds_store.request_ids (request_id, model, at)
+        SELECT request_id, $1, at
+        FROM (SELECT unnest($2::uuid[]) AS request_id, unnest($3::timestamptz[]) AS at) r
+        ORDER BY request_id
+        ON CONFLICT DO NOTHING RETURNING request_id)
+    SELECT array_agg(request_id) FROM claimed HAVING count(*) < cardinality($2)";
 
 const TAKE_IN: &str = "
     INSERT INTO pmmds_store.request_ids (request_id, model, at)
@@ -64,14 +68,15 @@ impl PostgresStore {
         let events = batch.events();
         let mut new: HashSet<Uuid> = HashSet::with_capacity(events.len());
         for lot in lots(events.len()) {
-            let claimed: Vec<Uuid> = scalar(CLAIM)
+            let requests: Vec<Uuid> = events[lot.clone()].iter().map(|e| e.request_id).collect();
+            let some: Option<Option<Vec<Uuid>>> = scalar(CLAIM)
                 .bind(batch.model().as_str().to_owned())
-                .bind(events[lot.clone()].iter().map(|e| e.request_id).collect::<Vec<_>>())
+                .bind(&requests)
                 .bind(events[lot].iter().map(|e| Moment::from(e.at)).collect::<Vec<_>>())
-                .fetch_all(&mut **transaction)
+                .fetch_optional(&mut **transaction)
                 .await
                 .map_err(failed)?;
-            new.extend(claimed);
+            new.extend(some.map_or(requests, Option::unwrap_or_default));
         }
         if new.len() == events.len() {
             return Ok(None);

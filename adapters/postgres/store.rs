@@ -60,6 +60,7 @@ impl RollUp {
 #[derive(Clone)]
 enum Source {
     Url(String),
+    Options(Box<PgConnectOptions>),
     Pool(PgPool),
 }
 
@@ -182,6 +183,37 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// What messages call the database: host, port and name, neither user nor password. Nobody is
+    /// asked for it.
+    ///
+    /// ```
+    /// use pmmds::postgres::PostgresStore;
+    /// let builder = PostgresStore::builder("postgres://pmmds:secret@db.internal/shop");
+    /// assert_eq!(builder.target()?, "db.internal:5432/shop");
+    /// # Ok::<(), pmmds::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no URL.
+    pub fn target(&self) -> Result<String, Error> {
+        Ok(name_of(&self.options()?))
+    }
+
+    fn options(&self) -> Result<PgConnectOptions, Error> {
+        let url = match &self.source {
+            Source::Pool(pool) => return Ok((*pool.connect_options()).clone()),
+            Source::Options(options) => return Ok((**options).clone()),
+            Source::Url(url) => url,
+        };
+        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            let context = "the database URL does not begin with postgres://";
+            return Err(Error::new(ErrorKind::InvalidInput, COMPONENT, context));
+        }
+        PgConnectOptions::from_str(url)
+            .map_err(|e| failed("the database URL cannot be used".to_owned(), e))
+    }
+
     /// Connects, makes the tables where that is asked for, and makes the partitions of the next
     /// days.
     ///
@@ -192,26 +224,15 @@ impl PostgresStoreBuilder {
     /// newer release, and for those that [`Migrate`] does not allow to change; nothing is written
     /// then. [`Unavailable`](ErrorKind::Unavailable) if nobody answers.
     pub async fn open(self) -> Result<PostgresStore, Error> {
+        let options = self.options()?;
+        let name = name_of(&options);
         let pool = match &self.source {
             Source::Pool(pool) => pool.clone(),
-            Source::Url(url) => {
-                if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
-                    let context = "the database URL does not begin with postgres://";
-                    return Err(Error::new(ErrorKind::InvalidInput, COMPONENT, context));
-                }
-                let options = PgConnectOptions::from_str(url)
-                    .map_err(|e| failed("the database URL cannot be used".to_owned(), e))?;
-                PgPoolOptions::new()
-                    .max_connections(self.connections)
-                    .acquire_timeout(Duration::from_secs(10).min(self.wait.max(LONGEST_PAUSE)))
-                    .connect_lazy_with(
-                        options.application_name("pmmds").disable_statement_logging(),
-                    )
-            }
+            _ => PgPoolOptions::new()
+                .max_connections(self.connections)
+                .acquire_timeout(Duration::from_secs(10).min(self.wait.max(LONGEST_PAUSE)))
+                .connect_lazy_with(options.application_name("pmmds").disable_statement_logging()),
         };
-        let options = pool.connect_options();
-        let database = options.get_database().unwrap_or_else(|| options.get_username());
-        let name = format!("{}:{}/{database}", options.get_host(), options.get_port());
         let limits = format!(
             "; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}",
             self.statement_timeout.as_millis(),
@@ -246,6 +267,12 @@ impl PostgresStoreBuilder {
         store.make_partitions_ahead().await?;
         Ok(store)
     }
+}
+
+/// Host, port and database.
+fn name_of(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    format!("{}:{}/{database}", options.get_host(), options.get_port())
 }
 
 impl fmt::Debug for PostgresStoreBuilder {
@@ -331,6 +358,25 @@ impl PostgresStore {
     /// How the database at `url` is opened; see [`PostgresStoreBuilder`].
     pub fn builder(url: impl Into<String>) -> PostgresStoreBuilder {
         PostgresStoreBuilder::new(Source::Url(url.into()))
+    }
+
+    /// How the database that `options` name is opened: for a password that is kept apart, and so
+    /// need not be written as a part of a URL.
+    ///
+    /// ```
+    /// use pmmds::postgres::PostgresStore;
+    /// use sqlx::postgres::PgConnectOptions;
+    ///
+    /// let options = PgConnectOptions::new_without_pgpass()
+    ///     .host("db.internal")
+    ///     .username("pmmds")
+    ///     .password("p@ss:/?#%")
+    ///     .database("shop");
+    /// let builder = PostgresStore::builder_with(options);
+    /// assert!(!format!("{builder:?}").contains("p@ss"));
+    /// ```
+    pub fn builder_with(options: PgConnectOptions) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new(Source::Options(Box::new(options)))
     }
 
     /// How the database behind `pool` is opened, for an application that has one already.

@@ -8,6 +8,7 @@ use crate::conformance::{ledger, log};
 use crate::ledger::Ledger;
 use crate::log::InferenceLog;
 
+mod disk;
 mod faults;
 mod jobs;
 mod maintain;
@@ -55,7 +56,7 @@ async fn the_log_keeps_the_contract_with_unique_request_ids() {
 }
 
 /// Longer than the default: tests run side by side, and a disk may be slow.
-const LEASE: Duration = Duration::from_secs(1);
+const LEASE: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ledger_keeps_the_contract() {

@@ -147,7 +147,7 @@ impl Schedule {
         let now = now.as_micros();
         let newest = match &self.kind {
             Kind::Every(interval) => now - now.rem_euclid(*interval),
-            Kind::Cron { crontab, .. } => newest_of(crontab, now)?,
+            Kind::Cron { crontab, .. } => newest_of(|after| next_of(crontab, after), now)?,
         };
         Timestamp::from_micros(newest).ok()
     }
@@ -223,10 +223,10 @@ fn next_of(crontab: &Crontab, after: i64) -> Option<i64> {
     Some(crontab.find_next(after).ok()?.timestamp().as_microsecond())
 }
 
-/// The newest moment of `crontab` that is not after `now`. The library looks forward only: where it
-/// finds nothing new from is what is halved.
-fn newest_of(crontab: &Crontab, now: i64) -> Option<i64> {
-    let found_from = |from: i64| next_of(crontab, from).filter(|next| *next <= now);
+/// The newest moment that is not after `now`, of a `next` that looks forward only: where it finds
+/// nothing new from is what is halved.
+fn newest_of(next: impl Fn(i64) -> Option<i64>, now: i64) -> Option<i64> {
+    let found_from = |from: i64| next(from).filter(|next| *next <= now);
     let mut length = MINUTE;
     // Nothing is after `none_after`.
     let mut none_after = now;
@@ -253,4 +253,41 @@ fn newest_of(crontab: &Crontab, now: i64) -> Option<i64> {
         newest = found;
     }
     Some(newest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// The newest moment, and how often the library was asked for it.
+    fn looked_for(expression: &str, now: &str) -> (Timestamp, u32) {
+        let Kind::Cron { crontab, .. } = Schedule::cron(expression).unwrap().kind else {
+            panic!("{expression} is no interval")
+        };
+        let asked = Cell::new(0);
+        let next = |after| {
+            asked.set(asked.get() + 1);
+            next_of(&crontab, after)
+        };
+        let now: Timestamp = now.parse().unwrap();
+        let newest = newest_of(next, now.as_micros()).unwrap();
+        (Timestamp::from_micros(newest).unwrap(), asked.get())
+    }
+
+    #[test]
+    fn a_crowd_of_moments_long_ago_is_halved_and_not_walked_through() {
+        for (expression, now, newest) in [
+            // 44,640 in January, and none since.
+            ("* * * 1 *", "2026-12-31T23:59:00Z", "2026-01-31T23:59:00Z"),
+            // 1,440 on a leap day.
+            ("* * 29 2 *", "2028-02-28T23:59:59Z", "2024-02-29T23:59:00Z"),
+            ("* * * * *", "2026-03-01T12:00:59Z", "2026-03-01T12:00:00Z"),
+        ] {
+            let (found, asked) = looked_for(expression, now);
+            assert_eq!(found, newest.parse().unwrap(), "{expression}");
+            assert!(asked < 64, "{expression}: asked {asked} times");
+        }
+    }
 }

@@ -43,7 +43,7 @@ async fn the_log_keeps_the_contract_in_memory() {
 }
 
 /// Longer than the default: tests run side by side, and a disk may be slow.
-const LEASE: Duration = Duration::from_secs(1);
+const LEASE: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn the_ledger_keeps_the_contract_in_a_file() {

@@ -55,6 +55,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
 use self::address::{Guarded, is_refused};
+use crate::address::literal;
 use crate::lifecycle::{AlertNotice, AlertSink};
 use crate::{Error, ErrorKind};
 
@@ -184,8 +185,7 @@ impl Webhook {
             return Err(invalid(format!("{} is neither http nor https", url.scheme())));
         }
         let host = url.host_str().unwrap_or_default().to_owned();
-        let literal = host.trim_start_matches('[').trim_end_matches(']').parse();
-        if literal.is_ok_and(is_refused) {
+        if literal(&host).is_some_and(is_refused) {
             return Err(invalid(format!("{host} is no address for a webhook")));
         }
         let failed = |e: &dyn fmt::Display| invalid(format!("no client can be made: {e}"));

@@ -14,6 +14,7 @@ use pmmds::lifecycle::{
     Holdout, Monitor, RetrainRequest, RetrainSettings, Retrained, Retraining, ServingModel,
 };
 use pmmds::linfa::formats;
+use pmmds::log::Backlog;
 use pmmds::model::Progress;
 use pmmds::promote::OriginalPolicy;
 use pmmds::schedule::Schedule;
@@ -26,7 +27,7 @@ use crate::client::Client;
 use crate::data::{self, TelcoCsv};
 use crate::operations::{self, Flows};
 use crate::schedule::{self, Watch};
-use crate::settings::Settings;
+use crate::settings::{Durability, Settings};
 use crate::state::{State, WRITER};
 use crate::telco::Customers;
 
@@ -35,6 +36,9 @@ const FOLDER: &str = ".pmmds";
 
 /// How often a running service looks for a newly promoted version.
 const POLL: Duration = Duration::from_secs(5);
+
+/// How long the end waits for the database to take what is on disk.
+const SPOOL_DRAIN: Duration = Duration::from_secs(5);
 
 /// Exit codes of the monitor, as schedulers expect them.
 const DRIFT: u8 = 1;
@@ -126,6 +130,13 @@ pub(crate) async fn service(
         state.model.clone(),
     )
     .alias(state.alias.clone())
+    .durability(match settings.durability {
+        Durability::Queued => pmmds::axum::Durability::Queued,
+        // What the log acknowledges is in a file, where it is told to keep it there.
+        Durability::Committed | Durability::Spool | Durability::SpoolSync => {
+            pmmds::axum::Durability::Committed
+        }
+    })
     .raw_features(RawFeatures::Keep);
     builder = builder
         .ledger(state.ledger())
@@ -142,6 +153,11 @@ pub(crate) async fn service(
 /// Serves, and monitors by `schedule`, or as the settings say.
 pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
+    let (state, spool) = state.spooled(settings.durability).await?;
+    if spool.is_none() && state.has_spooled() {
+        let folder = state.file("spool");
+        say!("note: predictions wait in {}; --durability spool brings them in", folder.display());
+    }
     let schedule = match schedule {
         None if settings.scheduled_monitoring => {
             let hours = Duration::from_secs(settings.monitor_interval_hours * 3600);
@@ -161,6 +177,7 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
     }
     say!("  predictions  http://{address}/api/v1/predict");
     say!("  API          http://{address}/docs");
+    say!("  log          {}", crate::configuration::store(settings)?);
     say!("  monitor      {}", watch.as_ref().map_or("off", |watch| &watch.plan));
     let (served, over) = oneshot::channel::<()>();
     let watching = watch.map(|watch| {
@@ -181,6 +198,15 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
     if account.lost > 0 {
         eprintln!("{} answered predictions could not be logged", account.lost);
         return Ok(ExitCode::FAILURE);
+    }
+    if let Some(spool) = spool {
+        let Backlog { events, .. } = spool.close(SPOOL_DRAIN).await;
+        if events > 0 {
+            let folder = state.file("spool");
+            say!("stopped; {events} answered predictions wait in {}", folder.display());
+            say!("  the next `serve --durability spool` on this folder brings them to the log");
+            return Ok(ExitCode::SUCCESS);
+        }
     }
     say!("stopped; every answered prediction is in the log");
     Ok(ExitCode::SUCCESS)

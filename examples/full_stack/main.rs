@@ -24,6 +24,7 @@ macro_rules! say {
 
 mod client;
 mod commands;
+mod configuration;
 mod data;
 mod operations;
 mod schedule;
@@ -36,9 +37,10 @@ mod telemetry;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use pmmds::schedule::Schedule;
 
+use configuration::Configuration;
 use settings::Settings;
 use telemetry::Telemetry;
 
@@ -61,8 +63,10 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
+    /// Show what every setting is, and where it comes from; secrets as ***
+    Config,
     /// Download the Telco churn data
     DownloadData,
     /// Train the first model and put it into production
@@ -134,18 +138,29 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { settings, command } = Arguments::parse();
-    let result = match Telemetry::start(&settings) {
-        Ok(telemetry) => {
-            let result = match Settings::check_environment(&Arguments::command()) {
-                Ok(()) => run(settings, command).await,
-                Err(error) => Err(error),
-            };
-            telemetry.end();
-            result
+    let configuration = match Configuration::read() {
+        Ok(configuration) => configuration,
+        Err(problems) => {
+            eprintln!("error: {problems}");
+            return ExitCode::from(EXIT_ERROR);
         }
-        Err(error) => Err(error),
     };
+    let Arguments { settings, command } = &configuration.arguments;
+    let telemetry = match Telemetry::start(settings) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            eprintln!("error: traces cannot be sent: {error}");
+            return ExitCode::from(EXIT_ERROR);
+        }
+    };
+    for warning in &configuration.warnings {
+        tracing::warn!("{warning}");
+    }
+    let result = match command {
+        Some(Command::Config) => configuration.show(),
+        _ => run(settings.clone(), command.clone()).await,
+    };
+    telemetry.end();
     match result {
         Ok(code) => code,
         Err(error) => {
@@ -162,7 +177,7 @@ async fn main() -> ExitCode {
 
 async fn run(settings: Settings, command: Option<Command>) -> Outcome<ExitCode> {
     match command {
-        None => story::tell(&settings).await,
+        None | Some(Command::Config) => story::tell(&settings).await,
         Some(Command::DownloadData) => commands::download_data(&settings).await,
         Some(Command::Train) => commands::train(&settings).await,
         Some(Command::Serve { every, cron }) => commands::serve(&settings, every.or(cron)).await,

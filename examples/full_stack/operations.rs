@@ -9,7 +9,6 @@ use pmmds::lifecycle::{
     Delivery, Monitor, MonitorRun, RetrainRequest, Retrained, ServingModel, open_drift_alert,
 };
 use pmmds::model::Progress;
-use pmmds::webhook::Webhook;
 use pmmds::{Error, ErrorKind, Window};
 
 use crate::Outcome;
@@ -54,10 +53,9 @@ pub(crate) async fn upkeep(state: &State) {
 
 /// How receivers hear of alerts, where there are any.
 pub(crate) fn delivery(state: &State, settings: &Settings) -> Outcome<Option<Delivery>> {
-    let Some(url) = &settings.alert_webhook_url else { return Ok(None) };
-    let sink = Webhook::new("webhook", url.reveal()).shape(settings.alert_webhook_shape.into());
+    let Some(sink) = settings.webhook()? else { return Ok(None) };
     let delivery = Delivery::new(state.log(), state.ledger(), state.owner.clone());
-    Ok(Some(delivery.sink(Arc::new(sink.build()?))))
+    Ok(Some(delivery.sink(Arc::new(sink))))
 }
 
 /// Retrains for the open drift alert, or with `force` without one; `None` where nothing asks for

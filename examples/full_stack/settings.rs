@@ -13,8 +13,10 @@ use pmmds::drift::DriftSettings;
 use pmmds::linfa::{AdaBoost, LogisticRegression};
 use pmmds::mlflow::MlflowRegistry;
 use pmmds::model::Trainer;
+use pmmds::postgres::{PostgresStore, PostgresStoreBuilder};
 use pmmds::registry::{Alias, ModelName};
-use pmmds::webhook::Shape;
+use pmmds::webhook::{Shape, Webhook, WebhookSink};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::Outcome;
 
@@ -79,6 +81,33 @@ pub(crate) struct Settings {
         global = true
     )]
     pub(crate) database_url: Option<Secret>,
+
+    /// Host of the PostgreSQL database, instead of a URL; the options beside it are for this one
+    #[arg(long, env = "PMMDS_DB_HOST", value_name = "HOST", global = true)]
+    pub(crate) db_host: Option<String>,
+
+    /// Port of the database [default: 5432]
+    #[arg(long, env = "PMMDS_DB_PORT", value_name = "PORT",
+          value_parser = clap::value_parser!(u16).range(1..), global = true)]
+    pub(crate) db_port: Option<u16>,
+
+    /// User of the database [default: pmmds]
+    #[arg(long, env = "PMMDS_DB_USER", value_name = "USER", global = true)]
+    pub(crate) db_user: Option<String>,
+
+    /// Password of the database, as it is [default: pmmds]
+    #[arg(
+        long,
+        env = "PMMDS_DB_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD",
+        global = true
+    )]
+    pub(crate) db_password: Option<Secret>,
+
+    /// Name of the database [default: pmmds]
+    #[arg(long, env = "PMMDS_DB_NAME", value_name = "NAME", global = true)]
+    pub(crate) db_name: Option<String>,
 
     /// Bring the tables of an older release up to date
     #[arg(long, global = true)]
@@ -178,6 +207,10 @@ pub(crate) struct Settings {
           action = clap::ArgAction::Set, global = true)]
     pub(crate) alert_on_prediction_drift: bool,
 
+    /// When the service answers a prediction, and so what a crash can lose
+    #[arg(long, env = "PMMDS_DURABILITY", value_enum, default_value = "committed", global = true)]
+    pub(crate) durability: Durability,
+
     /// What is logged to stderr
     #[arg(
         long,
@@ -251,6 +284,21 @@ pub(crate) enum Reaction {
     Tell,
 }
 
+/// When an answered prediction counts as kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Durability {
+    /// Once it is in the database. A crash loses nothing; while the database is down, predictions
+    /// answer 503
+    Committed,
+    /// Once it is in memory. A crash of the process loses what is there, at most 11,000 predictions
+    Queued,
+    /// Once it is in a file of the state folder, also while the database is down. A crash of the
+    /// process loses nothing, one of the machine what was answered in the last 50 ms
+    Spool,
+    /// Once it is in that file and down on the disk. A crash loses nothing
+    SpoolSync,
+}
+
 /// Least severity of what is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogLevel {
@@ -298,22 +346,39 @@ impl Settings {
         Ok(Some(builder.build()?))
     }
 
-    /// Refuses variables that look like settings and are none: a typo must not go unnoticed. Those
-    /// of the tests, which `scripts/services up` sets, are for the tests.
-    pub(crate) fn check_environment(command: &clap::Command) -> Outcome<()> {
-        let known: Vec<String> = command
-            .get_arguments()
-            .filter_map(|argument| argument.get_env()?.to_str().map(ToOwned::to_owned))
-            .collect();
-        let unknown: Vec<String> = std::env::vars_os()
-            .filter_map(|(name, _)| name.into_string().ok())
-            .filter(|name| name.starts_with("PMMDS_") && !name.starts_with("PMMDS_TEST_"))
-            .filter(|name| !known.contains(name))
-            .collect();
-        if unknown.is_empty() {
-            return Ok(());
+    /// Where traces are sent, if anywhere: an empty endpoint is none, as OpenTelemetry has it.
+    pub(crate) fn traces(&self) -> Outcome<Option<reqwest::Url>> {
+        let Some(endpoint) = self.otlp_endpoint.as_deref().filter(|url| !url.is_empty()) else {
+            return Ok(None);
+        };
+        let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+        let url = reqwest::Url::parse(&url).map_err(|error| format!("is no URL: {error}"))?;
+        match url.scheme() {
+            "http" | "https" => Ok(Some(url)),
+            _ => Err("is neither http nor https: traces are sent by OTLP over HTTP".into()),
         }
-        let (unknown, known) = (unknown.join(", "), known.join(", "));
-        Err(format!("unknown settings in the environment: {unknown}; known are: {known}").into())
+    }
+
+    /// Where alerts are posted, if anywhere.
+    pub(crate) fn webhook(&self) -> Outcome<Option<WebhookSink>> {
+        let Some(url) = &self.alert_webhook_url else { return Ok(None) };
+        let webhook = Webhook::new("webhook", url.reveal()).shape(self.alert_webhook_shape.into());
+        Ok(Some(webhook.build()?))
+    }
+
+    /// The PostgreSQL database, if one is named: by its URL, which wins, or by its host.
+    pub(crate) fn postgres(&self) -> Option<PostgresStoreBuilder> {
+        /// Port, and what user, password and database are called, as in the original system.
+        const USUAL: (u16, &str) = (5432, "pmmds");
+        if let Some(url) = &self.database_url {
+            return Some(PostgresStore::builder(url.reveal()));
+        }
+        let options = PgConnectOptions::new_without_pgpass()
+            .host(self.db_host.as_deref()?)
+            .port(self.db_port.unwrap_or(USUAL.0))
+            .username(self.db_user.as_deref().unwrap_or(USUAL.1))
+            .password(self.db_password.as_ref().map_or(USUAL.1, Secret::reveal))
+            .database(self.db_name.as_deref().unwrap_or(USUAL.1));
+        Some(PostgresStore::builder_with(options))
     }
 }

@@ -15,15 +15,19 @@ use pmmds::log::InferenceLog;
 use pmmds::model::Trainer;
 use pmmds::postgres::{Migrate, PostgresStore};
 use pmmds::registry::{Alias, ModelName, ModelRegistry};
+use pmmds::spool::{Fsync, SpooledLog};
 use pmmds::sqlite::SqliteStore;
 use pmmds::system::SystemEnvironment;
 use tempfile::NamedTempFile;
 
 use crate::Outcome;
-use crate::settings::Settings;
+use crate::settings::{Durability, Settings};
 
 /// The file that names a folder among all that share the stores.
 const OWNER: &str = "owner";
+
+/// The file of log and ledger, where no database is named.
+pub(crate) const SQLITE: &str = "pmmds.sqlite";
 
 /// The lock of those who change what is in production.
 pub(crate) const WRITER: &str = "lock";
@@ -75,14 +79,14 @@ impl State {
     pub(crate) async fn open(folder: &Path, settings: &Settings) -> Outcome<Self> {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("cannot make the state folder {}: {e}", folder.display()))?;
-        let (log, ledger, postgres): Stores = match &settings.database_url {
+        let (log, ledger, postgres): Stores = match settings.postgres() {
             None => {
-                let store = SqliteStore::open(folder.join("pmmds.sqlite")).await?;
+                let store = SqliteStore::open(folder.join(SQLITE)).await?;
                 (Arc::new(store.clone()), Arc::new(store), None)
             }
-            Some(url) => {
+            Some(postgres) => {
                 let migrate = if settings.migrate { Migrate::Older } else { Migrate::Fresh };
-                let store = PostgresStore::builder(url.reveal()).migrate(migrate).open().await?;
+                let store = postgres.migrate(migrate).open().await?;
                 (Arc::new(store.clone()), Arc::new(store.clone()), Some(store))
             }
         };
@@ -137,6 +141,28 @@ impl State {
                 Err(format!("cannot lock {}: {e}", path.display()).into())
             }
         }
+    }
+
+    /// The same with the log behind files of this folder, and those, if `durability` asks for it.
+    /// One process at a time uses them.
+    pub(crate) async fn spooled(
+        self,
+        durability: Durability,
+    ) -> Outcome<(Self, Option<SpooledLog>)> {
+        let fsync = match durability {
+            Durability::Committed | Durability::Queued => return Ok((self, None)),
+            Durability::Spool => Fsync::default(),
+            Durability::SpoolSync => Fsync::Each,
+        };
+        let spool = SpooledLog::builder(self.log(), self.file("spool")).fsync(fsync);
+        let spool = spool.open().await?;
+        Ok((Self { log: Arc::new(spool.clone()), ..self }, Some(spool)))
+    }
+
+    /// Whether a service left files there.
+    pub(crate) fn has_spooled(&self) -> bool {
+        let files = std::fs::read_dir(self.file("spool")).into_iter().flatten().flatten();
+        files.map(|file| file.path()).any(|path| path.extension().is_some_and(|e| e == "seg"))
     }
 
     pub(crate) fn log(&self) -> Arc<dyn InferenceLog> {

@@ -37,7 +37,7 @@ impl Telemetry {
             .with_writer(std::io::stderr);
         let logs = if settings.log_json { logs.json().boxed() } else { logs.boxed() };
         let mut layers = vec![logs.with_filter(LevelFilter::from_level(level)).boxed()];
-        let traces = settings.otlp_endpoint.as_deref().map(provider).transpose()?;
+        let traces = settings.traces()?.map(provider).transpose()?;
         if let Some(traces) = &traces {
             let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer("pmmds"));
             // The exporter's own requests are no part of a trace.
@@ -57,11 +57,10 @@ impl Telemetry {
 }
 
 /// A tracer whose spans are sent to `endpoint` in the background.
-fn provider(endpoint: &str) -> Outcome<SdkTracerProvider> {
+fn provider(endpoint: reqwest::Url) -> Outcome<SdkTracerProvider> {
     // The exporter makes a client of its own, which wants TLS to be provided.
     data::provide_tls();
-    let endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
-    let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
+    let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint.as_str()).build()?;
     let mut resource = Resource::builder();
     if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
         resource = resource.with_service_name("pmmds");

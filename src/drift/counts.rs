@@ -503,6 +503,11 @@ impl Counts {
         self.slots.get(column).map_or(&[], Vec::as_slice)
     }
 
+    /// Columns that have slots.
+    pub(crate) fn columns(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Rows that the summaries cover, at most [`rows`](Self::rows) in a window of whole batches.
     #[must_use]
     pub fn summarised(&self) -> u64 {

@@ -55,6 +55,9 @@ impl Gate {
 
 /// Thresholds of a [`DriftDetector`](super::DriftDetector).
 ///
+/// A share of missing, unseen or out-of-range values is a signal when it is at its threshold and
+/// also more than chance: Pearson's test against the reference, at 0.01 over all features.
+///
 /// ```
 /// use pmmds::drift::{DriftDetector, DriftSettings};
 ///

@@ -10,8 +10,10 @@ use super::report::{FeatureDrift, FeatureStatus, Signal};
 use super::sentence::most_frequent;
 use super::settings::DriftSettings;
 
-/// Level of the test that guards against calling chance a signal.
-const ALPHA: f64 = 0.01;
+/// Level of the test that guards against calling chance a signal, before it is corrected for the
+/// number of features. [`DriftSettings`] says so; it is no setting, as a threshold of the share is
+/// what an owner means.
+const CHANCE: f64 = 0.01;
 
 /// Every signal of a window with enough rows.
 pub(super) fn all(
@@ -115,7 +117,7 @@ fn more_than_chance(before: [u64; 2], now: [u64; 2], tests: usize) -> bool {
     let table = Binning::levels(["yes", "no"]);
     let slots = |[yes, no]: [u64; 2]| [yes, no, 0, 0];
     let (before, now) = (slots(before), slots(now));
-    let level = Correction::Bonferroni.first_level(ALPHA, tests);
+    let level = Correction::Bonferroni.first_level(CHANCE, tests);
     let test = BinnedPair::new(&table, &before, &now).ok().and_then(|pair| pearson(pair, level));
     test.is_some_and(|test| test.p_value < level)
 }

@@ -4,10 +4,13 @@
 //! batch is recognised and nothing is counted twice. A batch carries its own
 //! [`Counts`], so that windows are added up from batches and not from rows.
 
+mod backlog;
 mod correlation;
+mod parts;
 mod rules;
 mod sample;
 mod summaries;
+mod wire;
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -25,10 +28,12 @@ use crate::schema::{FeatureSchema, Fingerprint};
 use crate::validate::Violations;
 use crate::{Error, Timestamp, Window};
 
+pub use backlog::Backlog;
 pub use correlation::{CorrelationId, InvalidCorrelationId, MAX_CORRELATION_BYTES};
-pub use rules::{OutcomeStep, Rules, extent};
+pub use rules::{OutcomeStep, Rules, extent, is_final};
 pub use sample::{InvalidShare, Sample};
 pub use summaries::Summaries;
+pub use wire::WireError;
 
 /// Names a batch for ever: a batch that is sent again has the same id.
 ///
@@ -816,7 +821,7 @@ pub struct Purged {
 ///   [`AlreadyThere`](Appended::AlreadyThere). When it returns `Ok` the batch is as durable as the
 ///   store can make it. After an error nothing is known; the caller sends the *same* batch again.
 /// * Ids of events are the caller's to keep unique. A store may refuse a batch that holds the id
-///   of an event it has, as a [`Conflict`](crate::ErrorKind::Conflict).
+///   of an event it has, as a [`Conflict`](crate::ErrorKind::Conflict): for ever, see [`is_final`].
 /// * A store may be told to keep one event per request id and model. It leaves out those whose
 ///   request it has, writes the others whole or not at all, and says
 ///   [how many](Appended::WithoutDuplicates) it left out; the batch is known by its id all the same.
@@ -924,6 +929,12 @@ pub trait InferenceLog: Debug + Send + Sync {
 
     /// The store's clock.
     async fn now(&self) -> Result<Timestamp, Error>;
+
+    /// What was taken in and is not in the store yet, for a log that keeps it on local disk
+    /// meanwhile. Defaults to `None`: what `append` acknowledges is in the store.
+    fn backlog(&self) -> Option<Backlog> {
+        None
+    }
 }
 
 macro_rules! forward {
@@ -975,6 +986,10 @@ macro_rules! forward {
 
             async fn now(&self) -> Result<Timestamp, Error> {
                 (**self).now().await
+            }
+
+            fn backlog(&self) -> Option<Backlog> {
+                (**self).backlog()
             }
         }
     )+};

@@ -177,6 +177,20 @@ impl Rules {
     }
 }
 
+/// Whether `error`, which a store answered to an append, stands for ever: the same batch is refused
+/// the same way each time, so that sending it again holds up everything behind it.
+///
+/// ```
+/// use pmmds::{Error, ErrorKind, log};
+/// let refused = Error::new(ErrorKind::Conflict, "my log", "event 7 is there already");
+/// let away = Error::new(ErrorKind::Unavailable, "my log", "no connection");
+/// assert!(log::is_final(&refused) && !log::is_final(&away));
+/// ```
+#[must_use]
+pub fn is_final(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Conflict)
+}
+
 /// First and last moment that `batch`, written at `written`, is about: those of its events, or the
 /// moment of writing where it has refused requests only.
 ///

@@ -1,5 +1,6 @@
 //! What can be wrong with a value, and the collector of everything that is.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
@@ -9,6 +10,9 @@ use crate::schema::{Feature, FeatureId, FeatureKind, FeatureSchema, is_deceptive
 
 /// Longest part of an offending value that is repeated to the caller, in characters.
 const EXCERPT_CHARS: usize = 64;
+
+/// What stands where a value would.
+const NOT_SHOWN: &str = "(not shown)";
 
 /// Most levels that a message lists.
 const LISTED_LEVELS: usize = 20;
@@ -104,7 +108,7 @@ impl Violation {
             Rule::MissingFeature => format!("Missing required feature: {name}"),
             Rule::DuplicateFeature => format!("Duplicate feature: {name}"),
             _ => {
-                let shown = value.as_deref().unwrap_or("(not shown)");
+                let shown = value.as_deref().unwrap_or(NOT_SHOWN);
                 format!("Invalid value for {name}: {shown}. {}", expectation(rule, feature))
             }
         };
@@ -156,6 +160,30 @@ impl Violation {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The same sentence without the value, for those who may not see what was sent.
+    ///
+    /// ```
+    /// use pmmds::record::decode_row;
+    /// use pmmds::schema::{Feature, FeatureSchema};
+    /// use pmmds::validate::Violations;
+    /// let schema = FeatureSchema::new([Feature::integer("tenure")])?;
+    /// let mut out = Violations::new();
+    /// decode_row(&schema, br#"{"tenure": "Jane Doe"}"#, &mut out)?;
+    /// let message = out.errors().next().unwrap().message_without_value();
+    /// assert_eq!(message, "Invalid value for tenure: (not shown). Must be a number");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn message_without_value(&self) -> Cow<'_, str> {
+        let Some(value) = &self.value else { return Cow::Borrowed(&self.message) };
+        let begin = format!("Invalid value for {}: ", self.feature);
+        let rest = self.message.strip_prefix(&begin).and_then(|rest| rest.strip_prefix(&**value));
+        match rest {
+            Some(rest) => Cow::Owned(format!("{begin}{NOT_SHOWN}{rest}")),
+            None => Cow::Borrowed(&self.message),
+        }
     }
 }
 

@@ -1,15 +1,14 @@
 //! `POST /api/v1/predict/batch`: many rows, each treated as one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pmmds::axum::{Durability, Limits, Scoring, ServiceBuilder};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
-    Habit, LogMode, Server, TestLog, TestRegistry, artifact, body, body_with, errors, quick, raw,
-    read, serve, serve_on, until,
+    Habit, LogMode, Server, THOUGHT, TestLog, TestRegistry, artifact, body, body_with, errors,
+    quick, raw, read, serve, serve_on, until, until_asked,
 };
 
 async fn send(server: &Server, rows: Vec<Value>) -> (u16, Value) {
@@ -268,20 +267,24 @@ async fn rows_that_were_taken_are_answered_though_others_find_no_room_later() {
     let options = |b: ServiceBuilder| {
         b.limits(limits).durability(Durability::Queued).scoring(Scoring::Blocking)
     };
-    let registry = TestRegistry::with(&[artifact(Habit::Slow, 0.0)]);
+    let registry = TestRegistry::with(&[artifact(Habit::Thoughtful, 0.0)]);
     let server = serve_on(TestLog::new(), registry, options).await;
     server.log.set(LogMode::Down);
     assert_eq!(send(&server, vec![features(1)]).await.0, 200);
     until("the writer has it", || !server.log.attempts().is_empty()).await;
     assert_eq!(send(&server, (0..9).map(features).collect()).await.0, 200);
-    // There is room for one. The first has the id, takes half a second, and finds no room.
-    let mut slow = vec![with_id(97, 1)];
-    slow.extend((0..9).map(|_| features(97)));
+    // There is room for one. The first has the id, and when it is scored it finds no room.
     let second = async {
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        send(&server, vec![features(1), with_id(97, 1)]).await
+        until("the first is being scored", || THOUGHT.is_reached()).await;
+        let sent = send(&server, vec![features(1), with_id(97, 1)]);
+        let last = async {
+            until("there is no room", || server.service.log_account().accepted == 11).await;
+            THOUGHT.let_go();
+        };
+        tokio::join!(sent, last).0
     };
-    let (first, (status, answer)) = tokio::join!(send(&server, slow), second);
+    let (first, (status, answer)) =
+        tokio::join!(send(&server, vec![with_id(97, 1), features(97)]), second);
     assert_eq!(first.0, 503);
     assert_eq!((status, &answer["succeeded"]), (200, &json!(1)), "{answer}");
     let error = &answer["results"][1]["error"];
@@ -312,13 +315,8 @@ async fn so_many_large_bodies_are_taken_at_a_time() {
     sent.shutdown().await;
     let mut large = serde_json::to_vec(&json!({"instances": [features(1)]})).unwrap();
     large.resize(1_500_000, b' ');
-    let mut status = 503;
-    for _ in 0..100 {
-        status = server.raw_post("/api/v1/predict/batch", &large).await.0;
-        if status == 200 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert_eq!(status, 200, "those that went away have left their places");
+    until_asked("those that went away have left their places", async || {
+        server.raw_post("/api/v1/predict/batch", &large).await.0 == 200
+    })
+    .await;
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{CURL_BODY, LogMode, body, client, quick, serve};
+use crate::support::{CURL_BODY, LogMode, body, client, quick, serve, until, until_asked};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_every_answered_prediction_is_in_the_log() {
@@ -35,7 +35,7 @@ async fn under_load_every_answered_prediction_is_in_the_log() {
                 })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        until("there is load", || answered.load(Ordering::Relaxed) > 50).await;
         let log = Arc::clone(&server.log);
         server.begin_stop();
         let account = server.stopped().await;
@@ -43,7 +43,6 @@ async fn under_load_every_answered_prediction_is_in_the_log() {
             client.await.unwrap();
         }
         let answered = answered.load(Ordering::Relaxed);
-        assert!(answered > 50, "{answered}");
         assert_eq!((account.lost, account.queued), (0, 0), "{account:?}");
         assert_eq!(account.written, log.events().len() as u64);
         assert!(log.events().len() >= answered, "{} < {answered}", log.events().len());
@@ -56,15 +55,19 @@ async fn a_request_in_flight_is_finished() {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!(
         "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n",
+         content-length: {}\r\nexpect: 100-continue\r\n\r\n",
         CURL_BODY.len()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
+    // The service asks for the body, so it is at this request.
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(&CURL_BODY.as_bytes()[..100]).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
     let log = Arc::clone(&server.log);
     server.begin_stop();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until_asked("the door is closed", async || TcpStream::connect(server.address).await.is_err())
+        .await;
     stream.write_all(&CURL_BODY.as_bytes()[100..]).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -86,12 +89,12 @@ async fn what_cannot_be_written_in_time_is_told() {
 
 #[tokio::test]
 async fn readiness_turns_before_the_door_closes() {
-    let limits = quick().drain_delay(Duration::from_millis(500));
+    let limits = quick().drain_delay(Duration::from_secs(5));
     let mut server = serve(|b| b.limits(limits)).await;
     server.begin_stop();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let (status, ready) = server.get("/ready").await;
-    assert_eq!((status, &ready["reason"]), (503, &json!("the service is shutting down")));
+    until_asked("it is not ready", async || server.get("/ready").await.0 == 503).await;
+    let (_, ready) = server.get("/ready").await;
+    assert_eq!(ready["reason"], "the service is shutting down");
     assert_eq!(server.get("/livez").await.0, 200);
     assert_eq!(server.predict(&body()).await.0, 200, "still served");
     let (address, account) = (server.address, server.stopped().await);

@@ -158,7 +158,8 @@ async fn open_inference_health_is_ours() {
     let ready = server.get("/v2/models/churn-classifier/ready").await;
     assert_eq!(ready, (200, json!({"name": "churn-classifier", "ready": true})));
     let (status, about) = server.get("/v2").await;
-    assert_eq!((status, &about["name"], &about["extensions"]), (200, &json!("pmmds"), &json!([])));
+    let extensions = json!(["binary_tensor_data"]);
+    assert_eq!((status, &about["name"], &about["extensions"]), (200, &json!("pmmds"), &extensions));
     let server = serve_on(TestLog::new(), TestRegistry::with(&[]), |b| b).await;
     assert_eq!(server.get("/v2/health/ready").await, (400, json!({"ready": false})));
     assert_eq!(server.get("/ping").await.0, 503);

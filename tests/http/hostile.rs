@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use pmmds::axum::Limits;
+use pmmds::axum::{Limits, RejectedValues};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{CURL_BODY, TOKEN, body, body_with, raw, read, serve};
+use crate::support::{CURL_BODY, FOR_EVER, TOKEN, body, body_with, raw, read, serve};
 
 /// Writes `text` a byte every 20 ms, again and again; what is answered until the connection closes.
 async fn drip(address: std::net::SocketAddr, start: &str, text: &str) -> String {
@@ -56,8 +56,117 @@ async fn who_drips_is_sent_away_in_time() {
         let expected = if at % 2 == 0 { ["none", "408"] } else { ["408", "408"] };
         assert!(expected.contains(&status), "{at}: {answer}");
     }
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < FOR_EVER, "{:?}", began.elapsed());
     assert_eq!(server.predict(&body()).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_ends_in_time() {
+    let limits = Limits::new().body_timeout(Duration::from_millis(400));
+    let server = serve(|b| b.limits(limits)).await;
+    let head = "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                transfer-encoding: chunked\r\n\r\n";
+    let began = Instant::now();
+    let answer = drip(server.address, head, "1\r\n \r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // No chunk at all.
+    let (status, _, _) = raw(server.address, head.as_bytes(), b"zz\r\n").await;
+    assert_eq!(status, 400);
+    assert_eq!(server.predict(&body()).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_length_that_lies_harms_nobody() {
+    let server = serve(|b| b).await;
+    let head = |length: usize| {
+        format!(
+            "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n"
+        )
+    };
+    // Shorter than what comes: the rest is no request.
+    let answers = raw(server.address, head(10).as_bytes(), CURL_BODY.as_bytes()).await;
+    assert_eq!(answers.0, 400);
+    let rest = String::from_utf8_lossy(&answers.2).into_owned();
+    assert!(rest.contains("HTTP/1.1 400 ") && !rest.contains("HTTP/1.1 200 "), "{rest}");
+    // Longer, and the sender is done.
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let long = [head(CURL_BODY.len() + 1).as_bytes(), CURL_BODY.as_bytes()].concat();
+    stream.write_all(&long).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(!answer.contains(" 200 "), "{answer}");
+    for length in ["-1", "+5", "0x10", "1e3", "99999999999999999999", "5, 6", ""] {
+        let text = head(0).replace("length: 0", &format!("length: {length}"));
+        assert_eq!(raw(server.address, text.as_bytes(), b"hello").await.0, 400, "{length:?}");
+    }
+    assert!(server.log.events().is_empty());
+    assert_eq!(server.predict(&body()).await.0, 200);
+}
+
+#[tokio::test]
+async fn no_request_hides_in_another() {
+    let server = serve(|b| b).await;
+    let hidden = format!(
+        "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{CURL_BODY}",
+        CURL_BODY.len()
+    );
+    let begin = "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let chunked = "transfer-encoding: chunked\r\n";
+    for lengths in [
+        format!("content-length: {}\r\n{chunked}", hidden.len() + 5),
+        format!("{chunked}content-length: {}\r\n", hidden.len() + 5),
+        format!("{chunked}content-length: 4\r\n"),
+        format!("content-length: 4\r\n{chunked}"),
+        format!("transfer-encoding: chunked, identity\r\ncontent-length: {}\r\n", hidden.len()),
+        format!("transfer-encoding:\x0bchunked\r\ncontent-length: {}\r\n", hidden.len()),
+    ] {
+        let head = format!("{begin}{lengths}\r\n");
+        let sent = format!("0\r\n\r\n{hidden}");
+        let (status, head, rest) = raw(server.address, head.as_bytes(), sent.as_bytes()).await;
+        assert_eq!(status, 400, "{lengths:?}: {head}");
+        let rest = String::from_utf8_lossy(&rest).into_owned();
+        assert!(!rest.contains("HTTP/1.1"), "{lengths:?}: one answer, and no more: {rest}");
+    }
+    assert!(server.log.events().is_empty(), "nobody has predicted");
+    // Chunks alone are as good as a length, for one request.
+    let chunks = format!("{:x}\r\n{CURL_BODY}\r\n0\r\n\r\n", CURL_BODY.len());
+    let head = format!("{begin}{chunked}\r\n");
+    let (status, head, _) =
+        raw(server.address, head.as_bytes(), format!("{chunks}{hidden}").as_bytes()).await;
+    assert_eq!((status, head.contains("connection: close")), (200, true), "{head}");
+    assert_eq!(server.log.events().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_sent_is_not_repeated_where_the_owner_says_so() {
+    let secret = "jane.doe@example.com";
+    for (values, shown) in [(RejectedValues::Show, true), (RejectedValues::Hide, false)] {
+        let server = serve(|b| b.rejected_values(values)).await;
+        let bad = body_with("contract", json!(secret));
+        let batch = json!({"instances": [bad]});
+        let tensor = json!({"inputs": [{"name": "rows", "shape": [1], "datatype": "BYTES",
+            "data": [bad["features"].to_string()]}]});
+        let records = json!({"dataframe_records": [bad["features"]]});
+        for (path, sent) in [
+            ("/api/v1/predict", &bad),
+            ("/api/v1/predict/batch", &batch),
+            ("/v2/models/churn-classifier/infer", &tensor),
+            ("/invocations", &records),
+        ] {
+            let (_, answer) = server.post(path, sent).await;
+            let answer = answer.to_string();
+            assert_eq!(answer.contains(secret), shown, "{path}: {answer}");
+            assert_eq!(answer.contains("contract: (not shown). Expected one of"), !shown, "{path}");
+        }
+        // However long it is, no more than its beginning.
+        let long = body_with("contract", json!("x".repeat(10_000)));
+        let answer = server.predict(&long).await.1.to_string();
+        assert!(answer.len() < 500 && answer.contains(&"x".repeat(60)) == shown, "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What operators start: one at a time, on a thread of its own, and told how it ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,12 +11,15 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::support::{LogMode, Server, TOKEN, body, quick, read, serve, until};
+use crate::support::{
+    LogMode, RegistryMode, Server, TOKEN, body, quick, read, serve, until, until_asked,
+};
 
 /// Flows that wait until the test lets them end.
 #[derive(Debug)]
 struct Flows {
     may_end: Semaphore,
+    may_compute: AtomicBool,
     looked: AtomicU32,
     retrained: AtomicU32,
     forced: AtomicU32,
@@ -24,8 +27,8 @@ struct Flows {
 
 impl Flows {
     fn new(ready: usize) -> Arc<Self> {
-        let (looked, retrained, forced) = Default::default();
-        Arc::new(Self { may_end: Semaphore::new(ready), looked, retrained, forced })
+        let (may_compute, looked, retrained, forced) = Default::default();
+        Arc::new(Self { may_end: Semaphore::new(ready), may_compute, looked, retrained, forced })
     }
 }
 
@@ -46,8 +49,10 @@ impl Operations for Flows {
             }
             1 => panic!("a secret of the trainer"),
             _ => {
-                // A computation that never yields.
-                std::thread::sleep(Duration::from_millis(300));
+                // A computation that never yields, until the test has seen that.
+                while !self.may_compute.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 Ok(JobEnd::new("nothing to do"))
             }
         }
@@ -55,15 +60,15 @@ impl Operations for Flows {
 }
 
 async fn finished(server: &Server, id: &Value) -> Value {
-    for _ in 0..500 {
-        let (status, job) = server.get(&format!("/api/v1/jobs/{}", id.as_str().unwrap())).await;
-        assert_eq!(status, 200, "{job}");
-        if job["state"] != "running" {
-            return job;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it never ended");
+    let mut job = Value::Null;
+    until_asked("it ends", async || {
+        let (status, found) = server.get(&format!("/api/v1/jobs/{}", id.as_str().unwrap())).await;
+        assert_eq!(status, 200, "{found}");
+        job = found;
+        job["state"] != "running"
+    })
+    .await;
+    job
 }
 
 #[tokio::test]
@@ -118,6 +123,7 @@ async fn a_job_that_fails_panics_or_computes_harms_nobody() {
     assert_eq!(server.get("/livez").await.0, 200);
     let (_, running) = server.get(&format!("/api/v1/jobs/{}", job["id"].as_str().unwrap())).await;
     assert_eq!(running["state"], "running");
+    flows.may_compute.store(true, Ordering::SeqCst);
     assert_eq!(finished(&server, &job["id"]).await["message"], "nothing to do");
     assert_eq!(
         (flows.retrained.load(Ordering::SeqCst), flows.forced.load(Ordering::SeqCst)),
@@ -195,10 +201,10 @@ async fn the_same_key_does_it_once() {
 #[tokio::test]
 async fn a_failure_of_the_server_can_be_tried_again_under_its_key() {
     let server = serve(|b| b).await;
-    server.registry.set(crate::support::RegistryMode::Down);
+    server.registry.set(RegistryMode::Down);
     let (status, _, _) = keyed(&server, "/model/reload", "r", &json!({})).await;
     assert_eq!(status, 503);
-    server.registry.set(crate::support::RegistryMode::Up);
+    server.registry.set(RegistryMode::Up);
     let (status, replayed, first) = keyed(&server, "/model/reload", "r", &json!({})).await;
     assert_eq!((status, replayed), (200, false));
     let fetched = server.registry.fetched();
@@ -232,23 +238,32 @@ async fn rows_that_the_server_failed_at_can_be_tried_again_under_their_key() {
 #[tokio::test]
 async fn while_the_first_is_under_way_the_second_is_told() {
     let server = serve(|b| b).await;
-    server.registry.set(crate::support::RegistryMode::Slow(Duration::from_millis(200)));
+    server.registry.set(RegistryMode::Held);
     let nothing = json!({});
+    let asked = server.registry.asked();
     let first = keyed(&server, "/model/reload", "slow", &nothing);
     let second = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        keyed(&server, "/model/reload", "slow", &nothing).await
+        until("the first is under way", || server.registry.asked() > asked).await;
+        let second = keyed(&server, "/model/reload", "slow", &nothing).await;
+        server.registry.set(RegistryMode::Up);
+        second
     };
     let (first, second) = tokio::join!(first, second);
     assert_eq!((first.0, second.0), (200, 409), "{}", second.2);
     assert_eq!(second.2["detail"]["code"], "idempotent_request_running");
 
     // A client that goes away does not undo what it has begun.
+    server.registry.set(RegistryMode::Held);
+    let asked = server.registry.asked();
     let request = server.client.post(server.url("/model/reload")).json(&json!({}));
-    let request = request.header("idempotency-key", "gone").timeout(Duration::from_millis(100));
-    assert!(request.send().await.is_err());
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    let fetched = server.registry.fetched();
-    let (status, replayed, _) = keyed(&server, "/model/reload", "gone", &json!({})).await;
-    assert_eq!((status, replayed, server.registry.fetched()), (200, true, fetched));
+    let gone = tokio::spawn(request.header("idempotency-key", "gone").send());
+    until("it is under way", || server.registry.asked() > asked).await;
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    server.registry.set(RegistryMode::Up);
+    let again = async || keyed(&server, "/model/reload", "gone", &json!({})).await;
+    until_asked("it has ended", async || again().await.0 != 409).await;
+    let asked = server.registry.asked();
+    let (status, replayed, _) = again().await;
+    assert_eq!((status, replayed, server.registry.asked()), (200, true, asked));
 }

@@ -18,6 +18,8 @@ mod metrics;
 mod observability;
 mod observations;
 mod odd_json;
+#[cfg(feature = "oip")]
+mod open_inference;
 mod otel;
 mod predict;
 mod records;
@@ -27,4 +29,6 @@ mod replay;
 mod schemathesis;
 mod secrets;
 mod shadow;
+#[cfg(feature = "spool")]
+mod spool;
 mod support;

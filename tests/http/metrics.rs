@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pmmds::drift::{DriftDetector, DriftSettings};
 use pmmds::ledger::{AlertStore, DecisionStore, DriftStore, RunState};
@@ -13,6 +13,7 @@ use crate::support::ledger::{alert, full_ledger, ledger, promotion, report, retr
 use crate::support::python::{self, python};
 use crate::support::{
     Habit, Server, TestLog, TestRegistry, artifact, body, body_with, quick, serve, serve_on,
+    until_asked,
 };
 
 const HOSTILE: [&str; 5] = [
@@ -25,6 +26,16 @@ const HOSTILE: [&str; 5] = [
 
 /// Every sample: its name and labels, and its value.
 type Samples = BTreeMap<(String, BTreeMap<String, String>), f64>;
+
+/// A sample without labels, read in haste: no Python is waited for.
+async fn glance(server: &Server, name: &str) -> Option<f64> {
+    let text = server.client.get(server.url("/metrics")).send().await.unwrap().text().await;
+    let text = text.unwrap();
+    let mut samples = text.lines().filter_map(|line| line.split_once(' '));
+    samples
+        .find(|(found, _)| found.trim_end_matches("{}") == name)
+        .map(|(_, value)| value.parse().unwrap())
+}
 
 async fn scrape(python: &Path, server: &Server) -> (String, Samples) {
     let response = server.client.get(server.url("/metrics")).send().await.unwrap();
@@ -129,6 +140,7 @@ async fn what_is_on_record_is_counted_once_and_outages_are_told() {
     let Some(python) = python("schemathesis") else { return };
     let ledger = full_ledger().await;
     let before = serve(|b| b.ledger(Arc::clone(&ledger) as _)).await;
+    let asked = Instant::now();
     let (text, samples) = scrape(&python, &before).await;
     // Of the clock of the tests, which stands: everything is as new as the service.
     assert!(is(of(&samples, "pmmds_drift_checks_total", &[("verdict", "stable")]), 4.0), "{text}");
@@ -144,9 +156,13 @@ async fn what_is_on_record_is_counted_once_and_outages_are_told() {
     ledger.record_retraining_run(&retraining(4, RunState::Failed), None).await.unwrap();
     ledger.record_decision(&promotion(9), None).await.unwrap();
     ledger.open_alert(&alert(9)).await.unwrap();
-    let (_, still) = scrape(&python, &before).await;
-    assert!(is(of(&still, "pmmds_drift_events_total", &[]), 1.0), "asked a moment ago");
-    tokio::time::sleep(Duration::from_millis(5_100)).await;
+    // The ledger was asked a moment ago, and is asked again after a while.
+    let as_before = is(glance(&before, "pmmds_drift_events_total").await, 1.0);
+    assert!(as_before || asked.elapsed() > Duration::from_secs(5), "asked a moment ago");
+    until_asked("it is asked again", async || {
+        is(glance(&before, "pmmds_drift_events_total").await, 2.0)
+    })
+    .await;
     let (text, after) = scrape(&python, &before).await;
     assert!(is(of(&after, "pmmds_drift_events_total", &[]), 2.0), "{text}");
     assert!(is(of(&after, "pmmds_drift_checks_total", &[("verdict", "stable")]), 4.0));
@@ -155,7 +171,7 @@ async fn what_is_on_record_is_counted_once_and_outages_are_told() {
     assert!(is(of(&after, "pmmds_alerts_open", &[("severity", "major")]), 5.0));
 
     ledger.take_down();
-    tokio::time::sleep(Duration::from_millis(5_100)).await;
+    until_asked("it is missed", async || is(glance(&before, "pmmds_ledger_up").await, 0.0)).await;
     let (_, down) = scrape(&python, &before).await;
     assert!(is(of(&down, "pmmds_ledger_up", &[]), 0.0));
     assert!(is(of(&down, "pmmds_promotions_total", &[]), 6.0), "a total does not go back");
@@ -222,7 +238,8 @@ async fn an_alias_that_has_moved_shows_as_skew() {
         Habit::Good,
         0.0,
     ));
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    until_asked("it shows", async || is(glance(&server, "pmmds_model_version_skew").await, 1.0))
+        .await;
     let (text, samples) = scrape(&python, &server).await;
     assert!(is(of(&samples, "pmmds_model_version_skew", &[]), 1.0), "{text}");
     assert!(of(&samples, "pmmds_model_reloads_total", &[("result", "failed")]).unwrap() >= 1.0);

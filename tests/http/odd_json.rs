@@ -105,7 +105,7 @@ async fn every_row_answers_as_listed() {
         let first = errors(&answer).first().copied().unwrap_or_default();
         assert!(first.contains(says), "{what}: {first:?} does not say {says:?}");
         assert!(answer.to_string().len() < 200_000, "{what}: the answer is bounded");
-        assert!(began.elapsed() < Duration::from_secs(2), "{what} took {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(20), "{what} took {:?}", began.elapsed());
 
         // In a batch the same is said of the row, or of the whole where it breaks that.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);

@@ -349,6 +349,64 @@ pub(crate) fn parts(manifest: &Manifest, files: &[(String, String)]) -> Vec<Brea
     out
 }
 
+/// Statements are fixed texts. What is written into one is on the list of its file, and nothing on the
+/// list is missing; a text made at run time, which sqlx takes only as `AssertSqlSafe`, is made of such.
+pub(crate) fn sql(files: &[(String, String)], listed: &[(&str, &[&str])]) -> Vec<Breach> {
+    let why = "a value within the text of a statement may be another statement: bind it, or list it \
+               in tests/layering.rs with what keeps it harmless";
+    let mut out = Vec::new();
+    for (file, text) in files {
+        let listed = listed.iter().find(|(name, _)| name == file).map_or(&[][..], |(_, all)| all);
+        let mut found = BTreeSet::new();
+        let tokens = source::without_tests(&source::tokens(text));
+        for window in tokens.windows(4) {
+            let [macro_name, bang, open, Token { line, kind: Kind::Str(text) }] = window else {
+                continue;
+            };
+            let macro_ = ["format", "concat"].iter().any(|name| macro_name.is(name));
+            if !(macro_ && bang.is("!") && open.is("(") && is_sql(text)) {
+                continue;
+            }
+            for name in interpolated(text) {
+                if !listed.contains(&name.as_str()) {
+                    out.push(breach(
+                        file,
+                        *line,
+                        format!("a statement has `{{{name}}}` in it"),
+                        why,
+                    ));
+                }
+                found.insert(name);
+            }
+        }
+        for stale in listed.iter().filter(|name| !found.contains(**name)) {
+            out.push(breach(
+                file,
+                1,
+                format!("no statement has `{{{stale}}}` in it any more"),
+                why,
+            ));
+        }
+    }
+    out
+}
+
+/// Whether a text is a statement or a part of one: in this house their words are in capitals.
+fn is_sql(text: &str) -> bool {
+    let words = [
+        "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP", "COPY", "BEGIN", "SET",
+        "FROM", "WHERE", "VALUES", "PRAGMA", "ORDER", "LIMIT", "CASE", "WHEN", "ATTACH", "DETACH",
+    ];
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| words.contains(&word))
+}
+
+/// What is written into a text: `a` for `{a}` and `{a:02}`, and nothing for `{}`.
+fn interpolated(text: &str) -> Vec<String> {
+    let text = text.replace("{{", "").replace("}}", "");
+    let parts = text.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    parts.map(|part| part.split(':').next().unwrap_or_default().to_owned()).collect()
+}
+
 /// `tests/adapters_as_crates/src/lib.rs` has a live `#[path]` line for every adapter folder.
 pub(crate) fn all_as_crates(text: &str, folders: &BTreeSet<String>) -> Vec<Breach> {
     let why = "an adapter that this package does not compile may reach private items unseen";
@@ -700,6 +758,20 @@ mod tests {
         assert_eq!(count(&good.replace("0.9", "0.8")), 1);
         assert_eq!(count(&good.replace("\"macros\"", "")), 1);
         assert_eq!(count(&good.replace("tower-http = \"0.7\"", "tower-http = \"0.6\"")), 1);
+    }
+
+    #[test]
+    fn a_value_within_a_statement_is_caught() {
+        let good = r#"fn f() { query("SELECT 1 WHERE a = $1"); format!("{a} where it was"); }
+            #[cfg(test)] mod t { fn g() { format!("SELECT {x}"); } }"#;
+        let bad = r#"fn f() { format!("SELECT {a:02} FROM t WHERE b = '{}' AND c = {{}}", b) }"#;
+        let count = |text: &str, listed: &[&str]| {
+            let files = [("a.rs".to_owned(), text.to_owned())];
+            sql(&files, &[("a.rs", listed)]).len()
+        };
+        assert_eq!(count(good, &[]), 0);
+        assert_eq!((count(bad, &[]), count(bad, &["a"]), count(bad, &["a", ""])), (2, 1, 0));
+        assert_eq!(count(good, &["a"]), 1, "stale");
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Serving {
         let post = self.client.post(format!("{}{path}", self.base)).json(&body);
         let (status, job) = self.ask(post).await;
         assert_eq!(status, 202, "{path}: {job}");
-        for _ in 0..600 {
+        for _ in 0..3_000 {
             let job = self.get(&format!("/api/v1/jobs/{}", job["id"].as_str().unwrap())).await;
             if job["state"] != "running" {
                 assert_eq!(job["state"], "done", "{job}");

@@ -86,7 +86,7 @@ fn two_services_and_their_jobs_on_one_database_do_each_thing_once() {
     let mut codes = Vec::new();
     let (mut looked, mut told_of, mut alerts) = (0, 0, 0);
     while alerts == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no alert was opened: {codes:?}");
+        assert!(begun.elapsed() < Duration::from_secs(300), "no alert was opened: {codes:?}");
         for output in replicas.race(&["monitor", "--slot", SLOT, "--min-drift-features", "1"]) {
             let code = output.status.code();
             assert!(matches!(code, Some(0 | 1 | 3)), "{code:?}: {}", text(&output.stderr));
@@ -164,7 +164,7 @@ fn two_services_and_their_jobs_on_one_database_do_each_thing_once() {
         let begun = Instant::now();
         let arguments = ["seed-traffic", "--count", "1", "--data", data, "--url", &serving.url];
         while !replicas.run("clients", &arguments).contains("1 predictions by v2") {
-            assert!(begun.elapsed() < Duration::from_secs(30), "it still serves version 1");
+            assert!(begun.elapsed() < Duration::from_secs(120), "it still serves version 1");
         }
         serving.stop();
     }

@@ -12,13 +12,13 @@ use super::serving::Serving;
 use crate::{ask, command, database, real_data, told};
 
 /// A process whose lines are read as they come; killed if the test fails before it ends.
-struct Talking {
+pub(super) struct Talking {
     child: Child,
-    said: Receiver<String>,
+    pub(super) said: Receiver<String>,
 }
 
 impl Talking {
-    fn start(mut command: Command) -> Self {
+    pub(super) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (say, said) = channel();
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -33,13 +33,13 @@ impl Talking {
         Self { child, said }
     }
 
-    fn terminate(&self) {
+    pub(super) fn terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
     }
 
     /// Everything it said, after it has ended by itself with exit code 0.
-    fn ended(mut self) -> Vec<String> {
+    pub(super) fn ended(mut self) -> Vec<String> {
         let status = self.child.wait().unwrap();
         let said: Vec<String> = self.said.iter().collect();
         assert!(status.success(), "{status}: {said:#?}");
@@ -54,15 +54,18 @@ impl Drop for Talking {
     }
 }
 
+/// For what comes in seconds on a machine with nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Asks until `enough`.
-fn until(url: &str, query: &str, seconds: u64, enough: impl Fn(&str) -> bool) -> String {
+fn until(url: &str, query: &str, enough: impl Fn(&str) -> bool) -> String {
     let begun = Instant::now();
     loop {
         let found = ask(url, query).pop().unwrap_or_default();
         if enough(&found) {
             return found;
         }
-        assert!(begun.elapsed() < Duration::from_secs(seconds), "{query}: {found:?}");
+        assert!(begun.elapsed() < PATIENCE, "{query}: {found:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -79,33 +82,34 @@ fn two_services_do_each_slot_of_their_schedule_once() {
     let (Some(data), Some(url)) = (real_data(), database("schedule")) else { return };
     let replicas = Replicas { root: tempfile::tempdir().unwrap(), url };
     replicas.run("a", &["train", "--data", data.to_str().unwrap()]);
-    let serve = ["serve", "--port", "0", "--every", "2s", "--log-level", "info"];
+    // A slot is looked at in a fraction of this also on a busy machine, so that none is left out.
+    let serve = ["serve", "--port", "0", "--every", "5s", "--log-level", "info"];
     let services = ["a", "b"].map(|replica| {
         let mut command = replicas.command(replica, &serve);
         command.args(["--log-json", "true"]);
         Talking::start(command)
     });
-    until(&replicas.url, DONE, 60, |done| done.parse::<u32>().unwrap() >= 4);
+    until(&replicas.url, DONE, |done| done.parse::<u32>().unwrap() >= 3);
     services.iter().for_each(Talking::terminate);
     let mut begun: BTreeMap<String, u32> = BTreeMap::new();
     for service in services {
         let said = service.ended();
         assert!(
             said.iter()
-                .any(|line| line.contains("every 2 s, the last 24 h; drift retrains, on the "))
+                .any(|line| line.contains("every 5 s, the last 24 h; drift retrains, on the "))
         );
         for line in said.iter().filter(|line| line.contains("\"slot begins\"")) {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             *begun.entry(line["fields"]["slot"].as_str().unwrap().to_owned()).or_default() += 1;
         }
     }
-    assert!(begun.len() >= 4 && begun.values().all(|times| *times == 1), "{begun:?}");
+    assert!(begun.len() >= 3 && begun.values().all(|times| *times == 1), "{begun:?}");
     let slots = begun.len().to_string();
     replicas.assert_holds(DONE, &slots);
     for (query, expected) in [
-        // None is left out, and each is two seconds after the one before.
+        // None is left out, and each is five seconds after the one before.
         (
-            "SELECT (max(slot) - min(slot) = (count(*) - 1) * interval '2 s')::text
+            "SELECT (max(slot) - min(slot) = (count(*) - 1) * interval '5 s')::text
             FROM pmmds_store.job_runs",
             "true",
         ),
@@ -143,7 +147,7 @@ fn what_a_killed_replica_has_begun_the_other_ends() {
         let mut command = replicas.command(replica, &every);
         command.args(["--trainer", "adaboost"]);
         let watch = Talking::start(command);
-        let first = watch.said.recv_timeout(Duration::from_secs(20)).unwrap();
+        let first = watch.said.recv_timeout(PATIENCE).unwrap();
         let plan =
             "monitoring churn-classifier: every 15 s, the last 24 h; drift retrains, on the ";
         assert!(first.starts_with(plan), "{first}");
@@ -152,9 +156,9 @@ fn what_a_killed_replica_has_begun_the_other_ends() {
     }
     let running = "SELECT step FROM (SELECT record ->> 'step' AS step FROM
         pmmds_store.retraining_runs WHERE state = 'running') r";
-    until(&replicas.url, running, 60, |step| step == "train");
+    until(&replicas.url, running, |step| step == "train");
     let owner = "SELECT owner FROM pmmds_store.job_runs WHERE state = 'running'";
-    let owner = until(&replicas.url, owner, 1, |owner| !owner.is_empty());
+    let owner = until(&replicas.url, owner, |owner| !owner.is_empty());
     let (folder, _) = owner.split_once('/').expect("folder and process");
     let mut killed = watching.remove(folder).expect("one of the two");
     killed.child.kill().unwrap();
@@ -164,7 +168,7 @@ fn what_a_killed_replica_has_begun_the_other_ends() {
     // The slot goes to the other when the lease has ended, which is before the next slot; the turn
     // at retraining is held longer.
     let taken = "SELECT coalesce(min(owner), '') FROM pmmds_store.job_runs WHERE attempt = 2 AND state = 'done'";
-    let other = until(&replicas.url, taken, 60, |owner| !owner.is_empty());
+    let other = until(&replicas.url, taken, |owner| !owner.is_empty());
     assert!(watching.contains_key(other.split_once('/').unwrap().0), "{other}");
     replicas.assert_holds(
         "SELECT (result LIKE '%no retraining now: retrain: conflict: %')::text
@@ -174,12 +178,11 @@ fn what_a_killed_replica_has_begun_the_other_ends() {
     ask(&replicas.url, "UPDATE pmmds_store.leases SET expires_at = now() RETURNING name");
     let promoted = "SELECT count(*)::text FROM pmmds_store.promotion_decisions
         WHERE record ->> 'challenger' = '2' AND state = 'done'";
-    until(&replicas.url, promoted, 60, |count| count == "1");
+    until(&replicas.url, promoted, |count| count == "1");
     until(
         &replicas.url,
         "SELECT count(*)::text FROM pmmds_store.retraining_runs
         WHERE state = 'running'",
-        20,
         |count| count == "0",
     );
     for (query, expected) in [
@@ -219,11 +222,11 @@ fn on_sqlite_a_slot_is_looked_at_once_and_watching_ends_well() {
     look(", run ");
     look(" was looked at by ");
     let watch = Talking::start(command(&["monitor", "--cron", "0 0 1 1 *"], state));
-    let plan = watch.said.recv_timeout(Duration::from_secs(20)).unwrap();
+    let plan = watch.said.recv_timeout(PATIENCE).unwrap();
     let expected = "monitoring churn-classifier: 0 0 1 1 *, the last 24 h; drift retrains, on the traffic and on ";
     assert!(plan.starts_with(expected), "{plan}");
     assert!(plan.ends_with("telco-customer-churn.csv, once there is data"), "{plan}");
-    let slot = watch.said.recv_timeout(Duration::from_secs(20)).unwrap();
+    let slot = watch.said.recv_timeout(PATIENCE).unwrap();
     assert!(slot.ends_with("-01-01T00:00:00Z: no traffic, 0 rows of v1"), "{slot}");
     watch.terminate();
     assert_eq!(watch.ended(), ["stopped"]);

@@ -1,7 +1,7 @@
 //! A service as a process.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 /// A service, killed if the test fails before it is stopped.
 pub(crate) struct Serving {
@@ -38,12 +38,28 @@ impl Serving {
         self.child.try_wait().unwrap().is_none()
     }
 
-    pub(crate) fn stop(mut self) {
+    /// How it ends without being asked to by this.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    pub(crate) fn stop(self) {
+        let said = self.stopped();
+        assert_eq!(said.last().unwrap(), "stopped; every answered prediction is in the log");
+    }
+
+    /// What it said until its good end.
+    pub(crate) fn stopped(mut self) -> Vec<String> {
         let pid = self.pid();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
         assert!(self.child.wait().unwrap().success());
-        let last = self.said.by_ref().lines().map_while(Result::ok).last().unwrap_or_default();
-        assert_eq!(last, "stopped; every answered prediction is in the log");
+        self.said.by_ref().lines().map_while(Result::ok).collect()
+    }
+
+    /// Ends it without a word.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 

@@ -2,9 +2,12 @@
 //! process ends well.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use pmmds::log::InferenceLog;
 use pmmds::sqlite::SqliteStore;
@@ -17,8 +20,13 @@ use crate::{ask, command, database, told};
 /// Clients at a time.
 const CLIENTS: usize = 8;
 
-/// Sends predictions until nobody is there, and collects the ids that were answered.
-async fn answered(url: String) -> BTreeSet<String> {
+/// Sends predictions until nobody is there, and collects the ids that were answered; `count` says
+/// how many there are. A service that is `killed` may break off an answer.
+pub(super) async fn answered(
+    url: String,
+    count: Arc<AtomicUsize>,
+    killed: bool,
+) -> BTreeSet<String> {
     // The provider is needed to build a client, although nothing is encrypted here.
     drop(rustls::crypto::ring::default_provider().install_default());
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -29,14 +37,19 @@ async fn answered(url: String) -> BTreeSet<String> {
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let sent = client.post(format!("{url}/api/v1/predict")).json(&body);
+            let count = Arc::clone(&count);
             tokio::spawn(async move {
                 let mut ids = BTreeSet::new();
                 loop {
                     let Ok(response) = sent.try_clone().unwrap().send().await else { return ids };
                     if response.status() == 200 {
                         // An answer that has begun is an answer to its end.
-                        let answer: serde_json::Value = response.json().await.unwrap();
+                        let answer: serde_json::Value = match response.json().await {
+                            Err(_) if killed => return ids,
+                            answer => answer.unwrap(),
+                        };
                         ids.insert(answer["request_id"].as_str().unwrap().to_owned());
+                        count.fetch_add(1, Ordering::Relaxed);
                     }
                 }
             })
@@ -55,15 +68,19 @@ fn stopped_under_load(arguments: &[&str], state: &Path) -> BTreeSet<String> {
     let serving = Serving::start(|serve| command(&[serve, arguments].concat(), Some(state)));
     let url = serving.url.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let clients = runtime.spawn(answered(url));
-    std::thread::sleep(Duration::from_millis(2_000));
+    let count = Arc::new(AtomicUsize::new(0));
+    let clients = runtime.spawn(answered(url, Arc::clone(&count), false));
+    let begun = Instant::now();
+    // A load of a second at least, and some answers.
+    while count.load(Ordering::Relaxed) <= 20 || begun.elapsed() < Duration::from_secs(1) {
+        assert!(begun.elapsed() < Duration::from_secs(120) && !clients.is_finished());
+        std::thread::sleep(Duration::from_millis(20));
+    }
     serving.stop();
-    let ids = runtime.block_on(clients).unwrap();
-    assert!(ids.len() > 20, "{}", ids.len());
-    ids
+    runtime.block_on(clients).unwrap()
 }
 
-fn assert_each_once(answered: &BTreeSet<String>, logged: &[String]) {
+pub(super) fn assert_each_once(answered: &BTreeSet<String>, logged: &[String]) {
     let known: BTreeSet<&String> = logged.iter().collect();
     assert_eq!(known.len(), logged.len(), "an event is in the log twice");
     let lost: Vec<&String> = answered.iter().filter(|id| !known.contains(id)).collect();
@@ -115,15 +132,21 @@ fn a_second_signal_does_not_wait() {
     let address = serving.url.trim_start_matches("http://").to_owned();
     let mut open = std::net::TcpStream::connect(address).unwrap();
     let head = "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
-                content-length: 500\r\n\r\n{";
-    std::io::Write::write_all(&mut open, head.as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+                content-length: 500\r\nexpect: 100-continue\r\n\r\n";
+    open.write_all(head.as_bytes()).unwrap();
+    // The service asks for the body, so it is at this request.
+    let mut asked = [0; 12];
+    open.read_exact(&mut asked).unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100");
     let pid = serving.pid();
     let signal = || Command::new("kill").arg(&pid).status().unwrap();
     assert!(signal().success());
     std::thread::sleep(Duration::from_millis(200));
     assert!(serving.is_running(), "it waits for the request");
-    assert!(signal().success());
-    std::thread::sleep(Duration::from_millis(500));
-    assert!(!serving.is_running(), "it does not wait any more");
+    // Until it has seen a second one: two that come before the first is looked at are one.
+    while serving.is_running() {
+        assert!(signal().success());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(!serving.ended().success(), "a good end was waited for");
 }

@@ -7,6 +7,7 @@
 mod family;
 mod histogram;
 mod requests;
+mod spool;
 mod text;
 mod watch;
 
@@ -124,13 +125,16 @@ fn families(state: &Inner, view: &View) -> Vec<Family> {
 
     let account = state.queue.account();
     all.gauge("pmmds_log_queue_depth", "Events on their way to the log", one(account.queued));
-    let rows = [
+    let mut rows = vec![
         ("accepted", account.accepted),
         ("written", account.written),
         ("rejected", account.refused),
         ("lost", account.lost),
     ];
+    let backlog = state.queue.backlog();
+    rows.extend(backlog.iter().flat_map(spool::rows));
     all.counter("pmmds_log_rows", "Events by what became of them", by("state", rows));
+    spool::add(&mut all, backlog.as_ref(), state.clock.now());
     let latency = state.queue.latency().value();
     // Not those of the shadow, which are events too.
     let made = if let Value::Buckets(buckets) = &latency { buckets.count } else { 0 };

@@ -69,7 +69,8 @@ pub(super) fn all(
                 "One tensor per feature, named like it, or one tensor of another name: JSON \
                  objects of features as BYTES, or numbers of shape [n, features]. All rows are \
                  predicted or none; they are validated, logged and watched like those of \
-                 `/api/v1/predict`.",
+                 `/api/v1/predict`. Tensors may come and go by the extension for binary tensor data: \
+                 behind the JSON, whose length is in `Inference-Header-Content-Length`.",
             ))
             .request_body(Some(body(reference("OpenInferenceRequest"), example(model))))
             .response("200", json_of("The predictions", "OpenInferenceAnswer"));

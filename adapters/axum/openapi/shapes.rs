@@ -259,7 +259,7 @@ pub(super) fn all(
         ("not_logged", count().into()),
         ("comparison", Schema::OneOf(compared.build()).into()),
     ]);
-    let ready = object([("status", one_of(&["ready", "not_ready", "alive"]).into())])
+    let ready = object([("status", one_of(&["ready", "degraded", "not_ready", "alive"]).into())])
         .property("reason", text());
     [
         (

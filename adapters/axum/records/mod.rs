@@ -12,6 +12,7 @@ use ::axum::extract::{Path, State as Shared};
 use ::axum::http::{HeaderMap, StatusCode};
 use ::axum::response::Response;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use self::page::{Listed, Sent, Wanted, wanted};
@@ -129,17 +130,39 @@ pub(super) async fn drift_run(
     conditional::json(&headers, &state.ours(run, &model)?)
 }
 
+/// A list that is asked for, and who is asked.
+struct Asked<'s> {
+    wanted: Wanted,
+    ledger: &'s dyn Ledger,
+    model: &'s ModelName,
+    // held until there is an answer
+    _place: OwnedSemaphorePermit,
+}
+
+fn asked(state: &Inner, sent: Sent) -> Result<Asked<'_>, Problem> {
+    let wanted = wanted(sent)?;
+    let ledger = state.ledger()?;
+    Ok(Asked { wanted, ledger, model: state.models.name(), _place: state.admit()? })
+}
+
+/// The answer with the records of `page` as `shown` shows them.
+fn listed<T, S: Serialize>(
+    headers: &HeaderMap,
+    page: Result<Page<T>, Error>,
+    shown: impl Fn(T) -> S,
+) -> Result<Response, Problem> {
+    let page = page.map_err(|error| of_ledger(&error))?;
+    conditional::json(headers, &Listed::of(page, shown))
+}
+
 pub(super) async fn drift_runs(
     Shared(state): Shared<State>,
     sent: Sent,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Wanted { limit, before, .. } = wanted(sent)?;
-    let ledger = state.ledger()?;
-    let _place = state.admit()?;
-    let page = ledger.drift_runs(state.models.name(), before, limit).await;
-    let page = page.map_err(|error| of_ledger(&error))?;
-    conditional::json(&headers, &Listed::of(page, RunSummary::of))
+    let Asked { wanted, ledger, model, _place } = asked(&state, sent)?;
+    let page = ledger.drift_runs(model, wanted.before, wanted.limit).await;
+    listed(&headers, page, RunSummary::of)
 }
 
 pub(super) async fn alerts(
@@ -147,10 +170,8 @@ pub(super) async fn alerts(
     sent: Sent,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Wanted { limit, before, open_only } = wanted(sent)?;
-    let ledger = state.ledger()?;
-    let _place = state.admit()?;
-    let model = state.models.name();
+    let Asked { wanted, ledger, model, _place } = asked(&state, sent)?;
+    let Wanted { limit, before, open_only } = wanted;
     let page = if open_only {
         let place = |alert: &Alert| Cursor { at: alert.opened_at, id: alert.id };
         ledger.open_alerts(model).await.map(|mut open| {
@@ -160,8 +181,7 @@ pub(super) async fn alerts(
     } else {
         ledger.alerts(model, before, limit).await
     };
-    let page = page.map_err(|error| of_ledger(&error))?;
-    conditional::json(&headers, &Listed::of(page, |alert| alert))
+    listed(&headers, page, |alert| alert)
 }
 
 pub(super) async fn decisions(
@@ -169,12 +189,9 @@ pub(super) async fn decisions(
     sent: Sent,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Wanted { limit, before, .. } = wanted(sent)?;
-    let ledger = state.ledger()?;
-    let _place = state.admit()?;
-    let page = ledger.decisions(state.models.name(), before, limit).await;
-    let page = page.map_err(|error| of_ledger(&error))?;
-    conditional::json(&headers, &Listed::of(page, |decision| decision))
+    let Asked { wanted, ledger, model, _place } = asked(&state, sent)?;
+    let page = ledger.decisions(model, wanted.before, wanted.limit).await;
+    listed(&headers, page, |decision| decision)
 }
 
 pub(super) async fn retraining_runs(
@@ -182,12 +199,9 @@ pub(super) async fn retraining_runs(
     sent: Sent,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Wanted { limit, before, .. } = wanted(sent)?;
-    let ledger = state.ledger()?;
-    let _place = state.admit()?;
-    let page = ledger.retraining_runs(state.models.name(), before, limit).await;
-    let page = page.map_err(|error| of_ledger(&error))?;
-    conditional::json(&headers, &Listed::of(page, |run| run))
+    let Asked { wanted, ledger, model, _place } = asked(&state, sent)?;
+    let page = ledger.retraining_runs(model, wanted.before, wanted.limit).await;
+    listed(&headers, page, |run| run)
 }
 
 /// An acknowledgement as it is sent.

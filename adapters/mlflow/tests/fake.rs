@@ -129,8 +129,9 @@ impl Fake {
         self.log.lock().unwrap().iter().map(|request| request.head.clone()).collect()
     }
 
+    /// For a handle that bears with a machine that has much else to do.
     pub(super) fn builder(&self) -> MlflowBuilder {
-        MlflowRegistry::builder(&self.uri).patience(Duration::from_secs(3))
+        MlflowRegistry::builder(&self.uri).patience(Duration::from_secs(60))
     }
 
     /// A handle that bears with a machine that has much else to do.

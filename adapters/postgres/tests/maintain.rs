@@ -42,7 +42,7 @@ async fn whoever_writes_sees_to_the_log_once_an_hour() {
     store.append(&traffic.batch_from(6, 10, now)).await.unwrap();
     let features = "SELECT count(*) FROM pmmds_store.prediction_features";
     for attempt in 0.. {
-        assert!(attempt < 400, "nobody saw to the log");
+        assert!(attempt < 4_000, "nobody saw to the log");
         let there = database.value::<i64>(tomorrow).await == 10;
         if there && traffic.rows(&store).await == 50 && database.value::<i64>(features).await == 40
         {

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::super::join_all;
-use super::{MINUTE, assert_kind, at};
+use super::leases::MINUTE;
+use super::records::{assert_kind, at};
 use crate::ErrorKind;
 use crate::ledger::{JobClaim, JobRun, JobState, Ledger};
 use crate::registry::ModelName;
@@ -163,16 +164,16 @@ pub async fn job_expiry<Sleep: Future<Output = ()> + Send>(
     let theirs = JobClaim { owner: "b", ..ours };
     let old = claim(ledger, &ours).await.expect("nobody has it");
     assert_eq!(claim(ledger, &theirs).await, None);
-    sleep(lease + lease / 2).await;
+    sleep(lease + lease / 4).await;
     // Late, and nobody has taken it.
     let old = ledger.extend_job(&old, lease).await.expect("still ours");
     assert_eq!(claim(ledger, &theirs).await, None);
-    sleep(lease + lease / 2).await;
+    sleep(lease + lease / 4).await;
     let new = claim(ledger, &theirs).await.expect("it was not finished in time");
     assert_eq!((new.attempt, new.owner.as_str()), (2, "b"));
     assert_kind(ledger.extend_job(&old, lease).await, ErrorKind::Conflict);
     assert_kind(ledger.finish_job(&old, JobState::Done, None).await, ErrorKind::Conflict);
-    sleep(lease + lease / 2).await;
+    sleep(lease + lease / 4).await;
     // Both attempts are used up; the next slot is free, and the end of this one still counts.
     assert_eq!(claim(ledger, &ours).await, None);
     let next = JobClaim { slot: at(1), ..ours };

@@ -22,6 +22,8 @@ pub mod postgres;
 pub mod rayon;
 #[path = "../../../adapters/schedule/mod.rs"]
 pub mod schedule;
+#[path = "../../../adapters/spool/mod.rs"]
+pub mod spool;
 #[path = "../../../adapters/sqlite/mod.rs"]
 pub mod sqlite;
 #[path = "../../../adapters/system/mod.rs"]

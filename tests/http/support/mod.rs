@@ -8,9 +8,10 @@ mod stores;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pmmds::axum::{Limits, LogAccount, Service, ServiceBuilder};
+use pmmds::log::InferenceLog;
 use pmmds::model::ModelFormat;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub(crate) use logs::Logs;
-pub(crate) use model::{Habit, TestFormat, artifact, artifact_of, telco};
+pub(crate) use model::{ENDLESS, Habit, THOUGHT, TestFormat, artifact, artifact_of, telco};
 pub(crate) use stores::{CAUSE, LogMode, RegistryMode, TestLog, TestRegistry};
 
 /// The body of the quick start, as it stands in the README of the original.
@@ -72,9 +73,12 @@ pub(crate) struct Server {
     task: JoinHandle<Result<LogAccount, pmmds::Error>>,
 }
 
-pub(crate) fn builder(log: &Arc<TestLog>, registry: &Arc<TestRegistry>) -> ServiceBuilder {
+pub(crate) fn builder(
+    log: &Arc<impl InferenceLog + ?Sized + 'static>,
+    registry: &Arc<TestRegistry>,
+) -> ServiceBuilder {
     let formats: Vec<Arc<dyn ModelFormat>> = vec![Arc::new(TestFormat)];
-    let (log, registry) = (Arc::clone(log), Arc::clone(registry));
+    let (log, registry) = (Arc::new(Arc::clone(log)), Arc::clone(registry));
     ServiceBuilder::new(log, registry, formats, "churn-classifier".parse().unwrap())
 }
 
@@ -89,7 +93,17 @@ pub(crate) async fn serve_on(
     registry: Arc<TestRegistry>,
     options: impl FnOnce(ServiceBuilder) -> ServiceBuilder,
 ) -> Server {
-    let service = options(builder(&log, &registry)).start().await.unwrap();
+    serve_through(log.clone(), log, registry, options).await
+}
+
+/// The same with `front` before the log.
+pub(crate) async fn serve_through(
+    front: Arc<dyn InferenceLog>,
+    log: Arc<TestLog>,
+    registry: Arc<TestRegistry>,
+    options: impl FnOnce(ServiceBuilder) -> ServiceBuilder,
+) -> Server {
+    let service = options(builder(&front, &registry)).start().await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -107,15 +121,18 @@ pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
-/// Quick to notice, quick to give up.
+/// Quick to give up, for what never comes; long enough for a busy machine, for what does.
 pub(crate) fn quick() -> Limits {
     Limits::new()
-        .commit_timeout(Duration::from_millis(300))
-        .reload_timeout(Duration::from_millis(400))
-        .probe_timeout(Duration::from_millis(200))
-        .flush_timeout(Duration::from_millis(500))
-        .drain_timeout(Duration::from_secs(5))
+        .commit_timeout(Duration::from_secs(2))
+        .reload_timeout(Duration::from_secs(2))
+        .probe_timeout(Duration::from_secs(1))
+        .flush_timeout(Duration::from_secs(2))
+        .drain_timeout(Duration::from_secs(20))
 }
+
+/// Longer than anything takes on a busy machine: a test that reaches it has found a fault.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(60);
 
 impl Server {
     pub(crate) fn url(&self, path: &str) -> String {
@@ -203,15 +220,18 @@ pub(crate) async fn raw(address: SocketAddr, head: &[u8], body: &[u8]) -> (u16, 
     (status, head, answer[(end + 4).min(answer.len())..].to_vec())
 }
 
-/// Waits until `done` holds, for at most five seconds.
+/// Waits until `done` holds.
 pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..500 {
-        if done() {
-            return;
-        }
+    until_asked(what, async || done()).await;
+}
+
+/// Waits until `done` answers that it is so.
+pub(crate) async fn until_asked(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !done().await {
+        assert!(began.elapsed() < FOR_EVER, "it never came that {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("it never came that {what}");
 }
 
 /// The sentences of a 400.

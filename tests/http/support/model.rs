@@ -1,6 +1,8 @@
 //! The Telco schema, and a model whose behaviour its document chooses.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use pmmds::artifact::ModelArtifact;
 use pmmds::drift::{Profile, ProfileOptions};
@@ -11,6 +13,8 @@ use pmmds::schema::{Feature, FeatureSchema};
 use pmmds::validate::Violations;
 use pmmds::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
+
+use super::FOR_EVER;
 
 /// The features of the original, with the levels that the real file has.
 pub(crate) fn telco() -> FeatureSchema {
@@ -56,14 +60,56 @@ pub(crate) enum Habit {
     Odd,
     /// Takes 50 ms for a tenure of 97.
     Slow,
+    /// Thinks about a tenure of 97 until [`THOUGHT`] is let go.
+    Thoughtful,
     /// Scores another number than when it was packed.
     Fickle,
     /// Predicts a number, a hundred a month and the bias; infinity for a tenure of 99.
     Number,
     /// Panics when it is loaded and first asked.
     Explosive,
-    /// Comes back from its first smoke prediction long after every deadline.
+    /// Comes back from its first smoke prediction when [`ENDLESS`] is let go.
     Endless,
+}
+
+/// Holds up a score until a test lets it go. Each is for one test.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    reached: AtomicBool,
+    over: AtomicBool,
+}
+
+/// Where [`Habit::Thoughtful`] waits.
+pub(crate) static THOUGHT: Hold = Hold::new();
+
+/// Where [`Habit::Endless`] waits.
+pub(crate) static ENDLESS: Hold = Hold::new();
+
+impl Hold {
+    const fn new() -> Self {
+        Self { reached: AtomicBool::new(false), over: AtomicBool::new(false) }
+    }
+
+    /// Whether somebody has come here.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.reached.load(Ordering::SeqCst)
+    }
+
+    /// From now on nobody waits.
+    pub(crate) fn let_go(&self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+
+    fn wait(&self) {
+        self.reached.store(true, Ordering::SeqCst);
+        // Bounded, so that a test that fails ends all the same.
+        for _ in 0..FOR_EVER.as_millis() {
+            if self.over.load(Ordering::SeqCst) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,14 +148,13 @@ impl Model for TestModel {
         match self.document.habit {
             Habit::Odd if is(99.0) => return f64::NAN,
             Habit::Odd if is(98.0) => panic!("a secret of the model"),
-            Habit::Slow if is(97.0) => std::thread::sleep(std::time::Duration::from_millis(50)),
+            Habit::Slow if is(97.0) => std::thread::sleep(Duration::from_millis(50)),
+            Habit::Thoughtful if is(97.0) => THOUGHT.wait(),
             Habit::Fickle if self.loaded => return 0.123,
             Habit::Number if is(99.0) => return f64::INFINITY,
             Habit::Number => return 100.0_f64.mul_add(tenure, self.document.bias),
             Habit::Explosive if self.loaded => panic!("the smoke prediction explodes"),
-            Habit::Endless if self.loaded && is(0.0) => {
-                std::thread::sleep(std::time::Duration::from_secs(2));
-            }
+            Habit::Endless if self.loaded && is(0.0) => ENDLESS.wait(),
             _ => {}
         }
         1.0 / (1.0 + (tenure / 24.0 - self.document.bias).exp())

@@ -31,11 +31,24 @@ pub(crate) enum LogMode {
     WritesAndFails,
     /// Takes its time.
     Slow(Duration),
+    /// Waits until it is told something else.
+    Held,
     /// Says that the batch can never be written.
     Refuses,
     /// Says so of batches with this request.
     RefusesRequest(Uuid),
     Panics,
+}
+
+/// The mode once it is not `held`.
+async fn let_go<T: Copy + PartialEq>(mode: &Mutex<T>, held: T) -> T {
+    loop {
+        let found = *mode.lock().unwrap();
+        if found != held {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 #[derive(Debug)]
@@ -84,14 +97,14 @@ impl TestLog {
     }
 
     async fn gate(&self) -> Result<LogMode, Error> {
-        let mode = *self.mode.lock().unwrap();
-        match mode {
+        match let_go(&self.mode, LogMode::Held).await {
             LogMode::Down => Err(down("test log")),
-            LogMode::Slow(time) => {
-                tokio::time::sleep(time).await;
+            mode => {
+                if let LogMode::Slow(time) = mode {
+                    tokio::time::sleep(time).await;
+                }
                 Ok(mode)
             }
-            _ => Ok(mode),
         }
     }
 }
@@ -181,6 +194,8 @@ pub(crate) enum RegistryMode {
     Up,
     Down,
     Slow(Duration),
+    /// Waits until it is told something else.
+    Held,
 }
 
 /// A registry that can be made to fail in ways that no real one does on demand: changed bytes, a
@@ -191,6 +206,7 @@ pub(crate) struct TestRegistry {
     versions: Mutex<Vec<ArtifactFiles>>,
     production: Mutex<Option<VersionId>>,
     staging: Mutex<Option<VersionId>>,
+    asked: Mutex<u64>,
     fetched: Mutex<u64>,
 }
 
@@ -202,6 +218,7 @@ impl TestRegistry {
             versions: Mutex::new(versions.to_vec()),
             production: Mutex::new((!versions.is_empty()).then_some(VersionId::FIRST)),
             staging: Mutex::default(),
+            asked: Mutex::new(0),
             fetched: Mutex::new(0),
         })
     }
@@ -230,17 +247,23 @@ impl TestRegistry {
         self.versions.lock().unwrap()[0] = files;
     }
 
+    /// How often it was asked for anything, answered or not.
+    pub(crate) fn asked(&self) -> u64 {
+        *self.asked.lock().unwrap()
+    }
+
     pub(crate) fn fetched(&self) -> u64 {
         *self.fetched.lock().unwrap()
     }
 
     async fn gate(&self) -> Result<(), Error> {
-        let mode = *self.mode.lock().unwrap();
-        match mode {
-            RegistryMode::Up => Ok(()),
+        *self.asked.lock().unwrap() += 1;
+        match let_go(&self.mode, RegistryMode::Held).await {
             RegistryMode::Down => Err(down("test registry")),
-            RegistryMode::Slow(time) => {
-                tokio::time::sleep(time).await;
+            mode => {
+                if let RegistryMode::Slow(time) = mode {
+                    tokio::time::sleep(time).await;
+                }
                 Ok(())
             }
         }

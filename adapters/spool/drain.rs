@@ -1,0 +1,197 @@
+//! What waits on its way to the store, in order, each group until it is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::time::Instant;
+
+use super::disk::read_part;
+use super::folder::{segment_name, write_cursor};
+use super::frame;
+use super::quarantine::Quarantine;
+use super::state::{Core, Ended, Group};
+use crate::log::{EventBatch, is_final};
+use crate::{Error, ErrorKind};
+
+/// First and longest pause before a group is sent again.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often the place is noted in front of which the store has everything.
+const NOTE: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Drain {
+    core: Arc<Core>,
+    quarantine: Option<Quarantine>,
+    noted: Instant,
+}
+
+/// Runs work on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    // None when it panicked, or the runtime ends: then nobody waits for it either.
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+fn pauses() -> impl Iterator<Item = Duration> {
+    let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE);
+    pauses.with_max_delay(LONGEST_PAUSE).with_jitter().without_max_times().build()
+}
+
+impl Drain {
+    pub(super) fn new(core: Arc<Core>, quarantine: Quarantine) -> Self {
+        Self { core, quarantine: Some(quarantine), noted: Instant::now() }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            let group = self.next().await;
+            let (batches, unreadable) = self.read(&group).await;
+            let mut ended = Ended { quarantined: 0, unreadable };
+            for batch in batches {
+                ended.quarantined += self.deliver(batch).await;
+            }
+            let last = self.core.state().finish(ended);
+            self.core.drained.send_replace(last);
+            if self.noted.elapsed() >= NOTE {
+                self.noted = Instant::now();
+                let core = Arc::clone(&self.core);
+                blocking(move || note(&core)).await;
+            }
+        }
+    }
+
+    /// The next group, once all of it is on the disk.
+    async fn next(&self) -> Group {
+        loop {
+            if let Some(group) = self.core.state().first() {
+                return group;
+            }
+            self.core.work.notified().await;
+        }
+    }
+
+    /// What is to be sent, and how many events the disk does not give back.
+    async fn read(&self, group: &Group) -> (Vec<EventBatch>, u64) {
+        for pause in pauses() {
+            let (core, group) = (Arc::clone(&self.core), group.clone());
+            match blocking(move || read(&core, &group)).await {
+                Some(Ok(read)) => return read,
+                Some(Err(error)) => self.waits("a batch cannot be read", &error),
+                None => {}
+            }
+            tokio::time::sleep(pause).await;
+        }
+        (Vec::new(), group.events)
+    }
+
+    /// Brings `batch` to the store; what the store can never take goes into quarantine. How many
+    /// events that were.
+    async fn deliver(&mut self, batch: EventBatch) -> u64 {
+        let (mut left, mut quarantined) = (vec![Arc::new(batch)], 0);
+        while let Some(batch) = left.pop() {
+            let Err(refused) = self.send(&batch).await else { continue };
+            match batch.halves() {
+                Some([first, second]) => left.extend([Arc::new(second), Arc::new(first)]),
+                None => {
+                    quarantined += batch.events().len() as u64;
+                    self.keep(&batch, refused).await;
+                }
+            }
+        }
+        quarantined
+    }
+
+    /// Sends `batch` until the store has it, or says that it never will.
+    async fn send(&self, batch: &Arc<EventBatch>) -> Result<(), Error> {
+        let limit = self.core.options.append_timeout;
+        for pause in pauses() {
+            // In a task of its own, so that a store that panics does not take the drain along.
+            let (log, sent) = (Arc::clone(&self.core.inner), Arc::clone(batch));
+            let mut attempt = tokio::spawn(async move { log.append(&sent).await });
+            let error = match tokio::time::timeout(limit, &mut attempt).await {
+                Ok(Ok(Ok(_))) => {
+                    self.core.state().totals.trouble = None;
+                    return Ok(());
+                }
+                Ok(Ok(Err(error))) => error,
+                Ok(Err(_)) => Error::new(ErrorKind::Other, super::COMPONENT, "the store panicked"),
+                Err(_) => {
+                    attempt.abort();
+                    let context = format!("the store did not answer within {limit:?}");
+                    Error::new(ErrorKind::Unavailable, super::COMPONENT, context)
+                }
+            };
+            if is_final(&error) {
+                return Err(error);
+            }
+            self.waits("the store does not take a batch", &error);
+            tokio::time::sleep(pause).await;
+        }
+        Ok(())
+    }
+
+    /// Puts `batch`, which is one event or refused requests alone, where a person finds it.
+    async fn keep(&mut self, batch: &Arc<EventBatch>, refused: Error) {
+        let (id, events, error) = (batch.id(), batch.events().len(), refused.chain());
+        tracing::error!(batch = %id, events, error, "the store refuses this for ever");
+        let refused = Arc::new(refused);
+        for pause in pauses() {
+            let Some(mut quarantine) = self.quarantine.take() else { return };
+            let (batch, refused) = (Arc::clone(batch), Arc::clone(&refused));
+            let kept = blocking(move || (quarantine.keep(&batch, &refused), quarantine)).await;
+            let Some((kept, quarantine)) = kept else { return };
+            self.quarantine = Some(quarantine);
+            match kept {
+                Ok(()) => return,
+                Err(error) => self.waits("the quarantine cannot be written", &error),
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn waits(&self, what: &str, error: &Error) {
+        tracing::warn!(error = error.chain(), "the spool waits: {what}");
+        self.core.state().totals.trouble = Some(error.to_string());
+    }
+}
+
+/// The group as one batch, or as several if they do not fit together; and how many events are not
+/// as they were written.
+fn read(core: &Core, group: &Group) -> Result<(Vec<EventBatch>, u64), Error> {
+    let (mut batches, mut unreadable): (Vec<EventBatch>, u64) = (Vec::new(), 0);
+    for place in &group.places {
+        let path = core.folder.join(segment_name(place.segment));
+        let frame = read_part(&path, place.offset, place.head.frame_bytes())?;
+        let batch = match frame::open(&frame, &place.head) {
+            Ok(batch) => batch,
+            Err(why) => {
+                let (path, batch) = (path.display(), place.head.batch);
+                tracing::error!(%path, %batch, why, "a batch of the spool is damaged");
+                let mut state = core.state();
+                state.totals.damaged += 1;
+                state.spoiled.insert(place.segment);
+                unreadable += u64::from(place.head.events);
+                continue;
+            }
+        };
+        match batches.last_mut().map(|whole| whole.merge(&batch)) {
+            Some(Ok(())) => {}
+            Some(Err(_)) => batches.push(batch),
+            // Under the name of the group, also where the batch that gave it is damaged.
+            None => batches.push(batch.with_id(group.id)),
+        }
+    }
+    Ok((batches, unreadable))
+}
+
+/// Notes how far the store is, and removes what is no longer needed.
+pub(super) fn note(core: &Core) {
+    let place = core.state().cursor();
+    if let Err(error) = write_cursor(&core.folder, &core.disk, place, false) {
+        // The store is sent some of it again then, and knows it.
+        tracing::warn!(error = error.chain(), "the spool could not note how far the store is");
+    }
+    core.tidy();
+}

@@ -1,0 +1,204 @@
+//! The folder as it is found: what waits in it, what was torn by a crash, what is damaged.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use super::COMPONENT;
+use super::disk::{self, Disk, unavailable};
+use super::frame::{self, Found, Head};
+use super::state::{Place, State};
+use crate::log::BatchId;
+use crate::{Error, ErrorKind};
+
+const CURSOR: &str = "cursor";
+
+pub(super) fn segment_name(number: u64) -> String {
+    format!("{number:020}.seg")
+}
+
+pub(super) fn damaged_name(number: u64) -> String {
+    format!("damaged-{number:020}.seg")
+}
+
+fn segment_number(name: &str) -> Option<u64> {
+    let number = name.strip_suffix(".seg")?.parse().ok()?;
+    (segment_name(number) == name).then_some(number)
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) lock: File,
+    pub(super) state: State,
+    // of the next file
+    pub(super) next: u64,
+}
+
+/// Opens the folder for this process alone, and puts in order what a crash left behind.
+pub(super) fn open(folder: &Path, disk: &Disk) -> Result<Opened, Error> {
+    disk.make_folder(folder)?;
+    let lock = disk::lock(folder)?;
+    let mut numbers = Vec::new();
+    let failed = |error| unavailable("list", folder, error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        match segment_number(name) {
+            Some(number) if !entry.file_type().map_err(failed)?.is_file() => {
+                let context = format!("segment {number} of {} is no file", folder.display());
+                return Err(Error::new(ErrorKind::Corrupt, COMPONENT, context));
+            }
+            Some(number) => numbers.push(number),
+            None if name.ends_with(".tmp") => disk.remove(&entry.path())?,
+            None => {}
+        }
+    }
+    numbers.sort_unstable();
+    let cursor = read_cursor(folder);
+    let newest = numbers.last().copied();
+    let mut state = State::default();
+    let mut found: Vec<Place> = Vec::new();
+    for number in numbers {
+        let path = folder.join(segment_name(number));
+        if number < cursor.0 {
+            disk.remove(&path)?;
+            continue;
+        }
+        let from = if number == cursor.0 { cursor.1 } else { 0 };
+        let segment = Segment { path, number, is_newest: Some(number) == newest };
+        found.extend(segment.read(folder, disk, from, &mut state)?);
+        state.segments.entry(number).or_default();
+    }
+    // What was written twice, because the disk did not take the first, is where it is last.
+    let last: HashMap<BatchId, (u64, u64)> =
+        found.iter().map(|place| (place.head.batch, (place.segment, place.offset))).collect();
+    found.retain(|place| last.get(&place.head.batch) == Some(&(place.segment, place.offset)));
+    state.recover(found);
+    let next = newest.unwrap_or(0).max(cursor.0) + 1;
+    Ok(Opened { lock, state, next })
+}
+
+#[derive(Debug)]
+struct Segment {
+    path: PathBuf,
+    number: u64,
+    is_newest: bool,
+}
+
+impl Segment {
+    /// The frames from `from`, whose numbers are still to be given. Cuts off a torn one; sets a
+    /// copy of the file aside if it is damaged, and leaves the frames that are whole.
+    fn read(
+        &self,
+        folder: &Path,
+        disk: &Disk,
+        from: u64,
+        state: &mut State,
+    ) -> Result<Vec<Place>, Error> {
+        let bytes = fs::read(&self.path).map_err(|error| unavailable("read", &self.path, error))?;
+        let start = usize::try_from(from).ok().filter(|start| *start <= bytes.len()).unwrap_or(0);
+        let Scan { mut frames, torn, damaged } = scan(&bytes, start);
+        // A write that did not end is the last of its file, and nobody was told that it was kept.
+        // In a file behind which another was begun, something kept may be missing.
+        let torn_in_order = torn.filter(|_| self.is_newest);
+        let damaged = damaged + usize::from(torn.is_some() && torn_in_order.is_none());
+        if let Some(at) = torn_in_order {
+            let (path, cut) = (self.path.display(), bytes.len() - at);
+            tracing::warn!(%path, bytes = cut, "an unfinished write was cut off");
+            state.totals.torn += 1;
+        }
+        if damaged > 0 {
+            let aside = folder.join(damaged_name(self.number));
+            let (path, kept) = (self.path.display(), aside.display());
+            let whole = frames.len();
+            tracing::error!(%path, damaged, whole, copy = %kept, "a file of the spool is damaged");
+            state.totals.damaged += damaged as u64;
+            disk.link(&self.path, &aside)?;
+            if start > 0 {
+                // First, so that a crash in between sends too much and not too little.
+                write_cursor(folder, disk, (self.number, 0), true)?;
+            }
+            let mut whole = Vec::new();
+            for (offset, head) in &mut frames {
+                let frame = &bytes[*offset..*offset + head.frame_bytes()];
+                *offset = whole.len();
+                whole.extend_from_slice(frame);
+            }
+            disk.replace(&self.path, &whole, true)?;
+        } else if let Some(at) = torn_in_order {
+            let file = OpenOptions::new().write(true).open(&self.path);
+            let cut = file.and_then(|mut file| disk.cut(&mut file, at as u64));
+            cut.map_err(|error| unavailable("cut", &self.path, error))?;
+        }
+        let place = |(offset, head): (usize, Head)| Place {
+            seq: 0,
+            segment: self.number,
+            offset: offset as u64,
+            head,
+        };
+        Ok(frames.into_iter().map(place).collect())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Scan {
+    frames: Vec<(usize, Head)>,
+    // where a write did not end
+    torn: Option<usize>,
+    damaged: usize,
+}
+
+/// The frames of a file from `start`.
+fn scan(bytes: &[u8], start: usize) -> Scan {
+    let (mut scan, mut at) = (Scan::default(), start);
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        match frame::look(rest) {
+            Found::Frame(head) => {
+                scan.frames.push((at, head));
+                at += head.frame_bytes();
+            }
+            found => match frame::next(rest) {
+                Some(next) => {
+                    scan.damaged += 1;
+                    at += next;
+                }
+                None => {
+                    match found {
+                        Found::Torn => scan.torn = Some(at),
+                        _ => scan.damaged += 1,
+                    }
+                    break;
+                }
+            },
+        }
+    }
+    scan
+}
+
+/// The place in front of which the store has everything; the beginning, if it is not known.
+fn read_cursor(folder: &Path) -> (u64, u64) {
+    // It is not brought down to the disk, so a crash may leave anything. What it says wrongly
+    // early is sent again and recognised.
+    let text = fs::read_to_string(folder.join(CURSOR)).unwrap_or_default();
+    let place = |text: &str| {
+        let (place, sum) = text.strip_suffix('\n')?.rsplit_once(' ')?;
+        let (segment, offset) = place.split_once(' ')?;
+        let same = format!("{:08x}", crc32fast::hash(place.as_bytes())) == sum;
+        Some((segment.parse().ok()?, offset.parse().ok()?)).filter(|_| same)
+    };
+    place(&text).unwrap_or((0, 0))
+}
+
+pub(super) fn write_cursor(
+    folder: &Path,
+    disk: &Disk,
+    (segment, offset): (u64, u64),
+    lasting: bool,
+) -> Result<(), Error> {
+    let place = format!("{segment} {offset}");
+    let sum = crc32fast::hash(place.as_bytes());
+    disk.replace(&folder.join(CURSOR), format!("{place} {sum:08x}\n").as_bytes(), lasting)
+}

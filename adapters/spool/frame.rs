@@ -1,0 +1,243 @@
+//! A batch as it stands in a segment: a head of fixed size with a checksum of everything, then the
+//! batch.
+//!
+//! ```text
+//!  0  "PMS1", the form and its version
+//!  4  u32  bytes of the batch behind the head
+//!  8  u32  CRC-32 of all the others
+//! 12  id of the batch
+//! 28  id of its group: batches of one group are sent as one, under this id
+//! 44  u32  events
+//! 48  i64  first moment of an event, in microseconds since 1970
+//! 56  i64  last one
+//! 64  the batch, as `EventBatch::to_bytes` writes it
+//! ```
+//!
+//! Numbers are little-endian.
+
+use uuid::Uuid;
+
+use super::COMPONENT;
+use crate::log::{BatchId, EventBatch};
+use crate::{Error, ErrorKind, Timestamp};
+
+pub(super) const HEAD: usize = 64;
+const MAGIC: [u8; 4] = *b"PMS1";
+
+/// Most bytes behind a head; what says more is damaged, or a batch that has to be halved.
+const MOST: usize = 1 << 30;
+
+/// What is known of a batch without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) batch: BatchId,
+    pub(super) group: BatchId,
+    pub(super) events: u32,
+    // of the events; both the beginning of time where there is none
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    // bytes behind the head
+    length: u32,
+}
+
+impl Head {
+    /// Head and batch.
+    pub(super) fn frame_bytes(&self) -> usize {
+        HEAD + self.length as usize
+    }
+
+    fn read(head: &[u8; HEAD]) -> Option<Self> {
+        let field = |at: usize| <[u8; 4]>::try_from(&head[at..at + 4]).ok();
+        let number = |at| field(at).map(u32::from_le_bytes);
+        let id = |at: usize| Uuid::from_slice(&head[at..at + 16]).ok().map(BatchId);
+        let moment = |at: usize| {
+            let micros = i64::from_le_bytes(<[u8; 8]>::try_from(&head[at..at + 8]).ok()?);
+            Timestamp::from_micros(micros).ok()
+        };
+        let head = Self {
+            batch: id(12)?,
+            group: id(28)?,
+            events: number(44)?,
+            first: moment(48)?,
+            last: moment(56)?,
+            length: number(4)?,
+        };
+        (field(0)? == MAGIC && head.length as usize <= MOST).then_some(head)
+    }
+}
+
+/// A batch on its way to the disk.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) head: Head,
+    // head and batch; the head is written by `seal`
+    bytes: Vec<u8>,
+}
+
+impl Frame {
+    /// The frame of `batch`, in a group of its own.
+    pub(super) fn new(batch: &EventBatch) -> Result<Self, Error> {
+        let wire = batch.to_bytes();
+        let length = u32::try_from(wire.len()).ok().filter(|_| wire.len() <= MOST);
+        let length = length.ok_or_else(|| {
+            let (id, bytes) = (batch.id(), wire.len());
+            let context = format!("batch {id} has {bytes} bytes, more than {MOST}");
+            Error::new(ErrorKind::InvalidInput, COMPONENT, context)
+        })?;
+        let times = || batch.events().iter().map(|event| event.at);
+        let extent = times().min().zip(times().max());
+        let (first, last) = extent.unwrap_or((Timestamp::EPOCH, Timestamp::EPOCH));
+        // No more than bytes, of which an event has many.
+        let events = u32::try_from(batch.events().len()).unwrap_or(u32::MAX);
+        let head = Head { batch: batch.id(), group: batch.id(), events, first, last, length };
+        let mut bytes = Vec::with_capacity(HEAD + wire.len());
+        bytes.extend([0; HEAD]);
+        bytes.extend(wire);
+        Ok(Self { head, bytes })
+    }
+
+    /// The bytes to write, as a part of `group`.
+    pub(super) fn seal(&mut self, group: BatchId) -> &[u8] {
+        self.head.group = group;
+        let Head { batch, group, events, first, last, length } = self.head;
+        let head = &mut self.bytes[..HEAD];
+        head[0..4].copy_from_slice(&MAGIC);
+        head[4..8].copy_from_slice(&length.to_le_bytes());
+        head[12..28].copy_from_slice(batch.0.as_bytes());
+        head[28..44].copy_from_slice(group.0.as_bytes());
+        head[44..48].copy_from_slice(&events.to_le_bytes());
+        head[48..56].copy_from_slice(&first.as_micros().to_le_bytes());
+        head[56..64].copy_from_slice(&last.as_micros().to_le_bytes());
+        let sum = sum(&self.bytes);
+        self.bytes[8..12].copy_from_slice(&sum.to_le_bytes());
+        &self.bytes
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// Of everything but itself.
+fn sum(frame: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&frame[..8]);
+    sum.update(&frame[12..]);
+    sum.finalize()
+}
+
+/// What stands at the beginning of some bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A whole frame.
+    Frame(Head),
+    /// The beginning of one, or of nothing: what a write leaves that did not end.
+    Torn,
+    /// Something else.
+    Damaged,
+}
+
+/// Looks at the beginning of `bytes`, which are not empty.
+pub(super) fn look(bytes: &[u8]) -> Found {
+    let blank = bytes.iter().all(|byte| *byte == 0);
+    let Some(start) = bytes.first_chunk::<HEAD>() else {
+        let begun = bytes.iter().zip(&MAGIC).all(|(byte, magic)| byte == magic);
+        return if begun || blank { Found::Torn } else { Found::Damaged };
+    };
+    if blank {
+        // Its length was on the disk before its bytes.
+        return Found::Torn;
+    }
+    let Some(head) = Head::read(start) else { return Found::Damaged };
+    match bytes.get(..head.frame_bytes()) {
+        None => Found::Torn,
+        Some(frame) if sum(frame).to_le_bytes() == frame[8..12] => Found::Frame(head),
+        Some(_) => Found::Damaged,
+    }
+}
+
+/// Where the next whole frame begins behind the first byte of `bytes`.
+pub(super) fn next(bytes: &[u8]) -> Option<usize> {
+    let starts = bytes.windows(MAGIC.len()).enumerate().skip(1);
+    let mut candidates = starts.filter(|(_, four)| *four == MAGIC).map(|(at, _)| at);
+    candidates.find(|at| matches!(look(&bytes[*at..]), Found::Frame(_)))
+}
+
+/// The batch of a whole frame that should be the one of `head`.
+pub(super) fn open(frame: &[u8], head: &Head) -> Result<EventBatch, String> {
+    match look(frame) {
+        Found::Frame(found) if found == *head => {
+            EventBatch::from_bytes(&frame[HEAD..]).map_err(|error| error.to_string())
+        }
+        Found::Frame(found) => {
+            Err(format!("batch {} is in the place of {}", found.batch, head.batch))
+        }
+        Found::Torn | Found::Damaged => Err("its checksum is wrong".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::conformance::traffic::Traffic;
+
+    fn sealed(number: u64) -> Vec<u8> {
+        let mut frame = Frame::new(&Traffic::new().batch(number, 3)).unwrap();
+        let group = BatchId(Uuid::from_u128(77));
+        frame.seal(group).to_vec()
+    }
+
+    #[test]
+    fn a_frame_is_what_was_written() {
+        let batch = Traffic::new().batch(5, 3);
+        let mut frame = Frame::new(&batch).unwrap();
+        let bytes = frame.seal(BatchId(Uuid::from_u128(77))).to_vec();
+        let Found::Frame(head) = look(&bytes) else { panic!() };
+        assert_eq!((head, head.batch, head.events), (frame.head, batch.id(), 3));
+        assert_eq!((head.first, head.last), (batch.events()[0].at, batch.events()[2].at));
+        assert_eq!(open(&bytes, &head).unwrap(), batch);
+    }
+
+    #[test]
+    fn a_beginning_is_torn_and_anything_else_is_damaged() {
+        let bytes = sealed(1);
+        for end in 1..bytes.len() {
+            assert_eq!(look(&bytes[..end]), Found::Torn, "the first {end} bytes");
+        }
+        assert_eq!(look(&[0; 1_000]), Found::Torn);
+        for at in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 0x10;
+            // A length that is longer than what is there is what a torn one has.
+            let expected = if (4..8).contains(&at) { Found::Torn } else { Found::Damaged };
+            let found = look(&bytes);
+            assert!(found == expected || found == Found::Damaged, "byte {at}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_next_frame_is_found_behind_damage() {
+        let (first, second) = (sealed(1), sealed(2));
+        let mut bytes = [&first[..], &second[..]].concat();
+        bytes[20] ^= 1;
+        assert_eq!(look(&bytes), Found::Damaged);
+        assert_eq!(next(&bytes), Some(first.len()));
+        assert_eq!(next(&first), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 1..400), real: bool) {
+            let mut bytes = bytes;
+            if real {
+                let at = bytes.len().min(MAGIC.len());
+                bytes[..at].copy_from_slice(&MAGIC[..at]);
+            }
+            let found = look(&bytes);
+            prop_assert!(!matches!(found, Found::Frame(_)));
+            prop_assert_eq!(next(&bytes), None);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `serve --durability spool` before a PostgreSQL that is stopped and started: predictions go on, and
+//! whoever was answered is in the log once, also after a kill and after a good end in the outage.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::serving::Serving;
+use super::sigterm::{answered, assert_each_once};
+use crate::{ask, command, told};
+
+/// A server of this test alone, which it may stop.
+struct Server {
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn run(&self, arguments: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
+        let servers: PathBuf = self.folder.path().join("servers");
+        let mut command = Command::new(script);
+        told(&command.args(arguments).env("PMMDS_TEST_SERVICES", servers).output().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.run(&["down"]);
+    }
+}
+
+/// What a GET of the service says.
+fn get(serving: &Serving, path: &str) -> String {
+    use std::io::{Read, Write};
+    let address = serving.url.trim_start_matches("http://").to_owned();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn until(what: &str, seconds: u64, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(seconds), "it never came that {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn an_outage_of_postgresql_is_bridged_and_none_is_lost() {
+    let Ok(_) = std::env::var("PMMDS_TEST_POSTGRES") else { return };
+    let server = Server { folder: tempfile::tempdir().unwrap() };
+    server.run(&["up", "postgres"]);
+    let url = server.run(&["url"]).trim().to_owned();
+    let state = server.folder.path().join("state");
+    let arguments = ["--database-url", &url];
+    told(&command(&[&["train"], &arguments[..]].concat(), Some(&state)).output().unwrap());
+    let start = |durability| {
+        let more = ["--durability", durability, arguments[0], arguments[1]];
+        Serving::start(|serve| command(&[serve, &more].concat(), Some(&state)))
+    };
+    let ids = "SELECT coalesce(request_id, id)::text FROM pmmds_store.predictions";
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let load = |serving: &Serving, killed| {
+        runtime.spawn(answered(serving.url.clone(), Arc::default(), killed))
+    };
+    let seconds = |seconds| std::thread::sleep(Duration::from_secs(seconds));
+    let mut all: BTreeSet<String> = BTreeSet::new();
+
+    // The server goes and comes back under load; the service is stopped in good order.
+    let serving = start("spool");
+    let clients = load(&serving, false);
+    seconds(1);
+    server.run(&["stop", "postgres", "immediate"]);
+    seconds(2);
+    let ready = get(&serving, "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("\"degraded\""), "{ready}");
+    server.run(&["up", "postgres"]);
+    until("the store has all", 60, || get(&serving, "/readyz").contains("\"ready\""));
+    serving.stop();
+    let first = runtime.block_on(clients).unwrap();
+    assert_each_once(&first, &ask(&url, ids));
+    all.extend(first);
+
+    // It goes and stays away; the service ends well all the same, and says what waits.
+    let serving = start("spool-sync");
+    let clients = load(&serving, false);
+    seconds(1);
+    server.run(&["stop", "postgres", "immediate"]);
+    seconds(1);
+    let said = serving.stopped().join("\n");
+    assert!(said.contains("answered predictions wait in "), "{said}");
+    all.extend(runtime.block_on(clients).unwrap());
+    server.run(&["up", "postgres"]);
+
+    // The next start brings them to the log, and is killed in an outage of its own.
+    let serving = start("spool");
+    let clients = load(&serving, true);
+    seconds(1);
+    server.run(&["stop", "postgres", "immediate"]);
+    seconds(1);
+    serving.kill();
+    let third = runtime.block_on(clients).unwrap();
+    assert!(third.len() > 20, "{}", third.len());
+    all.extend(third);
+    server.run(&["up", "postgres"]);
+    let serving = start("spool");
+    until("the store has all", 60, || {
+        let metrics = get(&serving, "/metrics");
+        metrics.contains("pmmds_log_spool_rows 0\n")
+    });
+    serving.stop();
+    let logged = ask(&url, ids);
+    let known: BTreeSet<&String> = logged.iter().collect();
+    assert_eq!(known.len(), logged.len(), "an event is in the log twice");
+    let lost = all.iter().filter(|id| !known.contains(id)).count();
+    assert_eq!(lost, 0, "of {} answers", all.len());
+    println!("{} answered, {} logged", all.len(), logged.len());
+}
