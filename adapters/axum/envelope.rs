@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use ::axum::extract::{MatchedPath, Request, State as Shared};
 #[cfg(not(feature = "otel"))]
-use ::axum::http::HeaderMap;
-use ::axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use ::axum::http::{HeaderName, HeaderValue, StatusCode};
+use ::axum::http::{HeaderMap, HeaderValue};
+use ::axum::http::{HeaderName, StatusCode};
 use ::axum::middleware::Next;
 use ::axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
@@ -65,18 +64,11 @@ pub(super) async fn envelope(
     let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str);
     let counts = state.metrics.requests.route(route);
     let span = trace.span(&request, route, &id);
-    let chunked = request.headers().contains_key(TRANSFER_ENCODING);
-    let mut response = if chunked && request.headers().contains_key(CONTENT_LENGTH) {
-        // Whoever stands in between may go by the other one: a request within a request.
-        let message = "Content-Length and Transfer-Encoding together say two lengths";
-        Problem::new(StatusCode::BAD_REQUEST, "ambiguous_length", message).into_response()
-    } else {
-        let answer = tokio::time::timeout(state.limits.request_timeout, next.run(request));
-        answer.instrument(span).await.unwrap_or_else(|_| {
-            let message = "The request took too long";
-            Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message).into_response()
-        })
-    };
+    let answer = tokio::time::timeout(state.limits.request_timeout, next.run(request));
+    let mut response = answer.instrument(span).await.unwrap_or_else(|_| {
+        let message = "The request took too long";
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message).into_response()
+    });
     let mut problem = response.extensions_mut().remove::<Arc<Problem>>();
     if problem.is_none() && response.status() == StatusCode::METHOD_NOT_ALLOWED {
         problem = Some(Arc::new(method_not_allowed()));
@@ -89,10 +81,5 @@ pub(super) async fn envelope(
     let took = state.clock.elapsed().saturating_sub(began);
     counts.observe(&method, response.status(), took);
     response.headers_mut().insert(X_REQUEST_ID, id);
-    if chunked {
-        // The server drops a length that comes after the encoding, so that it is not seen here:
-        // what follows on this connection is nobody's request (RFC 9112, 6.1).
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     response
 }

@@ -116,29 +116,39 @@ async fn no_request_hides_in_another() {
     );
     let begin = "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
     let chunked = "transfer-encoding: chunked\r\n";
-    for lengths in [
-        format!("content-length: {}\r\n{chunked}", hidden.len() + 5),
-        format!("{chunked}content-length: {}\r\n", hidden.len() + 5),
-        format!("{chunked}content-length: 4\r\n"),
-        format!("content-length: 4\r\n{chunked}"),
-        format!("transfer-encoding: chunked, identity\r\ncontent-length: {}\r\n", hidden.len()),
-        format!("transfer-encoding:\x0bchunked\r\ncontent-length: {}\r\n", hidden.len()),
+    let chunks = format!("{:x}\r\n{CURL_BODY}\r\n0\r\n\r\n", CURL_BODY.len());
+    let end = "0\r\n\r\n";
+    let length = |length: usize| format!("content-length: {length}\r\n");
+    // With both, the chunks count, and whatever follows is nobody's request: RFC 9112, 6.1.
+    for (lengths, body, expected) in [
+        (length(end.len() + hidden.len()) + chunked, end, 400),
+        (chunked.to_owned() + &length(end.len() + hidden.len()), end, 400),
+        (chunked.to_owned() + &length(4), end, 400),
+        (length(4) + chunked, end, 400),
+        (chunked.to_owned() + &length(4), &chunks, 200),
+        (length(chunks.len() + hidden.len()) + chunked, &chunks, 200),
+        ("transfer-encoding: chunked, identity\r\n".to_owned() + &length(5), end, 400),
+        ("transfer-encoding:\x0bchunked\r\n".to_owned() + &length(5), end, 400),
+        ("transfer-encoding: xchunked\r\n".to_owned(), end, 400),
     ] {
         let head = format!("{begin}{lengths}\r\n");
-        let sent = format!("0\r\n\r\n{hidden}");
+        let sent = format!("{body}{hidden}");
         let (status, head, rest) = raw(server.address, head.as_bytes(), sent.as_bytes()).await;
-        assert_eq!(status, 400, "{lengths:?}: {head}");
+        assert_eq!(status, expected, "{lengths:?}: {head}");
         let rest = String::from_utf8_lossy(&rest).into_owned();
         assert!(!rest.contains("HTTP/1.1"), "{lengths:?}: one answer, and no more: {rest}");
     }
-    assert!(server.log.events().is_empty(), "nobody has predicted");
-    // Chunks alone are as good as a length, for one request.
-    let chunks = format!("{:x}\r\n{CURL_BODY}\r\n0\r\n\r\n", CURL_BODY.len());
-    let head = format!("{begin}{chunked}\r\n");
-    let (status, head, _) =
-        raw(server.address, head.as_bytes(), format!("{chunks}{hidden}").as_bytes()).await;
-    assert_eq!((status, head.contains("connection: close")), (200, true), "{head}");
-    assert_eq!(server.log.events().len(), 1);
+    assert_eq!(server.log.events().len(), 2, "nobody else has predicted");
+    // Chunks alone say where a request ends, and then there may be another one.
+    let hidden = hidden.replace("host: x", "connection: close\r\nhost: x");
+    let (status, _, rest) = raw(
+        server.address,
+        format!("{begin}{chunked}\r\n").as_bytes(),
+        format!("{chunks}{hidden}").as_bytes(),
+    )
+    .await;
+    assert_eq!((status, String::from_utf8_lossy(&rest).contains("HTTP/1.1 200")), (200, true));
+    assert_eq!(server.log.events().len(), 4);
 }
 
 #[tokio::test]

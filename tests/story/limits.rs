@@ -101,11 +101,11 @@ fn without_files_to_open_it_waits_for_some_and_goes_on() {
     serving.stop();
 }
 
-/// `PMMDS_TEST_SOAK` says how many requests there are (10,000).
+/// `PMMDS_TEST_SOAK` says how many requests there are (3,000).
 #[test]
 #[cfg(target_os = "linux")]
 fn many_requests_leave_no_file_and_no_memory_behind() {
-    let requests: usize = std::env::var("PMMDS_TEST_SOAK").map_or(10_000, |n| n.parse().unwrap());
+    let requests: usize = std::env::var("PMMDS_TEST_SOAK").map_or(3_000, |n| n.parse().unwrap());
     let state = tempfile::tempdir().unwrap();
     told(&command(&["train"], Some(state.path())).output().unwrap());
     let serving = Serving::start(|arguments| command(arguments, Some(state.path())));
