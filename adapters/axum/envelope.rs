@@ -3,14 +3,10 @@
 use std::sync::Arc;
 
 use ::axum::extract::{MatchedPath, Request, State as Shared};
-#[cfg(not(feature = "otel"))]
-use ::axum::http::{HeaderMap, HeaderValue};
 use ::axum::http::{HeaderName, StatusCode};
 use ::axum::middleware::Next;
 use ::axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
-#[cfg(not(feature = "otel"))]
-use tracing::Span;
 
 use super::origin::Origin;
 #[cfg(feature = "otel")]
@@ -18,34 +14,12 @@ use super::otel::Trace;
 use super::problem::{Problem, Wanted, method_not_allowed};
 use super::state::State;
 #[cfg(not(feature = "otel"))]
-use crate::log::CorrelationId;
+use super::untraced::Trace;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The route of a request that has none.
 pub(super) const NO_ROUTE: &str = "?";
-
-/// Without the feature `otel` no request is a part of a trace.
-#[cfg(not(feature = "otel"))]
-struct Trace;
-
-#[cfg(not(feature = "otel"))]
-impl Trace {
-    fn of(_: &HeaderMap) -> Self {
-        Self
-    }
-
-    fn correlation_id(&self) -> Option<CorrelationId> {
-        None
-    }
-
-    fn span(&mut self, request: &Request, route: &str, id: &HeaderValue) -> Span {
-        let id = id.to_str().unwrap_or("-");
-        tracing::info_span!("request", method = %request.method(), route, x_request_id = id)
-    }
-
-    fn answered(self, _: StatusCode, _: Option<&'static str>) {}
-}
 
 /// The outermost middleware of every route; errors have the shape given, or the one that the client
 /// asks for.

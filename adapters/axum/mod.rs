@@ -104,6 +104,8 @@ mod shadow;
 mod skew;
 mod small_body;
 mod state;
+#[cfg(not(feature = "otel"))]
+mod untraced;
 
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ mod hostile;
 mod jobs;
 mod live;
 mod log;
+mod log_lines;
 mod metrics;
 mod model_cache;
 mod observability;
