@@ -165,7 +165,7 @@ pub struct LoggedEvent {
 /// let outcome = Outcome { request_id: batch.events()[2].request_id, outcome: 1.0, observed_at: None };
 /// log.record_outcomes(&[outcome]).await?;
 /// let [labelled] = &log.labelled(&model, day, None, 10).await?.items[..] else { panic!() };
-/// assert_eq!(labelled.event.features.as_deref(), Some(r#"{"x":2.0}"#));
+/// assert_eq!(labelled.event, batch.events()[2]); // with its raw features
 /// assert_eq!(labelled.outcome, 1.0);
 /// # Ok(())
 /// # }
