@@ -7,7 +7,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{CURL_BODY, FOR_EVER, LogMode, body, quick, raw, read, serve};
+use crate::support::{
+    CURL_BODY, FOR_EVER, Habit, LogMode, TestLog, TestRegistry, artifact, body, body_with, quick,
+    raw, read, serve, serve_on,
+};
 
 #[tokio::test]
 async fn other_methods_are_405_and_say_which_are_not() {
