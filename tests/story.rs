@@ -22,6 +22,7 @@ mod story {
     mod servers;
     mod serving;
     mod sigterm;
+    mod skew;
     mod spool;
 }
 

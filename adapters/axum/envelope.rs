@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::axum::extract::{MatchedPath, Request, State as Shared};
-use ::axum::http::{HeaderName, HeaderValue, StatusCode};
+use ::axum::http::{HeaderName, StatusCode};
 use ::axum::middleware::Next;
 use ::axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;

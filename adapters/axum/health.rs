@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::log_writer::LogAccount;
+use super::models::ModelSource;
 use super::state::{Inner, State};
 use crate::Timestamp;
 use crate::log::Backlog;
@@ -54,12 +55,20 @@ impl Inner {
     async fn checks(&self) -> Vec<Check> {
         let check = |name, trouble: Option<String>| Check::new(name, trouble);
         let draining = self.is_draining().then(|| "the service is shutting down".to_owned());
-        let model = self.models.current().is_none().then(|| "no model is loaded".to_owned());
+        let model = self.models.current();
+        let none = model.is_none().then(|| "no model is loaded".to_owned());
+        let kept = model.and_then(|model| {
+            let (version, kept_at) = (model.info.version, model.kept_at?);
+            Some(format!(
+                "the registry was away at the start: version {version} is from the cache, kept at \
+                 {kept_at}"
+            ))
+        });
         let backlog = self.queue.backlog();
         let bridged = backlog.as_ref().is_some_and(Backlog::is_healthy);
         let mut checks = vec![
             check("shutdown", draining),
-            check("model", model),
+            Check { bridged: kept.is_some(), ..check("model", none.or(kept)) },
             Check { bridged, ..check("database", self.store().await.err()) },
             check("log", self.queue.trouble()),
         ];
@@ -85,7 +94,7 @@ struct Check {
     name: &'static str,
     // None: it is well
     trouble: Option<String>,
-    // predictions are answered all the same, since their events are kept on disk
+    // predictions are answered all the same: their events are kept on disk, or the model was
     bridged: bool,
 }
 
@@ -141,6 +150,8 @@ struct Verbose {
     #[serde(skip_serializing_if = "Option::is_none")]
     model_version: Option<VersionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    model_source: Option<ModelSource>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<LogAccount>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spool: Option<Backlog>,
@@ -181,9 +192,11 @@ pub(super) async fn ready(Shared(state): Shared<State>, RawQuery(query): RawQuer
     let trouble = worst.and_then(|check| check.trouble.clone());
     let verbose = wants_all(query.as_deref()).then(|| {
         let (entries, evicted) = state.replay.size();
+        let model = state.models.current();
         Verbose {
             checks: checks.into_iter().map(listed).collect(),
-            model_version: state.models.current().map(|loaded| loaded.model.version()),
+            model_version: model.as_ref().map(|loaded| loaded.model.version()),
+            model_source: model.as_ref().map(|loaded| loaded.info.source),
             log: Some(state.queue.account()),
             spool: state.queue.backlog(),
             replay_window: Some(Remembered { entries, evicted }),
@@ -201,6 +214,7 @@ pub(super) async fn livez(RawQuery(query): RawQuery) -> Response {
     let verbose = wants_all(query.as_deref()).then(|| Verbose {
         checks: vec![Listed { name: "process", status: "ok", reason: None }],
         model_version: None,
+        model_source: None,
         log: None,
         spool: None,
         replay_window: None,

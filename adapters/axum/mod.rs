@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `POST /api/v1/predict` | `{"request_id"?: uuid, "features": {...}}` |
 //! | `POST /api/v1/predict/batch` | `{"instances": [{...}, ...]}`; `?atomic=true` fails whole |
-//! | `GET /model` | the version in service |
+//! | `GET /model` | the version in service, and whether the registry or a cache gave it |
 //! | `GET /healthz`, `/livez`, `/ready`, `/readyz` | health; `?verbose` lists each check |
 //! | `GET /openapi.json`, `/docs` | the API, made from the schema of the version in service |
 //! | `GET /api/v1/drift/live` | ops: drift of what this process has answered lately, as it is now |
@@ -31,7 +31,8 @@
 //!   until the store has it. An answer of 503 `not_logged_yet` means: the event *will* be written,
 //!   and the same request with the `request_id` in that answer gets the prediction.
 //! * **The serving model never gets worse by an outage.** A version comes in verified or not at
-//!   all; a reload has a deadline, and every request sees exactly one version.
+//!   all; a reload has a deadline, and every request sees exactly one version. A start while the
+//!   registry is away serves what a [cache](ServiceBuilder::model_cache) has kept, and says so.
 //! * **Bad input never harms.** Everything that is wrong is told at once, every buffer is bounded,
 //!   a panic costs one request. Only requests for the admin routes with the token, or from this
 //!   machine where there is none, can change anything.
@@ -66,6 +67,7 @@ mod log_writer;
 mod metrics;
 #[cfg(feature = "mlflow-scoring")]
 mod mlflow_scoring;
+mod model_cache;
 mod models;
 mod observations;
 #[cfg(feature = "oip")]
@@ -85,6 +87,7 @@ mod rows;
 mod serve;
 mod service;
 mod shadow;
+mod skew;
 mod small_body;
 mod state;
 
@@ -97,12 +100,13 @@ use crate::Error;
 pub use auth::TOKEN_CHARS;
 pub use live::LiveReport;
 pub use log_writer::LogAccount;
-pub use models::{ModelInfo, ReloadError, Reloaded};
+pub use models::{ModelInfo, ModelSource, ReloadError, Reloaded};
 pub use observations::ObserveError;
 pub use operations::{JobEnd, Operations};
 pub use options::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
 pub use service::{Service, ServiceBuilder};
 pub use shadow::{Shadow, ShadowReport};
+pub use skew::SkewAlerts;
 
 /// What work in a task of its own, or off the threads that answer, comes to.
 ///

@@ -2,20 +2,25 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ::axum::http::StatusCode;
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::clock::Clock;
+use super::model_cache::Keeper;
 use super::problem::Problem;
+use super::service::AXUM;
+use super::skew::Seen;
 use crate::drift::{LiveCounters, LiveOptions};
-use crate::lifecycle::{ServingModel, check_same_schema, load};
+use crate::lifecycle::{ServingModel, check_same_schema, open_version};
 use crate::model::ModelFormat;
-use crate::registry::{Alias, ModelName, ModelRegistry, VersionId};
+use crate::registry::{
+    Alias, ArtifactFiles, CachedVersion, ModelCache, ModelName, ModelRegistry, VersionId,
+};
 use crate::schema::Fingerprint;
 use crate::{Error, ErrorKind, Timestamp};
 
@@ -27,6 +32,8 @@ const GRACE: Duration = Duration::from_millis(200);
 pub(super) struct Loaded {
     pub(super) model: ServingModel,
     pub(super) info: ModelInfo,
+    // when it was kept, where it came from a cache and the registry has not confirmed it yet
+    pub(super) kept_at: Option<Timestamp>,
     // what it has answered lately
     pub(super) live: Arc<LiveCounters>,
     // the OpenAPI document of its schema, made when first asked for
@@ -46,11 +53,43 @@ impl Loaded {
             name: model.name().clone(),
             version: model.version(),
             alias,
+            source: ModelSource::Registry,
+            source_since: loaded_at,
             loaded_at,
             load_time_ms: super::millis(took),
             digest: model.digest(),
             schema: model.schema().fingerprint(),
             profile: model.profile().fingerprint(),
+        }
+    }
+}
+
+/// Where the version in service came from.
+///
+/// ```
+/// use pmmds::axum::ModelSource;
+/// assert_eq!(ModelSource::Cache.as_str(), "cache");
+/// assert_eq!(serde_json::to_string(&ModelSource::Registry)?, r#""registry""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ModelSource {
+    /// The registry.
+    Registry,
+    /// What the [cache](super::ServiceBuilder::model_cache) had kept, at a start while the registry
+    /// was away; it has not confirmed it since.
+    Cache,
+}
+
+impl ModelSource {
+    /// The word that is sent, such as `"registry"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+            Self::Cache => "cache",
         }
     }
 }
@@ -73,6 +112,10 @@ pub struct ModelInfo {
     pub version: VersionId,
     /// the alias by which it was found
     pub alias: Alias,
+    /// where it came from
+    pub source: ModelSource,
+    /// since when that is so, by the log's clock
+    pub source_since: Timestamp,
     /// when it came into service, by the log's clock
     pub loaded_at: Timestamp,
     /// how long loading and verifying took
@@ -130,32 +173,57 @@ pub struct ReloadError {
     reason: String,
     // for whoever asked, where the reason is not
     told: Option<String>,
+    cause: Cause,
+}
+
+/// What follows from a failed reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The registry did not answer: nothing is known.
+    Away,
+    /// This version will not do, however often it is fetched.
+    Refused,
+    /// It may be better the next time.
+    Other,
 }
 
 impl ReloadError {
-    fn unavailable(code: &'static str, reason: impl Into<String>) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, code, reason: reason.into(), told: None }
+    fn new(status: StatusCode, cause: Cause, code: &'static str, reason: String) -> Self {
+        Self { status, code, reason, told: None, cause }
     }
 
-    fn bad(code: &'static str, reason: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_GATEWAY, ..Self::unavailable(code, reason) }
+    fn away(code: &'static str, reason: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Cause::Away, code, reason)
     }
 
+    fn late(reason: String) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, Cause::Other, "reload_deadline", reason)
+    }
+
+    fn refused(code: &'static str, reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, Cause::Refused, code, reason.into())
+    }
+
+    fn not_found(code: &'static str, reason: String) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, Cause::Other, code, reason)
+    }
+
+    /// What a registry answers.
     fn of(error: &Error) -> Self {
         let reason = error.chain();
         let (failed, what) = match error.kind() {
-            ErrorKind::Unavailable => (
-                Self::unavailable("registry_unavailable", reason),
-                "the registry cannot be reached",
-            ),
+            ErrorKind::Unavailable => {
+                (Self::away("registry_unavailable", reason), "the registry cannot be reached")
+            }
             ErrorKind::Unauthorized => (
-                Self::bad("registry_unauthorized", reason),
+                Self::not_found("registry_unauthorized", reason),
                 "the registry does not let this service in",
             ),
             ErrorKind::NotFound => {
-                (Self::bad("version_not_found", reason), "the registry has no such version")
+                (Self::not_found("version_not_found", reason), "the registry has no such version")
             }
-            _ => (Self::bad("version_rejected", reason), "the version cannot be served"),
+            _ => (Self::refused("version_rejected", reason), "the version cannot be served"),
         };
         let told = format!("{what} ({}); the log of the service says why", super::told(error));
         Self { told: Some(told), ..failed }
@@ -167,9 +235,13 @@ impl ReloadError {
         self.code
     }
 
+    /// What everybody may know.
+    fn told(&self) -> &str {
+        self.told.as_deref().unwrap_or(&self.reason)
+    }
+
     pub(super) fn problem(&self) -> Problem {
-        let told = self.told.as_ref().unwrap_or(&self.reason);
-        let problem = Problem::new(self.status, self.code, told.clone());
+        let problem = Problem::new(self.status, self.code, self.told().to_owned());
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             problem.retry_after(5)
         } else {
@@ -186,14 +258,31 @@ impl fmt::Display for ReloadError {
 
 impl std::error::Error for ReloadError {}
 
+/// Where versions come from, and how they are read.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) registry: Arc<dyn ModelRegistry>,
+    pub(super) formats: Vec<Arc<dyn ModelFormat>>,
+    pub(super) name: ModelName,
+    pub(super) alias: Alias,
+    pub(super) cache: Option<Arc<dyn ModelCache>>,
+    // of a load
+    pub(super) deadline: Duration,
+}
+
+/// Why the version behind the alias is not in service.
+#[derive(Debug)]
+struct Failure {
+    // as far as the registry has said which it is
+    version: Option<VersionId>,
+    error: ReloadError,
+}
+
 /// The version in service, and where the next comes from.
 #[derive(Debug)]
 pub(super) struct Models {
-    registry: Arc<dyn ModelRegistry>,
-    formats: Arc<[Arc<dyn ModelFormat>]>,
-    name: ModelName,
-    alias: Alias,
-    deadline: Duration,
+    origin: Origin,
+    keeper: Option<Arc<Keeper>>,
     clock: Arc<Clock>,
     live: LiveOptions,
     current: ArcSwapOption<Loaded>,
@@ -204,26 +293,17 @@ pub(super) struct Models {
     failed: AtomicU64,
     // number of the version that the alias was last seen at; 0 before
     seen: AtomicU64,
+    // of the last load
+    failure: std::sync::Mutex<Option<Failure>>,
     // one load at a time; what the last one gave, with its number
     flight: Mutex<Option<(u64, Result<Reloaded, ReloadError>)>>,
 }
 
 impl Models {
-    pub(super) fn new(
-        registry: Arc<dyn ModelRegistry>,
-        formats: Vec<Arc<dyn ModelFormat>>,
-        name: ModelName,
-        alias: Alias,
-        deadline: Duration,
-        clock: Arc<Clock>,
-        live: LiveOptions,
-    ) -> Self {
+    pub(super) fn new(origin: Origin, clock: Arc<Clock>, live: LiveOptions) -> Self {
         Self {
-            registry,
-            formats: formats.into(),
-            name,
-            alias,
-            deadline,
+            keeper: origin.cache.clone().map(Keeper::new),
+            origin,
             clock,
             live,
             current: ArcSwapOption::empty(),
@@ -231,12 +311,17 @@ impl Models {
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             seen: AtomicU64::new(0),
+            failure: std::sync::Mutex::default(),
             flight: Mutex::default(),
         }
     }
 
     pub(super) fn name(&self) -> &ModelName {
-        &self.name
+        &self.origin.name
+    }
+
+    pub(super) fn alias(&self) -> &Alias {
+        &self.origin.alias
     }
 
     /// Loads that worked, and that did not.
@@ -247,14 +332,91 @@ impl Models {
     /// Whether the alias was last seen at another version than the one in service; `None` where
     /// either is not known.
     pub(super) fn skew(&self) -> Option<bool> {
-        let seen = self.seen.load(Ordering::Relaxed);
-        let current = self.current().map(|loaded| loaded.model.version().number());
-        current.filter(|_| seen > 0).map(|current| current != seen)
+        let current = self.current().map(|loaded| loaded.model.version());
+        self.seen().and_then(|seen| current.map(|current| current != seen))
+    }
+
+    /// The version that the alias was last seen at.
+    fn seen(&self) -> Option<VersionId> {
+        VersionId::new(self.seen.load(Ordering::Relaxed))
+    }
+
+    fn failure(&self) -> std::sync::MutexGuard<'_, Option<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why `version`, which is behind the alias, is not in service, as far as that is known and
+    /// anybody may know it.
+    pub(super) fn why_not(&self, version: VersionId) -> Option<String> {
+        let failure = self.failure();
+        let failure = failure.as_ref().filter(|it| it.version.is_none_or(|of| of == version))?;
+        Some(format!("{}: {}", failure.error.code, failure.error.told()))
     }
 
     /// The version in service. A request asks once, and uses what it got to its end.
     pub(super) fn current(&self) -> Option<Arc<Loaded>> {
         self.current.load_full()
+    }
+
+    /// Loads the version behind the alias or, where the registry is away, what is kept of it; and
+    /// says in the log what came of it.
+    pub(super) async fn start(self: &Arc<Self>) {
+        let Err(error) = self.reload().await else { return };
+        let (code, reason) = (error.code, &*error.reason);
+        if error.cause == Cause::Away && self.keeper.is_some() {
+            match self.serve_kept().await {
+                Ok(Some((version, kept_at))) => {
+                    tracing::warn!(%version, %kept_at, code, reason, "the registry is away: \
+                         serving the version that was kept last, until it answers");
+                    return;
+                }
+                Ok(None) => tracing::warn!("no version is kept to be served without the registry"),
+                Err(error) => {
+                    let error = error.chain();
+                    tracing::error!(error, "what is kept cannot be served");
+                }
+            }
+        }
+        tracing::error!(code, reason, "started without a model");
+    }
+
+    /// Brings into service what the cache has kept; its version, and when it was kept.
+    async fn serve_kept(self: &Arc<Self>) -> Result<Option<(VersionId, Timestamp)>, Error> {
+        let began = self.clock.elapsed();
+        let models = Arc::clone(self);
+        let deadline = self.origin.deadline;
+        let runtime = tokio::runtime::Handle::current();
+        let work = move || {
+            let Origin { cache, formats, name, alias, .. } = &models.origin;
+            let Some(cache) = cache else { return Ok(None) };
+            let last = runtime.block_on(cache.last(name, alias))?;
+            let Some(CachedVersion { version, files, kept_at, .. }) = last else { return Ok(None) };
+            // It may have named the version before it went away.
+            if let Some(named) = models.seen().filter(|named| *named != version) {
+                let context = format!("version {version} is kept, and {named} is behind {alias}");
+                return Err(Error::new(ErrorKind::Conflict, AXUM, context));
+            }
+            open_version(&files, formats, name, version).map(|model| Some((model, kept_at)))
+        };
+        let failed = |kind, what: &str| Error::new(kind, AXUM, what);
+        let load = tokio::task::spawn_blocking(work);
+        let loaded = match tokio::time::timeout(deadline, load).await {
+            Ok(Ok(loaded)) => loaded?,
+            Ok(Err(_)) => {
+                let what = "a smoke prediction of the version that is kept panicked";
+                return Err(failed(ErrorKind::Corrupt, what));
+            }
+            Err(_) => {
+                let what = format!("what is kept could not be loaded within {deadline:?}");
+                return Err(failed(ErrorKind::Unavailable, &what));
+            }
+        };
+        let Some((model, kept_at)) = loaded else { return Ok(None) };
+        let version = model.version();
+        let took = self.clock.elapsed().saturating_sub(began);
+        let accepted = self.accept(model, took, Some(kept_at));
+        accepted.map_err(|error| failed(ErrorKind::Corrupt, &error.reason))?;
+        Ok(Some((version, kept_at)))
     }
 
     /// Brings the version behind the alias into service. Calls that come while a load runs share
@@ -270,65 +432,101 @@ impl Models {
                 Some((number, result)) if *number > asked => result.clone(),
                 _ => {
                     let number = models.begun.fetch_add(1, Ordering::AcqRel) + 1;
-                    let result = models.load().await;
+                    let named = Arc::default();
+                    let result = models.load(&named).await;
                     let count = if result.is_ok() { &models.done } else { &models.failed };
                     count.fetch_add(1, Ordering::Relaxed);
+                    let error = result.clone().err();
+                    let version = named.get().copied();
+                    *models.failure() = error.map(|error| Failure { version, error });
                     *flight = Some((number, result.clone()));
                     result
                 }
             }
         });
+        let deadline = self.origin.deadline;
         // A little longer than the load itself has, so that it is the load that says what happened.
-        match tokio::time::timeout(self.deadline + GRACE, load).await {
+        match tokio::time::timeout(deadline + GRACE, load).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(ReloadError::bad("version_rejected", "loading the version panicked")),
-            Err(_) => Err(ReloadError::unavailable(
-                "reload_deadline",
-                format!("no version could be loaded within {:?}", self.deadline),
-            )),
+            Ok(Err(_)) => {
+                Err(ReloadError::refused("version_rejected", "loading the version panicked"))
+            }
+            Err(_) => {
+                Err(ReloadError::late(format!("no version could be loaded within {deadline:?}")))
+            }
         }
     }
 
-    async fn load(self: &Arc<Self>) -> Result<Reloaded, ReloadError> {
+    /// Loads the version behind the alias, and says which it is as soon as that is known.
+    async fn load(
+        self: &Arc<Self>,
+        named: &Arc<OnceLock<VersionId>>,
+    ) -> Result<Reloaded, ReloadError> {
         let began = self.clock.elapsed();
-        let models = Arc::clone(self);
+        let deadline = self.origin.deadline;
+        let (models, name_it) = (Arc::clone(self), Arc::clone(named));
         let runtime = tokio::runtime::Handle::current();
         // Parsing and smoke predictions take the thread that they run on, for as long as a hostile
         // version likes: not one of those that answer requests.
         let load = tokio::task::spawn_blocking(move || {
-            runtime.block_on(tokio::time::timeout(
-                models.deadline,
-                load(&*models.registry, &models.formats, &models.name, &models.alias),
-            ))
+            runtime.block_on(tokio::time::timeout(deadline, models.fetch(&name_it)))
         });
-        let loaded = match load.await {
-            Ok(Ok(loaded)) => loaded.map_err(|error| ReloadError::of(&error))?,
+        let (model, files) = match load.await {
+            Ok(Ok(loaded)) => loaded?,
             Ok(Err(_)) => {
-                let reason = format!("the registry did not answer within {:?}", self.deadline);
-                return Err(ReloadError::unavailable("reload_deadline", reason));
+                let reason = format!("the registry did not answer within {deadline:?}");
+                return Err(ReloadError::away("reload_deadline", reason));
             }
             Err(_) => {
                 let reason = "a smoke prediction of the version panicked";
-                return Err(ReloadError::bad("version_rejected", reason));
+                return Err(ReloadError::refused("version_rejected", reason));
             }
         };
-        let Some(model) = loaded else {
-            let reason = format!("model {} has no alias {}", self.name, self.alias);
-            return Err(ReloadError::bad("alias_not_found", reason));
-        };
-        if self.clock.elapsed().saturating_sub(began) > self.deadline {
+        let took = self.clock.elapsed().saturating_sub(began);
+        if took > deadline {
             // The caller was told that it failed.
-            let reason = format!("verifying took longer than {:?}", self.deadline);
-            return Err(ReloadError::unavailable("reload_deadline", reason));
+            return Err(ReloadError::late(format!("verifying took longer than {deadline:?}")));
         }
-        self.accept(model, self.clock.elapsed().saturating_sub(began))
+        let version = model.version();
+        let reloaded = self.accept(model, took, None)?;
+        if let Some(keeper) = &self.keeper {
+            let cached = CachedVersion::new(version, files, self.clock.now());
+            keeper.keep(&self.origin.name, &self.origin.alias, cached);
+        }
+        Ok(reloaded)
     }
 
-    fn accept(&self, model: ServingModel, took: Duration) -> Result<Reloaded, ReloadError> {
+    /// The version behind the alias, fetched *by version* and verified whole.
+    async fn fetch(
+        &self,
+        named: &OnceLock<VersionId>,
+    ) -> Result<(ServingModel, ArtifactFiles), ReloadError> {
+        let Origin { registry, formats, name, alias, .. } = &self.origin;
+        let of = |error: Error| ReloadError::of(&error);
+        let Some(version) = registry.resolve(name, alias).await.map_err(of)? else {
+            let reason = format!("model {name} has no alias {alias}");
+            return Err(ReloadError::not_found("alias_not_found", reason));
+        };
+        let _ = named.set(version);
+        self.seen.store(version.number(), Ordering::Relaxed);
+        let files = registry.fetch_artifact(name, version).await.map_err(of)?;
+        let model = open_version(&files, formats, name, version)
+            .map_err(|error| ReloadError::refused("version_rejected", error.chain()))?;
+        Ok((model, files))
+    }
+
+    /// Swaps `model` in, which was `kept_at` a moment in the cache, or comes from the registry.
+    fn accept(
+        &self,
+        model: ServingModel,
+        took: Duration,
+        kept_at: Option<Timestamp>,
+    ) -> Result<Reloaded, ReloadError> {
         let before = self.current();
-        if let Some(before) = &before {
+        // What came from the cache was a guess: the registry has the last word, as at a start.
+        if let Some(before) = before.as_ref().filter(|before| before.kept_at.is_none()) {
             check_same_schema(&before.model, &model)
-                .map_err(|error| ReloadError::bad("schema_changed", error.chain()))?;
+                .map_err(|error| ReloadError::refused("schema_changed", error.chain()))?;
             if before.model.version() == model.version() && before.model.digest() != model.digest()
             {
                 let reason = format!(
@@ -337,16 +535,27 @@ impl Models {
                     model.digest().short(),
                     before.model.digest().short()
                 );
-                return Err(ReloadError::bad("version_changed", reason));
+                return Err(ReloadError::refused("version_changed", reason));
             }
         }
-        let info = Loaded::info_of(&model, self.alias.clone(), self.clock.now(), took);
+        let same = before.as_ref().filter(|before| {
+            let of = |model: &ServingModel| (model.version(), model.digest());
+            of(&before.model) == of(&model)
+        });
+        let alias = self.origin.alias.clone();
+        let mut info = Loaded::info_of(&model, alias, self.clock.now(), took);
+        if kept_at.is_some() {
+            info.source = ModelSource::Cache;
+        }
+        if let Some(same) = same.filter(|same| same.info.source == info.source) {
+            info.source_since = same.info.source_since;
+        }
         // The same version goes on counting; another one has a profile of its own.
-        let live = match &before {
-            Some(before) if before.model.version() == model.version() => Arc::clone(&before.live),
-            _ => LiveCounters::new(model.profile(), &self.live, info.loaded_at)
+        let live = match same {
+            Some(same) => Arc::clone(&same.live),
+            None => LiveCounters::new(model.profile(), &self.live, info.loaded_at)
                 .map(Arc::new)
-                .map_err(|error| ReloadError::bad("version_rejected", error.to_string()))?,
+                .map_err(|error| ReloadError::refused("version_rejected", error.to_string()))?,
         };
         let previous_version = before.map(|before| before.model.version());
         let reloaded = Reloaded {
@@ -359,45 +568,66 @@ impl Models {
             model = %info.name,
             version = %info.version,
             previous = previous_version.map(VersionId::number),
+            source = info.source.as_str(),
             took_ms = info.load_time_ms,
             "a version came into service"
         );
-        self.seen.store(info.version.number(), Ordering::Relaxed);
-        let loaded = Loaded { model, info, live, openapi: OnceLock::new() };
+        let loaded = Loaded { model, info, kept_at, live, openapi: OnceLock::new() };
         self.current.store(Some(Arc::new(loaded)));
         Ok(reloaded)
     }
 
-    /// Looks every `interval` where the alias points, so that replicas converge without being told.
-    pub(super) async fn poll(self: Arc<Self>, interval: Duration) {
+    /// Looks where the alias points, and loads the version that is there if that is another one, or
+    /// if the registry has yet to confirm it. A version that was refused is left alone until the
+    /// alias has moved. The version behind the alias, as far as it is known.
+    pub(super) async fn look(self: &Arc<Self>) -> Option<VersionId> {
+        let Origin { registry, name, alias, deadline, .. } = &self.origin;
+        let resolve = registry.resolve(name, alias);
+        let behind = match tokio::time::timeout(*deadline, resolve).await {
+            Ok(Ok(Some(version))) => version,
+            Ok(Ok(None)) => {
+                tracing::warn!(%alias, "polling: there is no such alias");
+                return None;
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = error.chain(), "polling: the registry failed");
+                return None;
+            }
+            Err(_) => {
+                tracing::warn!("polling: the registry did not answer in time");
+                return None;
+            }
+        };
+        self.seen.store(behind.number(), Ordering::Relaxed);
+        let current = self.current();
+        let is_there = current
+            .is_some_and(|current| current.model.version() == behind && current.kept_at.is_none());
+        if is_there {
+            // Should the alias come back to a version that was refused, it has moved.
+            self.failure().take();
+        } else if self.has_refused(behind) {
+            tracing::debug!(version = %behind, "polling: the version was refused before");
+        } else if let Err(error) = self.reload().await {
+            tracing::error!(code = error.code, reason = error.reason, "reload failed");
+        }
+        Some(behind)
+    }
+
+    fn has_refused(&self, version: VersionId) -> bool {
+        let failure = self.failure();
+        let failure = failure.as_ref().filter(|it| it.version == Some(version));
+        failure.is_some_and(|it| it.error.cause == Cause::Refused)
+    }
+
+    /// Looks every `interval` where the alias points, so that replicas converge without being told,
+    /// and says what it has seen.
+    pub(super) async fn poll(self: Arc<Self>, interval: Duration, looks: watch::Sender<Seen>) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
             ticks.tick().await;
-            let resolve = self.registry.resolve(&self.name, &self.alias);
-            let behind = match tokio::time::timeout(self.deadline, resolve).await {
-                Ok(Ok(Some(version))) => version,
-                Ok(Ok(None)) => {
-                    tracing::warn!(alias = %self.alias, "polling: there is no such alias");
-                    continue;
-                }
-                Ok(Err(error)) => {
-                    tracing::warn!(error = error.chain(), "polling: the registry failed");
-                    continue;
-                }
-                Err(_) => {
-                    tracing::warn!("polling: the registry did not answer in time");
-                    continue;
-                }
-            };
-            self.seen.store(behind.number(), Ordering::Relaxed);
-            if self.current().is_some_and(|current| current.model.version() == behind) {
-                continue;
-            }
-            if let Err(error) = self.reload().await {
-                tracing::error!(code = error.code, reason = error.reason, "reload failed");
-            }
+            looks.send_replace(self.look().await);
         }
     }
 }

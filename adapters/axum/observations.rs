@@ -20,7 +20,7 @@ use super::origin::Origin;
 use super::predict::INVALID;
 use super::problem::{Detail, Problem};
 use super::request::{Object, PredictRequest, request_id};
-use super::rows::{self, Options, Read};
+use super::rows::{List, Options, Read};
 use super::service::Service;
 use super::state::State;
 use crate::model::{Prediction, Task};
@@ -56,6 +56,12 @@ struct Observation<'a> {
     model_version: Option<String>,
 }
 
+static OBSERVATIONS: List = List {
+    name: "observations",
+    find: |text| serde_json::from_str(text).map(|Object(Sent { observations })| observations),
+    read: read_one,
+};
+
 pub(super) async fn observe(
     Shared(state): Shared<State>,
     query: Result<Query<Options>, QueryRejection>,
@@ -63,21 +69,7 @@ pub(super) async fn observe(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let together = rows::together(query)?;
-    let (body, _large) = state.rows_body(&headers, body).await?;
-    let _place = state.admit()?;
-    let model = state.model()?;
-    let began = state.clock.elapsed();
-    let reading = Arc::clone(&model);
-    let read = state.read_rows(body, move |text, most| {
-        let Object(Sent { observations }) =
-            serde_json::from_str(text).map_err(|why| rows::not_json(&why))?;
-        let rows = rows::elements(observations, most, "observations")?.into_iter().enumerate();
-        Ok(rows.map(|(at, row)| read_one(&reading, row, format!("/observations/{at}"))).collect())
-    });
-    let rows: Vec<Read> = read.await?;
-    let replies = state.answer_rows(&model, origin, rows, began, together).await?;
-    Ok(rows::results(&model, &replies, state.clock.elapsed().saturating_sub(began)))
+    OBSERVATIONS.answer(&state, query, origin, &headers, body).await
 }
 
 /// Reads one observation, or says all that is wrong with it.

@@ -33,8 +33,47 @@ pub(super) struct Options {
     atomic: bool,
 }
 
+/// The list of rows in a request for many.
+pub(super) struct List {
+    /// name of its field
+    pub(super) name: &'static str,
+    /// finds it in a body
+    pub(super) find: for<'a> fn(&'a str) -> serde_json::Result<&'a RawValue>,
+    /// reads one row, which stands at this JSON pointer
+    pub(super) read: fn(&Loaded, &RawValue, String) -> Read,
+}
+
+impl List {
+    /// The answer to a request for many rows.
+    pub(super) async fn answer(
+        &'static self,
+        state: &State,
+        query: Result<Query<Options>, QueryRejection>,
+        origin: Origin,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response, Problem> {
+        let together = together(query)?;
+        let (body, _large) = state.rows_body(headers, body).await?;
+        let _place = state.admit()?;
+        // The one version that all rows see.
+        let model = state.model()?;
+        let began = state.clock.elapsed();
+        let reading = Arc::clone(&model);
+        let read = state.read_rows(body, move |text, most| {
+            let rows = (self.find)(text).map_err(|why| not_json(&why))?;
+            let rows = elements(rows, most, self.name)?.into_iter().enumerate();
+            let at = |at| format!("/{}/{at}", self.name);
+            Ok(rows.map(|(number, row)| (self.read)(&reading, row, at(number))).collect())
+        });
+        let rows: Vec<Read> = read.await?;
+        let replies = state.answer_rows(&model, origin, rows, began, together).await?;
+        Ok(results(&model, &replies, state.clock.elapsed().saturating_sub(began)))
+    }
+}
+
 /// What the query of a request for many rows says.
-pub(super) fn together(query: Result<Query<Options>, QueryRejection>) -> Result<Together, Problem> {
+fn together(query: Result<Query<Options>, QueryRejection>) -> Result<Together, Problem> {
     match query {
         Ok(Query(Options { atomic: true })) => Ok(Together::Whole),
         Ok(Query(Options { atomic: false })) => Ok(Together::Apart),
@@ -244,7 +283,7 @@ struct Summary<'a> {
 }
 
 /// `{"results": [...], "succeeded": 2, ...}`: what each row is answered, or `{"error": ...}`.
-pub(super) fn results(
+fn results(
     model: &Loaded,
     replies: &[Result<super::answer::Reply, Problem>],
     took: Duration,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::axum::Router;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use super::auth::{Admin, TOKEN_CHARS};
@@ -17,18 +17,19 @@ use super::jobs::Jobs;
 use super::live::LiveReport;
 use super::log_writer::{LogAccount, LogQueue};
 use super::metrics::Metrics;
-use super::models::{ModelInfo, Models, ReloadError, Reloaded};
+use super::models::{ModelInfo, Models, Origin, ReloadError, Reloaded};
 use super::operations::Operations;
 use super::options::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
 use super::replay::Replay;
 use super::routes;
 use super::shadow::{Parts, Shadow, Shadowing};
+use super::skew::{SkewAlerts, SkewWatch};
 use super::state::{Inner, LARGE_BODIES, State};
 use crate::drift::{DriftDetector, LiveOptions};
 use crate::ledger::Ledger;
 use crate::log::InferenceLog;
 use crate::model::ModelFormat;
-use crate::registry::{Alias, ModelName, ModelRegistry};
+use crate::registry::{Alias, ModelCache, ModelName, ModelRegistry};
 use crate::{Error, ErrorKind};
 
 /// Name of this component in errors.
@@ -39,22 +40,26 @@ pub(super) const AXUM: &str = "axum";
 /// ```no_run
 /// use std::sync::Arc;
 /// use std::time::Duration;
-/// use pmmds::axum::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
-/// use pmmds::axum::{ServiceBuilder, Shadow};
+/// use pmmds::axum::{
+///     Durability, Limits, RawFeatures, RejectedValues, Scoring, ServiceBuilder, Shadow, SkewAlerts,
+/// };
 /// use pmmds::drift::{DriftDetector, LiveOptions};
 /// use pmmds::registry::Alias;
 /// # use pmmds::axum::Operations;
-/// # use pmmds::{ledger::Ledger, log::InferenceLog, model::ModelFormat, registry::ModelRegistry};
+/// # use pmmds::{ledger::Ledger, log::InferenceLog, model::ModelFormat};
+/// # use pmmds::registry::{ModelCache, ModelRegistry};
 ///
 /// # async fn start(
 /// #     log: Arc<dyn InferenceLog>,
 /// #     registry: Arc<dyn ModelRegistry>,
+/// #     cache: Arc<dyn ModelCache>,
 /// #     ledger: Arc<dyn Ledger>,
 /// #     operations: Arc<dyn Operations>,
 /// #     formats: Vec<Arc<dyn ModelFormat>>,
 /// # ) -> Result<(), Box<dyn std::error::Error>> {
 /// let service = ServiceBuilder::new(log, registry, formats, "churn-classifier".parse()?)
 ///     .alias(Alias::production())
+///     .model_cache(cache) // to start while the registry is away
 ///     .limits(Limits::new().concurrency(64))
 ///     .durability(Durability::Committed)
 ///     .raw_features(RawFeatures::Keep) // so that traffic can be trained on
@@ -67,6 +72,7 @@ pub(super) const AXUM: &str = "axum";
 ///     .detector(DriftDetector::default())
 ///     .shadow(Shadow::Alias(Alias::staging()))
 ///     .ledger(ledger)
+///     .skew_alerts(SkewAlerts::new("web-1:8000"))
 ///     .operations(operations)
 ///     .start()
 ///     .await?;
@@ -82,6 +88,7 @@ pub struct ServiceBuilder {
     formats: Vec<Arc<dyn ModelFormat>>,
     name: ModelName,
     alias: Alias,
+    cache: Option<Arc<dyn ModelCache>>,
     limits: Limits,
     durability: Durability,
     raw_features: RawFeatures,
@@ -94,6 +101,7 @@ pub struct ServiceBuilder {
     detector: DriftDetector,
     shadow: Option<Shadow>,
     ledger: Option<Arc<dyn Ledger>>,
+    skew: Option<SkewAlerts>,
     operations: Option<Arc<dyn Operations>>,
 }
 
@@ -105,6 +113,7 @@ impl fmt::Debug for ServiceBuilder {
             .field("formats", &self.formats)
             .field("name", &self.name)
             .field("alias", &self.alias)
+            .field("cache", &self.cache)
             .field("limits", &self.limits)
             .field("durability", &self.durability)
             .field("raw_features", &self.raw_features)
@@ -117,6 +126,7 @@ impl fmt::Debug for ServiceBuilder {
             .field("detector", &self.detector)
             .field("shadow", &self.shadow)
             .field("ledger", &self.ledger)
+            .field("skew", &self.skew)
             .field("operations", &self.operations)
             .finish()
     }
@@ -137,6 +147,7 @@ impl ServiceBuilder {
             formats,
             name,
             alias: Alias::production(),
+            cache: None,
             limits: Limits::new(),
             durability: Durability::default(),
             raw_features: RawFeatures::default(),
@@ -149,6 +160,7 @@ impl ServiceBuilder {
             detector: DriftDetector::default(),
             shadow: None,
             ledger: None,
+            skew: None,
             operations: None,
         }
     }
@@ -156,6 +168,25 @@ impl ServiceBuilder {
     /// The alias that names the version to serve. Defaults to `production`.
     pub fn alias(mut self, alias: Alias) -> Self {
         self.alias = alias;
+        self
+    }
+
+    /// Where the version that was loaded last is kept, to be served by a start while the registry is
+    /// away. Defaults to none.
+    ///
+    /// * It is asked at the start alone, and only when the registry does not answer
+    ///   ([`Unavailable`](ErrorKind::Unavailable), or not in time). A registry that refuses the
+    ///   credentials has answered, and so has one that confirms that there is no such model or alias,
+    ///   or names another version than is kept: then no model is loaded, as without a cache.
+    /// * What it has kept is verified as if the registry had given it; damage is in the log, and no
+    ///   model is loaded.
+    /// * As long as it is served, [`ModelInfo::source`] is [`Cache`](super::ModelSource::Cache),
+    ///   `/readyz?verbose` calls the model degraded, and `pmmds_model_info` has `source="cache"`.
+    ///   The next reload that works, by [polling](Self::poll_every) or asked for, ends that: with
+    ///   whatever version the registry names, as at a start.
+    /// * Nothing else asks it: registry down is never "no champion", and never its opposite.
+    pub fn model_cache(mut self, cache: Arc<dyn ModelCache>) -> Self {
+        self.cache = Some(cache);
         self
     }
 
@@ -205,7 +236,8 @@ impl ServiceBuilder {
         self
     }
 
-    /// Looks so often whether the alias has moved, and reloads if it has. Defaults to never.
+    /// Looks so often whether the alias has moved, and reloads if it has. A version that was refused
+    /// is not fetched again before the alias moves, or a reload is asked for. Defaults to never.
     pub fn poll_every(mut self, interval: Duration) -> Self {
         self.poll = Some(interval);
         self
@@ -244,6 +276,14 @@ impl ServiceBuilder {
         self
     }
 
+    /// Alerts in the [ledger](Self::ledger) while this process serves another version than
+    /// [polling](Self::poll_every) has seen behind the alias; it takes both. Defaults to none: then
+    /// the metric `pmmds_model_version_skew` alone tells.
+    pub fn skew_alerts(mut self, alerts: SkewAlerts) -> Self {
+        self.skew = Some(alerts);
+        self
+    }
+
     /// What `POST /api/v1/drift/runs` and `POST /api/v1/retrain` start. Defaults to none: then they
     /// answer 404 `no_operations`.
     pub fn operations(mut self, operations: Arc<dyn Operations>) -> Self {
@@ -254,7 +294,8 @@ impl ServiceBuilder {
     /// Starts the service on the current runtime: sets its clock by the log's, loads the version
     /// behind the alias, and starts the task that writes the log.
     ///
-    /// Where no version can be loaded, the service starts all the same: predictions answer 503,
+    /// Where no version can be loaded, from the registry or else from the
+    /// [cache](Self::model_cache), the service starts all the same: predictions answer 503,
     /// `/ready` says why, and a reload brings the version in. [`Service::model`] tells.
     ///
     /// # Errors
@@ -274,6 +315,12 @@ impl ServiceBuilder {
         }
         if self.poll.is_some_and(|interval| interval.is_zero()) {
             problems.push("the interval of polling is zero".to_owned());
+        }
+        if let Some(alerts) = &self.skew {
+            problems.extend(alerts.problems());
+            if self.ledger.is_none() || self.poll.is_none() {
+                problems.push("skew alerts take a ledger and an interval of polling".to_owned());
+            }
         }
         problems.extend(self.live.check().err().map(|error| format!("live: {error}")));
         if self.formats.is_empty() {
@@ -296,22 +343,26 @@ impl ServiceBuilder {
         clock.set(asked, now);
 
         let parts = (Arc::clone(&self.registry), self.formats.clone(), self.name.clone());
-        let models = Arc::new(Models::new(
-            self.registry,
-            self.formats,
-            self.name,
-            self.alias,
-            self.limits.reload_timeout,
-            Arc::clone(&clock),
-            self.live.clone(),
-        ));
-        if let Err(error) = models.reload().await {
-            let (code, reason) = (error.code(), error.to_string());
-            tracing::error!(code, reason, "started without a model");
-        }
-        let poll = self
-            .poll
-            .map(|interval| tokio::spawn(Arc::clone(&models).poll(interval)).abort_handle());
+        let origin = Origin {
+            registry: self.registry,
+            formats: self.formats,
+            name: self.name,
+            alias: self.alias,
+            cache: self.cache,
+            deadline: self.limits.reload_timeout,
+        };
+        let models = Arc::new(Models::new(origin, Arc::clone(&clock), self.live.clone()));
+        models.start().await;
+        let poll = self.poll.map(|interval| {
+            let (sender, looks) = watch::channel(None);
+            if let (Some(alerts), Some(ledger)) = (self.skew, &self.ledger) {
+                let (ledger, clock) = (Arc::clone(ledger), Arc::clone(&clock));
+                let patience = self.limits.probe_timeout;
+                let skew = SkewWatch::new(alerts, &models, ledger, clock, interval, patience);
+                tokio::spawn(skew.run(looks));
+            }
+            tokio::spawn(Arc::clone(&models).poll(interval, sender)).abort_handle()
+        });
         let replay = Arc::new(Replay::new(self.limits.replay_entries, self.limits.replay_bytes));
         let queue = Arc::new(LogQueue::start(
             Arc::clone(&self.log),

@@ -301,7 +301,7 @@ fn loaded_as(parts: &Parts, model: ServingModel, took: Duration) -> Result<Loade
     let info = Loaded::info_of(&model, alias, parts.clock.now(), took);
     let live = LiveCounters::new(model.profile(), &parts.live, info.loaded_at);
     let live = Arc::new(live.map_err(|error| error.to_string())?);
-    Ok(Loaded { model, info, live, openapi: OnceLock::new() })
+    Ok(Loaded { model, info, kept_at: None, live, openapi: OnceLock::new() })
 }
 
 /// A row with what the shadow made of it, and how long both took.

@@ -18,7 +18,7 @@ pub(super) const FORMAT_VERSION: u64 = 1;
 /// Most bytes of a document. A manifest of as many files with as long names as allowed has half.
 pub(super) const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
 
-/// `registry.json`: says what the folder is.
+/// `registry.json` or `cache.json`: says what the folder is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Marker {
@@ -29,6 +29,26 @@ pub(super) struct Marker {
 pub(super) enum Kind {
     #[serde(rename = "pmmds model registry")]
     ModelRegistry,
+    #[serde(rename = "pmmds model cache")]
+    ModelCache,
+}
+
+impl Kind {
+    /// The file that says so.
+    pub(super) fn marker(self) -> &'static str {
+        match self {
+            Self::ModelRegistry => "registry.json",
+            Self::ModelCache => "cache.json",
+        }
+    }
+
+    /// What it is called in errors.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::ModelRegistry => "registry",
+            Self::ModelCache => "model cache",
+        }
+    }
 }
 
 /// `manifest.json` of a version.
@@ -68,6 +88,22 @@ pub(super) struct Tags {
     pub(super) tags: BTreeMap<String, String>,
 }
 
+/// `kept.json`: the version of a model that was found behind an alias last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kept {
+    pub(super) model: ModelName,
+    pub(super) alias: Alias,
+    pub(super) version: VersionId,
+    // of the name of the registry that gave it
+    pub(super) registry: Fingerprint,
+    pub(super) kept_at: Timestamp,
+    // name of the folder beside this document that has the files
+    pub(super) folder: u64,
+    pub(super) digest: Fingerprint,
+    pub(super) files: Vec<Entry>,
+}
+
 impl Entry {
     pub(super) fn list(files: &ArtifactFiles) -> Vec<Self> {
         let entry = |(name, bytes): (&str, &[u8])| Self {
@@ -79,23 +115,22 @@ impl Entry {
     }
 }
 
-impl Manifest {
-    /// Names and sizes keep the limits of an artifact. To be asked before a listed file is opened.
-    pub(super) fn check(&self, path: &Path) -> Result<(), Error> {
-        let mut names = ArtifactFiles::new();
-        let mut total = 0_u64;
-        for entry in &self.files {
-            names.insert(entry.name.as_str(), Vec::new()).map_err(|problem| {
-                corrupt(path, "lists an impossible file").with_source(problem)
-            })?;
-            total = total.saturating_add(entry.bytes);
-        }
-        if total > MAX_ARTIFACT_BYTES {
-            let what = format!("lists {total} bytes of files, more than {MAX_ARTIFACT_BYTES}");
-            return Err(corrupt(path, &what));
-        }
-        Ok(())
+/// Whether names and sizes of `files` keep the limits of an artifact. To be asked of what the
+/// document at `path` lists before any of them is opened.
+pub(super) fn check_entries(files: &[Entry], path: &Path) -> Result<(), Error> {
+    let mut names = ArtifactFiles::new();
+    let mut total = 0_u64;
+    for entry in files {
+        names
+            .insert(entry.name.as_str(), Vec::new())
+            .map_err(|problem| corrupt(path, "lists an impossible file").with_source(problem))?;
+        total = total.saturating_add(entry.bytes);
     }
+    if total > MAX_ARTIFACT_BYTES {
+        let what = format!("lists {total} bytes of files, more than {MAX_ARTIFACT_BYTES}");
+        return Err(corrupt(path, &what));
+    }
+    Ok(())
 }
 
 #[derive(Serialize, Deserialize)]

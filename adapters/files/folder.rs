@@ -39,9 +39,10 @@ fn machine_time() -> Timestamp {
     micros.ok().and_then(|m| Timestamp::from_micros(m).ok()).unwrap_or(Timestamp::EPOCH)
 }
 
-/// A registry folder and how to use it.
+/// A folder of ours and how to use it.
 #[derive(Debug, Clone)]
 pub(super) struct Folder {
+    pub(super) kind: Kind,
     // absolute
     pub(super) root: Arc<Path>,
     pub(super) lock_timeout: Duration,
@@ -51,15 +52,16 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn open(path: &Path, make: bool) -> Result<Self, Error> {
-        Self::open_on(path, make, Disk::default())
+        Self::open_on(path, Kind::ModelRegistry, make, Disk::default())
     }
 
-    pub(super) fn open_on(path: &Path, make: bool, disk: Disk) -> Result<Self, Error> {
+    pub(super) fn open_on(path: &Path, kind: Kind, make: bool, disk: Disk) -> Result<Self, Error> {
         if make {
             disk.make_folders(path)?;
         }
         let root = path.canonicalize().map_err(|error| unavailable("open", path, error))?;
         let folder = Self {
+            kind,
             root: root.into(),
             lock_timeout: Duration::from_secs(30),
             clock: Clock(Arc::new(machine_time)),
@@ -76,13 +78,13 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Makes an empty folder a registry. The marker comes last, so that an interrupted start is
+    /// Makes an empty folder one of ours. The marker comes last, so that an interrupted start is
     /// taken up by the next.
     fn initialise(&self) -> Result<(), Error> {
-        let ours = ["lock", "models", "tmp", "registry.json"];
+        let ours = ["lock", "models", "tmp", self.kind.marker()];
         if let Some(name) = disk::names(&self.root)?.iter().find(|n| !ours.contains(&n.as_str())) {
-            let root = self.root.display();
-            let context = format!("{root} is no registry and not empty: it has {name}");
+            let (root, word) = (self.root.display(), self.kind.word());
+            let context = format!("{root} is no {word} and not empty: it has {name}");
             return Err(Error::new(ErrorKind::InvalidInput, COMPONENT, context));
         }
         disk::make_lock(&self.lock_path())?;
@@ -96,7 +98,7 @@ impl Folder {
         } else if !disk::names(&models)?.is_empty() {
             return Err(corrupt(&self.marker_path(), "is missing, and there are models"));
         }
-        self.put(&self.marker_path(), &Marker { kind: Kind::ModelRegistry })?;
+        self.put(&self.marker_path(), &Marker { kind: self.kind })?;
         // The root itself may be new; but the folder above need not be ours to open.
         let _ = self.root.parent().map(|above| self.disk.sync_folder(above));
         Ok(())
@@ -116,7 +118,7 @@ impl Folder {
     // ---- places
 
     fn marker_path(&self) -> PathBuf {
-        self.root.join("registry.json")
+        self.root.join(self.kind.marker())
     }
 
     fn lock_path(&self) -> PathBuf {
@@ -127,13 +129,13 @@ impl Folder {
         self.root.join("tmp")
     }
 
-    fn models(&self) -> PathBuf {
+    pub(super) fn models(&self) -> PathBuf {
         self.root.join("models")
     }
 
     // ---- reading
 
-    fn read<T>(&self, path: &Path) -> Result<Option<T>, Error>
+    pub(super) fn read<T>(&self, path: &Path) -> Result<Option<T>, Error>
     where
         T: Serialize + DeserializeOwned,
     {
@@ -142,13 +144,22 @@ impl Folder {
     }
 
     fn marker(&self) -> Result<Option<Marker>, Error> {
-        self.read(&self.marker_path())
+        let path = self.marker_path();
+        let marker: Option<Marker> = self.read(&path)?;
+        match marker {
+            Some(marker) if marker.kind != self.kind => {
+                let what = format!("is of a {}, not of a {}", marker.kind.word(), self.kind.word());
+                Err(corrupt(&path, &what))
+            }
+            marker => Ok(marker),
+        }
     }
 
     fn absent(&self) -> Error {
         let context = format!(
-            "{} has no registry.json with models/ beside it: removed, or not mounted?",
-            self.root.display()
+            "{} has no {} with models/ beside it: removed, or not mounted?",
+            self.root.display(),
+            self.kind.marker()
         );
         Error::new(ErrorKind::Unavailable, COMPONENT, context)
     }
@@ -275,38 +286,13 @@ impl Folder {
     ) -> Result<ArtifactFiles, Error> {
         let manifest = self.manifest(model, version)?;
         let folder = self.version(model, version)?;
-        manifest.check(&folder.join("manifest.json"))?;
-        let mut files = ArtifactFiles::new();
-        for entry in &manifest.files {
-            // Every folder on the way is one of ours, not a link.
-            let mut path = folder.join("files");
-            for part in entry.name.split('/') {
-                if !disk::is_folder(&path)? {
-                    return Err(corrupt(&path.join(part), "is missing"));
-                }
-                path.push(part);
-            }
-            let bytes = disk::read_sized(&path, entry.bytes)?;
-            let sum = Fingerprint::of_bytes(&bytes);
-            if sum != entry.sha256 {
-                let what =
-                    format!("has the SHA-256 {}..., not {}...", sum.short(), entry.sha256.short());
-                return Err(corrupt(&path, &what));
-            }
-            files
-                .insert(entry.name.as_str(), bytes)
-                .map_err(|problem| corrupt(&path, "cannot be taken").with_source(problem))?;
-        }
-        if files.digest() != manifest.digest {
-            let what = "has a digest that is not the one of its files";
-            return Err(corrupt(&folder.join("manifest.json"), what));
-        }
-        Ok(files)
+        let Manifest { files, digest, .. } = &manifest;
+        read_files(&folder.join("files"), files, *digest, &folder.join("manifest.json"))
     }
 
     // ---- writing
 
-    fn wait_for_lock(&self) -> Result<Lock, Error> {
+    pub(super) fn wait_for_lock(&self) -> Result<Lock, Error> {
         let path = self.lock_path();
         disk::lock(&path, self.lock_timeout)?.ok_or_else(|| {
             let context = format!(
@@ -319,7 +305,7 @@ impl Folder {
     }
 
     /// The lock, with the registry in sight.
-    fn begin(&self) -> Result<Lock, Error> {
+    pub(super) fn begin(&self) -> Result<Lock, Error> {
         // First, because a lock in a folder that is no registry any more means nothing.
         self.in_sight()?;
         let lock = self.wait_for_lock()?;
@@ -328,7 +314,7 @@ impl Folder {
     }
 
     /// A free place in `tmp/`. Under the lock there is no other writer: what is there is garbage.
-    fn scratch(&self, name: &str) -> Result<PathBuf, Error> {
+    pub(super) fn scratch(&self, name: &str) -> Result<PathBuf, Error> {
         if !disk::is_folder(&self.tmp())? {
             self.disk.make_folder(&self.tmp())?;
         }
@@ -338,7 +324,7 @@ impl Folder {
     }
 
     /// Writes or replaces a document. Under the lock.
-    fn put<T: Serialize>(&self, path: &Path, content: &T) -> Result<(), Error> {
+    pub(super) fn put<T: Serialize>(&self, path: &Path, content: &T) -> Result<(), Error> {
         let bytes = document::write(path, content)?;
         let scratch = self.scratch("document")?;
         let done =
@@ -347,7 +333,7 @@ impl Folder {
     }
 
     /// On an error gives back the room that was taken, if that is possible.
-    fn tidied<T>(&self, scratch: &Path, done: Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn tidied<T>(&self, scratch: &Path, done: Result<T, Error>) -> Result<T, Error> {
         if done.is_err() {
             let _ = self.disk.remove(scratch);
         }
@@ -428,10 +414,21 @@ impl Folder {
         manifest: &Manifest,
         files: &ArtifactFiles,
     ) -> Result<(), Error> {
-        let top = folder.join("files");
-        let mut made = vec![folder.to_owned(), top.clone()];
         self.disk.make_folder(folder)?;
-        self.disk.make_folder(&top)?;
+        self.write_files(&folder.join("files"), files)?;
+        let (model, version) = (manifest.model.clone(), manifest.version);
+        let path = folder.join("tags.json");
+        let tags = Tags { model, version, tags: BTreeMap::new() };
+        self.disk.write_file(&path, &document::write(&path, &tags)?)?;
+        let path = folder.join("manifest.json");
+        self.disk.write_file(&path, &document::write(&path, manifest)?)?;
+        self.disk.sync_folder(folder)
+    }
+
+    /// Writes the files of an artifact into the new folder `top`, down to the disk.
+    pub(super) fn write_files(&self, top: &Path, files: &ArtifactFiles) -> Result<(), Error> {
+        let mut made = vec![top.to_owned()];
+        self.disk.make_folder(top)?;
         for (name, bytes) in files.iter() {
             let path = top.join(name);
             let above: Vec<&Path> =
@@ -444,12 +441,6 @@ impl Folder {
             }
             self.disk.write_file(&path, bytes)?;
         }
-        let (model, version) = (manifest.model.clone(), manifest.version);
-        let path = folder.join("tags.json");
-        let tags = Tags { model, version, tags: BTreeMap::new() };
-        self.disk.write_file(&path, &document::write(&path, &tags)?)?;
-        let path = folder.join("manifest.json");
-        self.disk.write_file(&path, &document::write(&path, manifest)?)?;
         made.iter().rev().try_for_each(|folder| self.disk.sync_folder(folder))
     }
 
@@ -504,4 +495,40 @@ fn versions_of(folder: &Path) -> Result<PathBuf, Error> {
 
 fn tags_path(folder: &Path, version: VersionId) -> PathBuf {
     folder.join("versions").join(version.to_string()).join("tags.json")
+}
+
+/// The files in the folder `top` that the document at `list` lists, each with its sum, and all of
+/// them with their digest.
+pub(super) fn read_files(
+    top: &Path,
+    entries: &[Entry],
+    digest: Fingerprint,
+    list: &Path,
+) -> Result<ArtifactFiles, Error> {
+    document::check_entries(entries, list)?;
+    let mut files = ArtifactFiles::new();
+    for entry in entries {
+        // Every folder on the way is one of ours, not a link.
+        let mut path = top.to_owned();
+        for part in entry.name.split('/') {
+            if !disk::is_folder(&path)? {
+                return Err(corrupt(&path.join(part), "is missing"));
+            }
+            path.push(part);
+        }
+        let bytes = disk::read_sized(&path, entry.bytes)?;
+        let sum = Fingerprint::of_bytes(&bytes);
+        if sum != entry.sha256 {
+            let what =
+                format!("has the SHA-256 {}..., not {}...", sum.short(), entry.sha256.short());
+            return Err(corrupt(&path, &what));
+        }
+        files
+            .insert(entry.name.as_str(), bytes)
+            .map_err(|problem| corrupt(&path, "cannot be taken").with_source(problem))?;
+    }
+    if files.digest() != digest {
+        return Err(corrupt(list, "has a digest that is not the one of its files"));
+    }
+    Ok(files)
 }

@@ -1,4 +1,5 @@
-//! A [`ModelRegistry`] in a folder: the embedded default, with nothing to install.
+//! A [`ModelRegistry`] in a folder: the embedded default, with nothing to install. And a
+//! [cache](FileCache) of what another registry gave last, for a start while that one is away.
 //!
 //! ```
 //! use pmmds::files::FileRegistry;
@@ -57,6 +58,7 @@
 //! Folders and files are made for their owner alone (0700, 0600 on Unix). On a file system without
 //! letter case, two models whose names differ only in case cannot both be used.
 
+mod cache;
 mod disk;
 mod document;
 mod folder;
@@ -71,6 +73,7 @@ use async_trait::async_trait;
 
 use crate::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry, ModelVersion, VersionId};
 use crate::{Error, ErrorKind, Timestamp};
+pub use cache::FileCache;
 use folder::{Clock, Folder};
 
 const COMPONENT: &str = "files";

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::disk::Disk;
+use super::document::Kind;
 use super::*;
 use crate::conformance::registry::{self as suite, Options};
 
+mod cache;
 mod crashes;
 mod hostile;
 

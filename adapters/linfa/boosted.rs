@@ -8,8 +8,9 @@ use linfa_rng::rand_core::SeedableRng;
 use ndarray::Array1;
 
 use super::encoding::{Encoded, Encoding};
-use super::step::Term;
+use super::step::Steps;
 use super::stump::{Stump, Stumps};
+use super::sum::Term;
 use super::{classes, error, invalid};
 use crate::record::{Column, Dataset};
 use crate::{Error, ErrorKind};
@@ -20,7 +21,7 @@ pub(super) struct Margin {
     /// the mean over the training rows
     pub(super) intercept: f64,
     /// of mean 0 over the training rows
-    pub(super) terms: Vec<Term>,
+    pub(super) terms: Vec<Term<Steps>>,
     /// stumps that were found
     pub(super) stumps: usize,
     /// columns that they could ask about
@@ -114,7 +115,7 @@ impl Margin {
 }
 
 /// The term of a number, from the stumps that ask for its value and whether it is missing.
-fn number(mean: f64, std: f64, value: &[Vote], missing: &[Vote]) -> Term {
+fn number(mean: f64, std: f64, value: &[Vote], missing: &[Vote]) -> Term<Steps> {
     let raw = |edge: f64| edge.mul_add(std, mean);
     let mut edges: Vec<f64> = value.iter().map(|(stump, _)| raw(stump.edge)).collect();
     edges.sort_by(f64::total_cmp);
@@ -129,11 +130,11 @@ fn number(mean: f64, std: f64, value: &[Vote], missing: &[Vote]) -> Term {
     let lowest = std::iter::once(f64::NEG_INFINITY);
     let weights = lowest.chain(edges.iter().copied()).map(from).collect();
     let missing = poll(value, |_| 0.0) + poll(missing, |_| 1.0);
-    Term::Steps { edges: edges.into(), weights, missing }
+    Term::Number(Steps { edges: edges.into(), weights, missing })
 }
 
 /// Mean of `term` over the rows of `column`.
-fn mean(term: &Term, column: &Column<'_>, rows: usize) -> f64 {
+fn mean(term: &Term<Steps>, column: &Column<'_>, rows: usize) -> f64 {
     let mut sums = vec![0.0; rows];
     term.add(column, 0..rows, &mut sums);
     #[expect(clippy::cast_precision_loss, reason = "rows in memory are far below 2^53")]
@@ -199,7 +200,7 @@ mod tests {
                 votes.iter().map(|(stump, w)| vote(stump.class(row[stump.column]), *w)).sum();
             assert!((walked - found).abs() <= SUM_TOLERANCE, "{walked} is not {found}");
         }
-        let Term::Steps { edges, .. } = &margin.terms[0] else { panic!("x is a number") };
+        let Term::Number(Steps { edges, .. }) = &margin.terms[0] else { panic!("x is a number") };
         assert_eq!(edges.len(), 2, "two stumps share an edge");
         assert!(
             (margin.of(&data).iter().sum::<f64>() / 60.0 - margin.intercept).abs() <= SUM_TOLERANCE

@@ -1,11 +1,11 @@
 //! What the stored forms of this module have in common: one sum over the features, as JSON.
 
-use std::sync::Arc;
-
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error;
+use super::sum::{Curve, Sum, Term};
 use crate::schema::{Feature, FeatureKind, FeatureSchema};
 use crate::{Error, ErrorKind};
 
@@ -24,24 +24,21 @@ const ESCAPED_BYTES: usize = 6;
 /// Longest part of a stranger's text that an error repeats, in characters.
 const EXCERPT_CHARS: usize = 200;
 
-/// A stored form whose terms are `T` in memory.
-pub(super) struct Form<T> {
+/// A stored form. The fields of a numeric feature, besides `kind` and `name`, are those of the
+/// curve in memory.
+pub(super) struct Form {
     /// name of the format, and its version
     pub(super) name: &'static str,
     /// most bytes of the lists of numbers of a numeric feature
     pub(super) number_bytes: usize,
-    /// the term of a numeric feature, from its fields besides `kind` and `name`
-    pub(super) number: fn(Value) -> Result<T, serde_json::Error>,
-    /// the term of a categorical feature, from one weight per slot
-    pub(super) slots: fn(Box<[f64]>) -> T,
 }
 
 /// The document of a classifier, read.
-pub(super) struct Sum<T> {
+pub(super) struct Classifier<C> {
     pub(super) threshold: f64,
     pub(super) intercept: f64,
     /// one per feature of the schema, of its kind, in its order
-    pub(super) terms: Vec<T>,
+    pub(super) terms: Vec<Term<C>>,
 }
 
 #[derive(Deserialize)]
@@ -71,21 +68,21 @@ struct CategoricalTerm {
 }
 
 #[derive(Serialize)]
-struct Written<'m, N> {
+struct Written<'m, C> {
     format: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f64>,
     intercept: f64,
-    features: Vec<WrittenTerm<'m, N>>,
+    features: Vec<WrittenTerm<'m, C>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-enum WrittenTerm<'m, N> {
+enum WrittenTerm<'m, C> {
     Numeric {
         name: &'m str,
         #[serde(flatten)]
-        number: N,
+        curve: &'m C,
     },
     Categorical {
         name: &'m str,
@@ -96,39 +93,51 @@ enum WrittenTerm<'m, N> {
     },
 }
 
-/// A term to be written.
-pub(super) enum Writable<'m, N> {
-    Number(N),
-    /// as many as the feature has slots
-    Slots(&'m [f64]),
+impl<'m, C> WrittenTerm<'m, C> {
+    fn of(feature: &'m Feature, term: &'m Term<C>) -> Self {
+        let name = feature.name();
+        match term {
+            Term::Number(curve) => Self::Numeric { name, curve },
+            Term::Slots(slots) => {
+                let levels = feature.levels();
+                let (weights, others) = slots.split_at(levels.len());
+                let (other, missing) = (others[0], others[1]);
+                Self::Categorical { name, levels, weights, other, missing }
+            }
+        }
+    }
 }
 
-impl<T> Form<T> {
-    /// The sum in `document`. Its numbers are finite, and nothing else is known about them.
-    pub(super) fn read(&self, document: &[u8], schema: &FeatureSchema) -> Result<Sum<T>, Error> {
+impl Form {
+    /// What is in `document`. Its numbers are finite, and nothing else is known about them.
+    pub(super) fn read<C: DeserializeOwned>(
+        &self,
+        document: &[u8],
+        schema: &FeatureSchema,
+    ) -> Result<Classifier<C>, Error> {
         match self.parts(document, schema)? {
-            (Some(threshold), intercept, terms) => Ok(Sum { threshold, intercept, terms }),
+            (Some(threshold), intercept, terms) => Ok(Classifier { threshold, intercept, terms }),
             (None, ..) => Err(self.corrupt("missing field `threshold`")),
         }
     }
 
     /// Intercept and terms in the `document` of a regression, which has no threshold.
-    pub(super) fn read_regression(
+    pub(super) fn read_regression<C: DeserializeOwned>(
         &self,
         document: &[u8],
         schema: &FeatureSchema,
-    ) -> Result<(f64, Vec<T>), Error> {
+    ) -> Result<(f64, Vec<Term<C>>), Error> {
         match self.parts(document, schema)? {
             (None, intercept, terms) => Ok((intercept, terms)),
             (Some(_), ..) => Err(self.corrupt("unknown field `threshold`")),
         }
     }
 
-    fn parts(
+    fn parts<C: DeserializeOwned>(
         &self,
         document: &[u8],
         schema: &FeatureSchema,
-    ) -> Result<(Option<f64>, f64, Vec<T>), Error> {
+    ) -> Result<(Option<f64>, f64, Vec<Term<C>>), Error> {
         let most = self.largest_document(schema);
         if document.len() > most {
             let found = document.len();
@@ -151,38 +160,12 @@ impl<T> Form<T> {
             let (found, expected) = (features.len(), schema.len());
             return Err(self.corrupt(format!("{found} features, the schema has {expected}")));
         }
-        let term = |(feature, value): (&Feature, Value)| {
-            self.term(feature, value)
+        let term = |(feature, value): (&Feature, Value)| -> Result<Term<C>, Error> {
+            term(feature, value)
                 .map_err(|why| self.corrupt(format!("feature {:?}: {why}", feature.name())))
         };
         let terms = schema.features().iter().zip(features).map(term).collect::<Result<_, _>>()?;
         Ok((threshold, intercept, terms))
-    }
-
-    /// The term in `value`, which must be that of `feature`.
-    fn term(&self, feature: &Feature, mut value: Value) -> Result<T, String> {
-        let Some(fields) = value.as_object_mut() else {
-            return Err("not an object".to_owned());
-        };
-        let mut text = |field: &str| match fields.remove(field) {
-            Some(Value::String(text)) => Ok(text),
-            Some(_) => Err(format!("{field} is not a text")),
-            None => Err(format!("missing field `{field}`")),
-        };
-        let name = text("name")?;
-        if name != feature.name() {
-            return Err(format!("the document has {:?} in its place", excerpt(&name)));
-        }
-        let kind = text("kind")?;
-        let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
-        let expected = if numeric { "numeric" } else { "categorical" };
-        if kind != expected {
-            return Err(format!("kind {:?}, expected {expected:?}", excerpt(&kind)));
-        }
-        if numeric {
-            return (self.number)(value).map_err(|e| excerpt(&e.to_string()));
-        }
-        Ok((self.slots)(slots(feature, value)?))
     }
 
     /// Most bytes that a model of `schema` can take.
@@ -202,32 +185,47 @@ impl<T> Form<T> {
         error(ErrorKind::Corrupt, format!("cannot load {}: {}", self.name, why.as_ref()))
     }
 
-    /// The document of a sum, with one of `terms` per feature of `schema`; a classifier has a
-    /// threshold.
-    pub(super) fn write<'m, N: Serialize>(
+    /// The document of `sum` over the features of `schema`; a classifier has a threshold.
+    pub(super) fn write<C: Curve + Serialize>(
         &self,
-        schema: &'m Arc<FeatureSchema>,
+        schema: &FeatureSchema,
         threshold: Option<f64>,
-        intercept: f64,
-        terms: impl Iterator<Item = Writable<'m, N>>,
+        sum: &Sum<C>,
     ) -> Vec<u8> {
-        let written = |(feature, term): (&'m Feature, Writable<'m, N>)| {
-            let name = feature.name();
-            match term {
-                Writable::Number(number) => WrittenTerm::Numeric { name, number },
-                Writable::Slots(slots) => {
-                    let levels = feature.levels();
-                    let (weights, others) = slots.split_at(levels.len());
-                    let (other, missing) = (others[0], others[1]);
-                    WrittenTerm::Categorical { name, levels, weights, other, missing }
-                }
-            }
-        };
-        let features = schema.features().iter().zip(terms).map(written).collect();
+        let written = |(feature, term)| WrittenTerm::of(feature, term);
+        let features = schema.features().iter().zip(sum.terms()).map(written).collect();
+        let intercept = sum.intercept();
         let document = Written { format: self.name, threshold, intercept, features };
         // Texts and finite numbers under fixed names: there is nothing JSON could refuse.
         serde_json::to_vec(&document).unwrap_or_default()
     }
+}
+
+/// The term in `value`, which must be that of `feature`.
+fn term<C: DeserializeOwned>(feature: &Feature, mut value: Value) -> Result<Term<C>, String> {
+    let Some(fields) = value.as_object_mut() else {
+        return Err("not an object".to_owned());
+    };
+    let mut text = |field: &str| match fields.remove(field) {
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(format!("{field} is not a text")),
+        None => Err(format!("missing field `{field}`")),
+    };
+    let name = text("name")?;
+    if name != feature.name() {
+        return Err(format!("the document has {:?} in its place", excerpt(&name)));
+    }
+    let kind = text("kind")?;
+    let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
+    let expected = if numeric { "numeric" } else { "categorical" };
+    if kind != expected {
+        return Err(format!("kind {:?}, expected {expected:?}", excerpt(&kind)));
+    }
+    if numeric {
+        let curve = serde_json::from_value(value).map_err(|e| excerpt(&e.to_string()))?;
+        return Ok(Term::Number(curve));
+    }
+    Ok(Term::Slots(slots(feature, value)?))
 }
 
 /// One weight per slot of `feature`.

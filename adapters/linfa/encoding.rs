@@ -3,7 +3,8 @@
 use ndarray::{Array2, ShapeBuilder};
 
 use super::invalid;
-use super::linear::Term;
+use super::linear::Slope;
+use super::sum::Term;
 use crate::Error;
 use crate::record::{Column, Dataset};
 use crate::schema::LevelId;
@@ -82,14 +83,14 @@ impl Encoding {
     }
 
     /// What each feature adds to the sum of a model with these weights, one per column.
-    pub(super) fn terms(&self, weight: impl Fn(usize) -> f64) -> Vec<Term> {
+    pub(super) fn terms(&self, weight: impl Fn(usize) -> f64) -> Vec<Term<Slope>> {
         let weight = |column: Option<usize>| column.map_or(0.0, &weight);
         let term = |encoded: &Encoded| match encoded {
-            Encoded::Number { mean, std, value, missing } => Term::Number {
+            Encoded::Number { mean, std, value, missing } => Term::Number(Slope {
                 mean: *mean,
                 weight: weight(*value) / std,
                 missing: weight(*missing),
-            },
+            }),
             Encoded::Slots(slots) => Term::Slots(slots.iter().map(|slot| weight(*slot)).collect()),
         };
         self.features.iter().map(term).collect()

@@ -1,79 +1,45 @@
 //! A model that adds up one number per feature.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::encoding::slot;
+use serde::{Deserialize, Serialize};
+
+use super::sum::{Curve, LARGEST, NotASum, Sum, Term, logistic, threshold};
 use crate::model::{Model, Task};
-use crate::record::{Batch, Column, Row, Value};
-use crate::schema::{FeatureKind, FeatureSchema, LevelId};
+use crate::record::{Batch, Row};
+use crate::schema::FeatureSchema;
 
-/// Largest magnitude of a weight, an intercept, and a distance from the mean. The products and
-/// their sum over every feature of a schema stay finite.
-pub(super) const LARGEST: f64 = 1e100;
-
-/// What one feature adds to the sum.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Term {
-    Number {
-        // finite; in the unit of the feature
-        mean: f64,
-        // per unit of the feature; at most LARGEST either way
-        weight: f64,
-        // instead of weight * (x - mean); at most LARGEST either way
-        missing: f64,
-    },
-    /// One weight per slot: the levels of the schema, then other, then missing; each at most
-    /// LARGEST either way.
-    Slots(Box<[f64]>),
+/// What a numeric feature adds to the sum: a straight line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Slope {
+    // finite; in the unit of the feature
+    pub(super) mean: f64,
+    // per unit of the feature; at most LARGEST either way
+    pub(super) weight: f64,
+    // instead of weight * (x - mean); at most LARGEST either way
+    pub(super) missing: f64,
 }
 
-impl Term {
-    fn number(mean: f64, weight: f64, missing: f64, x: f64) -> f64 {
-        if x.is_nan() { missing } else { (x - mean).clamp(-LARGEST, LARGEST) * weight }
-    }
-
-    fn level(weights: &[f64], level: LevelId) -> f64 {
-        weights[slot(level, weights.len() - 2)]
-    }
-
-    fn missing(&self) -> f64 {
-        match self {
-            Self::Number { missing, .. } => *missing,
-            Self::Slots(weights) => weights[weights.len() - 1],
+impl Curve for Slope {
+    /// A distance from the mean is at most LARGEST, so that the product is finite.
+    fn at(&self, x: f64) -> f64 {
+        if x.is_nan() {
+            self.missing
+        } else {
+            (x - self.mean).clamp(-LARGEST, LARGEST) * self.weight
         }
     }
 
-    fn of(&self, value: Value) -> f64 {
-        match (self, value) {
-            (Self::Number { mean, weight, missing }, Value::Number(x)) => {
-                Self::number(*mean, *weight, *missing, x)
-            }
-            (Self::Slots(weights), Value::Level(level)) => Self::level(weights, level),
-            _ => self.missing(),
-        }
+    fn weights(&self) -> impl Iterator<Item = f64> {
+        [self.weight, self.missing].into_iter()
     }
 
-    /// Adds the term of each of `rows` of `column` to its sum.
-    fn add(&self, column: &Column<'_>, rows: Range<usize>, sums: &mut [f64]) {
-        match (self, column) {
-            (Self::Number { mean, weight, missing }, Column::Numbers(numbers)) => {
-                for (sum, x) in sums.iter_mut().zip(&numbers[rows]) {
-                    *sum += Self::number(*mean, *weight, *missing, *x);
-                }
-            }
-            (Self::Slots(weights), Column::Levels(levels)) => {
-                for (sum, level) in sums.iter_mut().zip(&levels[rows]) {
-                    *sum += Self::level(weights, *level);
-                }
-            }
-            _ => sums.iter_mut().for_each(|sum| *sum += self.missing()),
-        }
+    fn check(&self) -> Result<(), String> {
+        let Self { mean, .. } = self;
+        if mean.is_finite() { Ok(()) } else { Err(format!("mean {mean} is not finite")) }
     }
 }
-
-/// Rows that are summed together: their sums stay in the fastest cache.
-pub(super) const BLOCK: usize = 1_024;
 
 /// What a sum becomes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -133,29 +99,8 @@ pub(super) enum Link {
 pub struct LinearModel {
     schema: Arc<FeatureSchema>,
     link: Link,
-    // at most LARGEST either way
-    intercept: f64,
-    // one per feature, of its kind and with as many slots
-    terms: Box<[Term]>,
-}
-
-/// Why numbers are no linear model of a schema.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub(super) enum NotLinear {
-    #[error("threshold {threshold} is not between 0 and 1")]
-    Threshold { threshold: f64 },
-    #[error("intercept {intercept:e} is not between -1e100 and 1e100")]
-    Intercept { intercept: f64 },
-    #[error("{found} features, the schema has {expected}")]
-    FeatureCount { expected: usize, found: usize },
-    #[error("feature {feature:?} must be {expected}")]
-    Kind { feature: String, expected: &'static str },
-    #[error("feature {feature:?}: {found} slots, expected {expected}")]
-    SlotCount { feature: String, expected: usize, found: usize },
-    #[error("feature {feature:?}: mean {mean} is not finite")]
-    Mean { feature: String, mean: f64 },
-    #[error("feature {feature:?}: weight {weight:e} is not between -1e100 and 1e100")]
-    Weight { feature: String, weight: f64 },
+    // over the features of the schema
+    sum: Sum<Slope>,
 }
 
 impl LinearModel {
@@ -164,46 +109,13 @@ impl LinearModel {
         schema: &Arc<FeatureSchema>,
         link: Link,
         intercept: f64,
-        terms: Vec<Term>,
-    ) -> Result<Self, NotLinear> {
-        let bounded = |x: f64| x.abs() <= LARGEST;
-        match link {
-            Link::Logistic { threshold } if !(0.0..=1.0).contains(&threshold) => {
-                return Err(NotLinear::Threshold { threshold });
-            }
-            Link::Logistic { .. } | Link::Identity => {}
+        terms: Vec<Term<Slope>>,
+    ) -> Result<Self, NotASum> {
+        if let Link::Logistic { threshold: limit } = link {
+            threshold(limit)?;
         }
-        if !bounded(intercept) {
-            return Err(NotLinear::Intercept { intercept });
-        }
-        if terms.len() != schema.len() {
-            return Err(NotLinear::FeatureCount { expected: schema.len(), found: terms.len() });
-        }
-        for (feature, term) in schema.features().iter().zip(&terms) {
-            let name = || feature.name().to_owned();
-            let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
-            if numeric != matches!(term, Term::Number { .. }) {
-                let expected = if numeric { "numeric" } else { "categorical" };
-                return Err(NotLinear::Kind { feature: name(), expected });
-            }
-            let weights = match term {
-                Term::Number { mean, .. } if !mean.is_finite() => {
-                    return Err(NotLinear::Mean { feature: name(), mean: *mean });
-                }
-                Term::Number { weight, missing, .. } => &[*weight, *missing][..],
-                Term::Slots(weights) => {
-                    let (expected, found) = (feature.levels().len() + 2, weights.len());
-                    if found != expected {
-                        return Err(NotLinear::SlotCount { feature: name(), expected, found });
-                    }
-                    weights
-                }
-            };
-            if let Some(weight) = weights.iter().copied().find(|weight| !bounded(*weight)) {
-                return Err(NotLinear::Weight { feature: name(), weight });
-            }
-        }
-        Ok(Self { schema: Arc::clone(schema), link, intercept, terms: terms.into() })
+        let sum = Sum::new(schema, intercept, terms)?;
+        Ok(Self { schema: Arc::clone(schema), link, sum })
     }
 
     /// The sum of a row whose every term is 0. See [`LinearFormat::read`] for an example.
@@ -211,7 +123,7 @@ impl LinearModel {
     /// [`LinearFormat::read`]: super::LinearFormat::read
     #[must_use]
     pub fn intercept(&self) -> f64 {
-        self.intercept
+        self.sum.intercept()
     }
 
     /// What the score is a function of. Finite: the log-odds of a classifier, positive when the
@@ -234,25 +146,17 @@ impl LinearModel {
     /// ```
     #[must_use]
     pub fn sum(&self, row: &Row) -> f64 {
-        let mut sum = self.intercept;
-        for (term, value) in self.terms.iter().zip(row.values()) {
-            sum += term.of(*value);
-        }
-        sum
+        self.sum.of(row)
     }
 
     pub(super) fn link(&self) -> Link {
         self.link
     }
 
-    pub(super) fn terms(&self) -> &[Term] {
-        &self.terms
+    /// What the score is a function of, term by term.
+    pub(super) fn parts(&self) -> &Sum<Slope> {
+        &self.sum
     }
-}
-
-/// The probability whose log-odds are `log_odds`.
-pub(super) fn logistic(log_odds: f64) -> f64 {
-    1.0 / (1.0 + (-log_odds).exp())
 }
 
 impl Model for LinearModel {
@@ -275,17 +179,10 @@ impl Model for LinearModel {
     }
 
     fn score_batch(&self, batch: &Batch<'_>) -> Vec<f64> {
-        let mut sums = vec![self.intercept; batch.rows()];
-        for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
-            let rows = block * BLOCK..block * BLOCK + sums.len();
-            for (term, column) in self.terms.iter().zip(batch.columns()) {
-                term.add(column, rows.clone(), sums);
-            }
-            if let Link::Logistic { .. } = self.link {
-                sums.iter_mut().for_each(|sum| *sum = logistic(*sum));
-            }
+        match self.link {
+            Link::Logistic { .. } => self.sum.of_batch(batch, logistic),
+            Link::Identity => self.sum.of_batch(batch, |sum| sum),
         }
-        sums
     }
 }
 
@@ -293,9 +190,10 @@ impl Model for LinearModel {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::sum::BLOCK;
     use super::*;
-    use crate::record::Columns;
-    use crate::schema::Feature;
+    use crate::record::{Columns, Value};
+    use crate::schema::{Feature, LevelId};
 
     fn schema() -> Arc<FeatureSchema> {
         Arc::new(
@@ -308,11 +206,15 @@ mod tests {
         )
     }
 
-    fn terms() -> Vec<Term> {
+    fn number(mean: f64, weight: f64, missing: f64) -> Term<Slope> {
+        Term::Number(Slope { mean, weight, missing })
+    }
+
+    fn terms() -> Vec<Term<Slope>> {
         vec![
-            Term::Number { mean: 1.5, weight: 0.3, missing: -0.7 },
+            number(1.5, 0.3, -0.7),
             Term::Slots([0.1, -0.2, 0.4, -0.8].into()),
-            Term::Number { mean: -1e-3, weight: -7.0, missing: 0.0 },
+            number(-1e-3, -7.0, 0.0),
         ]
     }
 
@@ -351,12 +253,11 @@ mod tests {
 
     #[test]
     fn what_is_no_model_is_refused_by_name() {
-        let replaced = |at: usize, term: Term| {
+        let replaced = |at: usize, term| {
             let mut terms = terms();
             terms[at] = term;
             LinearModel::new(&schema(), LOGISTIC, 0.0, terms).unwrap_err().to_string()
         };
-        let number = |mean, weight, missing| Term::Number { mean, weight, missing };
         for (found, expected) in [
             (replaced(1, number(0.0, 0.0, 0.0)), "feature \"c\" must be categorical"),
             (replaced(0, Term::Slots([].into())), "feature \"x\" must be numeric"),
@@ -443,8 +344,8 @@ mod tests {
             x in any::<f64>(), y in any::<f64>(), signs in any::<[bool; 3]>(),
         ) {
             let sign = |at: usize| if signs[at] { LARGEST } else { -LARGEST };
-            let number = |at| Term::Number { mean: f64::MAX, weight: sign(at), missing: sign(at) };
-            let terms = vec![number(0), Term::Slots([sign(1); 4].into()), number(2)];
+            let far = |at| number(f64::MAX, sign(at), sign(at));
+            let terms = vec![far(0), Term::Slots([sign(1); 4].into()), far(2)];
             for link in [LOGISTIC, Link::Identity] {
                 let model = LinearModel::new(&schema(), link, LARGEST, terms.clone()).unwrap();
                 let score = model.score(&row([Value::Number(x), Value::Missing, Value::Number(y)]));

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::document::{Form, Sum, Writable};
-use super::linear::{LinearModel, Link, Term};
+use super::document::{Classifier, Form};
+use super::linear::{LinearModel, Link};
 use crate::Error;
 use crate::model::{Model, ModelFormat};
 use crate::schema::FeatureSchema;
@@ -17,26 +15,10 @@ pub(super) const NAME: &str = "pmmds.linear.v1";
 pub(super) const REGRESSION_NAME: &str = "pmmds.linear_regression.v1";
 
 /// The document of a linear model.
-const FORM: Form<Term> = Form {
-    name: NAME,
-    number_bytes: 0,
-    number: |fields| {
-        let NumericTerm { mean, weight, missing } = serde_json::from_value(fields)?;
-        Ok(Term::Number { mean, weight, missing })
-    },
-    slots: Term::Slots,
-};
+const FORM: Form = Form { name: NAME, number_bytes: 0 };
 
 /// The document of a linear model that predicts a number: the same without a threshold.
-const REGRESSION_FORM: Form<Term> = Form { name: REGRESSION_NAME, ..FORM };
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NumericTerm {
-    mean: f64,
-    weight: f64,
-    missing: f64,
-}
+const REGRESSION_FORM: Form = Form { name: REGRESSION_NAME, ..FORM };
 
 /// Reads and writes `pmmds.linear.v1`, the stored form of a [`LinearModel`] for two classes.
 ///
@@ -129,7 +111,7 @@ impl LinearFormat {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read(document: &[u8], schema: &Arc<FeatureSchema>) -> Result<LinearModel, Error> {
-        let Sum { threshold, intercept, terms } = FORM.read(document, schema)?;
+        let Classifier { threshold, intercept, terms } = FORM.read(document, schema)?;
         LinearModel::new(schema, Link::Logistic { threshold }, intercept, terms)
             .map_err(|e| FORM.corrupt(e.to_string()))
     }
@@ -220,17 +202,11 @@ impl LinearModel {
     /// ```
     #[must_use]
     pub fn to_document(&self) -> Vec<u8> {
-        let terms = self.terms().iter().map(|term| match term {
-            Term::Number { mean, weight, missing } => {
-                Writable::Number(NumericTerm { mean: *mean, weight: *weight, missing: *missing })
-            }
-            Term::Slots(slots) => Writable::Slots(slots),
-        });
         let (form, threshold) = match self.link() {
             Link::Logistic { threshold } => (FORM, Some(threshold)),
             Link::Identity => (REGRESSION_FORM, None),
         };
-        form.write(self.schema(), threshold, self.intercept(), terms)
+        form.write(self.schema(), threshold, self.parts())
     }
 }
 
@@ -239,6 +215,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
+    use super::super::linear::Slope;
+    use super::super::sum::Term;
     use super::*;
     use crate::ErrorKind;
     use crate::record::{Row, Value as Cell};
@@ -438,7 +416,7 @@ mod tests {
         );
         let longest = -1.234_567_890_123_456_7e-100;
         let terms = vec![
-            Term::Number { mean: -f64::MIN_POSITIVE, weight: longest, missing: longest },
+            Term::Number(Slope { mean: -f64::MIN_POSITIVE, weight: longest, missing: longest }),
             Term::Slots([longest; 255].into()),
         ];
         let link = Link::Logistic { threshold: 0.5 };
@@ -535,8 +513,8 @@ mod tests {
             threshold in 0.0..=1.0_f64,
         ) {
             let terms = vec![
-                Term::Number { mean, weight: weights[0], missing: -0.0 },
-                Term::Number { mean: -mean, weight: weights[1], missing: weights[2] },
+                Term::Number(Slope { mean, weight: weights[0], missing: -0.0 }),
+                Term::Number(Slope { mean: -mean, weight: weights[1], missing: weights[2] }),
                 Term::Slots(weights[3..8].into()),
             ];
             let classifier = |document: &[u8]| LinearFormat::read(document, &schema()).unwrap();

@@ -7,7 +7,8 @@ use ::linfa::traits::Fit;
 use ndarray::{Array1, Array2, Axis};
 
 use super::encoding::Encoding;
-use super::linear::{LinearModel, Link, logistic};
+use super::linear::{LinearModel, Link};
+use super::sum::logistic;
 use super::{classes, error, linear_format, onnx};
 use crate::model::{FoldsError, Progress, TrainedModel, Trainer};
 use crate::record::Dataset;

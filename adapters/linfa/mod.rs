@@ -83,6 +83,7 @@ mod ridge_regression;
 mod step;
 mod step_format;
 mod stump;
+mod sum;
 
 #[cfg(all(test, feature = "csv"))]
 mod telco;

@@ -1,80 +1,72 @@
 //! A model that adds up one look-up per feature.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::encoding::slot;
-use super::linear::{BLOCK, LARGEST, logistic};
+use serde::{Deserialize, Serialize};
+
+use super::sum::{Curve, NotASum, Sum, Term, logistic, threshold};
 use crate::model::{Model, Task};
-use crate::record::{Batch, Column, Row, Value};
-use crate::schema::{FeatureKind, FeatureSchema, LevelId};
+use crate::record::{Batch, Row};
+use crate::schema::FeatureSchema;
 
 /// Most edges of one feature, and most stumps of a boosting.
 pub(super) const MAX_STUMPS: usize = 4_096;
 
-/// What one feature adds to the log-odds.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Term {
-    Steps {
-        // finite, strictly increasing, at most MAX_STUMPS; in the unit of the feature
-        edges: Box<[f64]>,
-        // one more than edges: below the first, from each on; each at most LARGEST either way
-        weights: Box<[f64]>,
-        // at most LARGEST either way
-        missing: f64,
-    },
-    /// One weight per slot: the levels of the schema, then other, then missing; each at most
-    /// LARGEST either way.
-    Slots(Box<[f64]>),
+/// What a numeric feature adds to the log-odds: a step function.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Steps {
+    // finite, strictly increasing, at most MAX_STUMPS; in the unit of the feature
+    pub(super) edges: Box<[f64]>,
+    // one more than edges: below the first, from each on; each at most LARGEST either way
+    pub(super) weights: Box<[f64]>,
+    // at most LARGEST either way
+    pub(super) missing: f64,
 }
 
-impl Term {
-    fn step(edges: &[f64], weights: &[f64], missing: f64, x: f64) -> f64 {
-        if x.is_nan() { missing } else { weights[edges.partition_point(|edge| *edge <= x)] }
-    }
-
-    fn level(weights: &[f64], level: LevelId) -> f64 {
-        weights[slot(level, weights.len() - 2)]
-    }
-
-    fn missing(&self) -> f64 {
-        match self {
-            Self::Steps { missing, .. } => *missing,
-            Self::Slots(weights) => weights[weights.len() - 1],
+impl Curve for Steps {
+    fn at(&self, x: f64) -> f64 {
+        if x.is_nan() {
+            self.missing
+        } else {
+            self.weights[self.edges.partition_point(|edge| *edge <= x)]
         }
     }
 
-    fn of(&self, value: Value) -> f64 {
-        match (self, value) {
-            (Self::Steps { edges, weights, missing }, Value::Number(x)) => {
-                Self::step(edges, weights, *missing, x)
-            }
-            (Self::Slots(weights), Value::Level(level)) => Self::level(weights, level),
-            _ => self.missing(),
-        }
+    fn weights(&self) -> impl Iterator<Item = f64> {
+        self.weights.iter().copied().chain([self.missing])
     }
 
-    /// Adds the term of each of `rows` of `column` to its sum.
-    pub(super) fn add(&self, column: &Column<'_>, rows: Range<usize>, sums: &mut [f64]) {
-        match (self, column) {
-            (Self::Steps { edges, weights, missing }, Column::Numbers(numbers)) => {
-                for (sum, x) in sums.iter_mut().zip(&numbers[rows]) {
-                    *sum += Self::step(edges, weights, *missing, *x);
-                }
-            }
-            (Self::Slots(weights), Column::Levels(levels)) => {
-                for (sum, level) in sums.iter_mut().zip(&levels[rows]) {
-                    *sum += Self::level(weights, *level);
-                }
-            }
-            _ => sums.iter_mut().for_each(|sum| *sum += self.missing()),
+    fn check(&self) -> Result<(), String> {
+        let (edges, weights) = (self.edges.len(), self.weights.len());
+        if edges > MAX_STUMPS {
+            return Err(format!("{edges} edges, expected at most {MAX_STUMPS}"));
         }
+        if weights != edges + 1 {
+            return Err(format!("{weights} weights, expected {} for its edges", edges + 1));
+        }
+        let mut before = f64::NEG_INFINITY;
+        for (at, edge) in self.edges.iter().copied().enumerate() {
+            if !edge.is_finite() {
+                return Err(format!("edge {at} ({edge}) is not finite"));
+            }
+            if edge <= before {
+                let last = at - 1;
+                return Err(format!(
+                    "edge {at} ({edge}) is not greater than edge {last} ({before})"
+                ));
+            }
+            before = edge;
+        }
+        Ok(())
     }
+}
 
+impl Term<Steps> {
     /// Every number that it may add.
     pub(super) fn weights_mut(&mut self) -> impl Iterator<Item = &mut f64> {
         let (weights, missing) = match self {
-            Self::Steps { weights, missing, .. } => (weights, Some(missing)),
+            Self::Number(Steps { weights, missing, .. }) => (weights, Some(missing)),
             Self::Slots(weights) => (weights, None),
         };
         weights.iter_mut().chain(missing)
@@ -126,84 +118,21 @@ pub struct StepModel {
     schema: Arc<FeatureSchema>,
     // in [0, 1]
     threshold: f64,
-    // at most LARGEST either way
-    intercept: f64,
-    // one per feature, of its kind and with as many slots
-    terms: Box<[Term]>,
-}
-
-/// Why numbers are no step model of a schema.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub(super) enum NotSteps {
-    #[error("threshold {threshold} is not between 0 and 1")]
-    Threshold { threshold: f64 },
-    #[error("intercept {intercept:e} is not between -1e100 and 1e100")]
-    Intercept { intercept: f64 },
-    #[error("{found} features, the schema has {expected}")]
-    FeatureCount { expected: usize, found: usize },
-    #[error("feature {feature:?} must be {expected}")]
-    Kind { feature: String, expected: &'static str },
-    #[error("feature {feature:?}: {found} slots, expected {expected}")]
-    SlotCount { feature: String, expected: usize, found: usize },
-    #[error("feature {feature:?}: {found} edges, expected at most {MAX_STUMPS}")]
-    EdgeCount { feature: String, found: usize },
-    #[error("feature {feature:?}: {found} weights, expected {expected} for its edges")]
-    WeightCount { feature: String, expected: usize, found: usize },
-    #[error("feature {feature:?}: edge {at} ({edge}) is not finite")]
-    Edge { feature: String, at: usize, edge: f64 },
-    #[error(
-        "feature {feature:?}: edge {at} ({edge}) is not greater than edge {} ({before})",
-        at - 1
-    )]
-    Order { feature: String, at: usize, edge: f64, before: f64 },
-    #[error("feature {feature:?}: weight {weight:e} is not between -1e100 and 1e100")]
-    Weight { feature: String, weight: f64 },
+    // over the features of the schema
+    sum: Sum<Steps>,
 }
 
 impl StepModel {
     /// The model with these `terms`, one per feature of `schema`.
     pub(super) fn new(
         schema: &Arc<FeatureSchema>,
-        threshold: f64,
+        limit: f64,
         intercept: f64,
-        terms: Vec<Term>,
-    ) -> Result<Self, NotSteps> {
-        let bounded = |x: f64| x.abs() <= LARGEST;
-        if !(0.0..=1.0).contains(&threshold) {
-            return Err(NotSteps::Threshold { threshold });
-        }
-        if !bounded(intercept) {
-            return Err(NotSteps::Intercept { intercept });
-        }
-        if terms.len() != schema.len() {
-            return Err(NotSteps::FeatureCount { expected: schema.len(), found: terms.len() });
-        }
-        for (feature, term) in schema.features().iter().zip(&terms) {
-            let name = || feature.name().to_owned();
-            let numeric = matches!(feature.kind(), FeatureKind::Numeric { .. });
-            let (weights, missing) = match term {
-                Term::Steps { edges, weights, missing } if numeric => {
-                    check_steps(feature.name(), edges, weights)?;
-                    (weights, Some(*missing))
-                }
-                Term::Slots(weights) if !numeric => {
-                    let (expected, found) = (feature.levels().len() + 2, weights.len());
-                    if found != expected {
-                        return Err(NotSteps::SlotCount { feature: name(), expected, found });
-                    }
-                    (weights, None)
-                }
-                _ => {
-                    let expected = if numeric { "numeric" } else { "categorical" };
-                    return Err(NotSteps::Kind { feature: name(), expected });
-                }
-            };
-            let mut weights = weights.iter().copied().chain(missing);
-            if let Some(weight) = weights.find(|weight| !bounded(*weight)) {
-                return Err(NotSteps::Weight { feature: name(), weight });
-            }
-        }
-        Ok(Self { schema: Arc::clone(schema), threshold, intercept, terms: terms.into() })
+        terms: Vec<Term<Steps>>,
+    ) -> Result<Self, NotASum> {
+        let threshold = threshold(limit)?;
+        let sum = Sum::new(schema, intercept, terms)?;
+        Ok(Self { schema: Arc::clone(schema), threshold, sum })
     }
 
     /// The log-odds of a row whose every term is 0: as trained, the mean over the training rows.
@@ -220,7 +149,7 @@ impl StepModel {
     /// ```
     #[must_use]
     pub fn intercept(&self) -> f64 {
-        self.intercept
+        self.sum.intercept()
     }
 
     /// What the score is a logistic function of: positive when the positive class is more likely
@@ -243,42 +172,17 @@ impl StepModel {
     /// ```
     #[must_use]
     pub fn log_odds(&self, row: &Row) -> f64 {
-        let mut sum = self.intercept;
-        for (term, value) in self.terms.iter().zip(row.values()) {
-            sum += term.of(*value);
-        }
-        sum
+        self.sum.of(row)
     }
 
     pub(super) fn threshold(&self) -> f64 {
         self.threshold
     }
 
-    pub(super) fn terms(&self) -> &[Term] {
-        &self.terms
+    /// What the score is a logistic function of, term by term.
+    pub(super) fn parts(&self) -> &Sum<Steps> {
+        &self.sum
     }
-}
-
-fn check_steps(feature: &str, edges: &[f64], weights: &[f64]) -> Result<(), NotSteps> {
-    let feature = || feature.to_owned();
-    if edges.len() > MAX_STUMPS {
-        return Err(NotSteps::EdgeCount { feature: feature(), found: edges.len() });
-    }
-    let (expected, found) = (edges.len() + 1, weights.len());
-    if found != expected {
-        return Err(NotSteps::WeightCount { feature: feature(), expected, found });
-    }
-    let mut before = f64::NEG_INFINITY;
-    for (at, edge) in edges.iter().copied().enumerate() {
-        if !edge.is_finite() {
-            return Err(NotSteps::Edge { feature: feature(), at, edge });
-        }
-        if edge <= before {
-            return Err(NotSteps::Order { feature: feature(), at, edge, before });
-        }
-        before = edge;
-    }
-    Ok(())
 }
 
 impl Model for StepModel {
@@ -295,15 +199,7 @@ impl Model for StepModel {
     }
 
     fn score_batch(&self, batch: &Batch<'_>) -> Vec<f64> {
-        let mut sums = vec![self.intercept; batch.rows()];
-        for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
-            let rows = block * BLOCK..block * BLOCK + sums.len();
-            for (term, column) in self.terms.iter().zip(batch.columns()) {
-                term.add(column, rows.clone(), sums);
-            }
-            sums.iter_mut().for_each(|sum| *sum = logistic(*sum));
-        }
-        sums
+        self.sum.of_batch(batch, logistic)
     }
 }
 
@@ -311,9 +207,10 @@ impl Model for StepModel {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::sum::BLOCK;
     use super::*;
-    use crate::record::Columns;
-    use crate::schema::Feature;
+    use crate::record::{Columns, Value};
+    use crate::schema::{Feature, LevelId};
 
     fn schema() -> Arc<FeatureSchema> {
         Arc::new(
@@ -326,11 +223,11 @@ mod tests {
         )
     }
 
-    fn steps(edges: &[f64], weights: &[f64], missing: f64) -> Term {
-        Term::Steps { edges: edges.into(), weights: weights.into(), missing }
+    fn steps(edges: &[f64], weights: &[f64], missing: f64) -> Term<Steps> {
+        Term::Number(Steps { edges: edges.into(), weights: weights.into(), missing })
     }
 
-    fn terms() -> Vec<Term> {
+    fn terms() -> Vec<Term<Steps>> {
         vec![
             steps(&[-1.0, 2.5], &[0.3, -0.1, 0.7], -0.7),
             Term::Slots([0.1, -0.2, 0.4, -0.8].into()),
@@ -384,7 +281,7 @@ mod tests {
 
     #[test]
     fn what_is_no_model_is_refused_by_name() {
-        let replaced = |at: usize, term: Term| {
+        let replaced = |at: usize, term| {
             let mut terms = terms();
             terms[at] = term;
             StepModel::new(&schema(), 0.5, 0.0, terms).unwrap_err().to_string()

@@ -1,12 +1,9 @@
 //! The stored form of boosted stumps.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::document::{Form, Sum, WEIGHT_BYTES, Writable};
-use super::step::{MAX_STUMPS, StepModel, Term};
+use super::document::{Classifier, Form, WEIGHT_BYTES};
+use super::step::{MAX_STUMPS, StepModel};
 use crate::Error;
 use crate::model::{Model, ModelFormat};
 use crate::schema::FeatureSchema;
@@ -15,24 +12,7 @@ use crate::schema::FeatureSchema;
 pub(super) const NAME: &str = "pmmds.steps.v1";
 
 /// The document of a step model.
-const FORM: Form<Term> = Form {
-    name: NAME,
-    number_bytes: 2 * (MAX_STUMPS + 1) * WEIGHT_BYTES,
-    number: |fields| {
-        let StepTerm { edges, weights, missing } = serde_json::from_value(fields)?;
-        let (edges, weights) = (edges.into_owned().into(), weights.into_owned().into());
-        Ok(Term::Steps { edges, weights, missing })
-    },
-    slots: Term::Slots,
-};
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StepTerm<'m> {
-    edges: Cow<'m, [f64]>,
-    weights: Cow<'m, [f64]>,
-    missing: f64,
-}
+const FORM: Form = Form { name: NAME, number_bytes: 2 * (MAX_STUMPS + 1) * WEIGHT_BYTES };
 
 /// Reads and writes `pmmds.steps.v1`, the stored form of a [`StepModel`].
 ///
@@ -127,7 +107,7 @@ impl StepFormat {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read(document: &[u8], schema: &Arc<FeatureSchema>) -> Result<StepModel, Error> {
-        let Sum { threshold, intercept, terms } = FORM.read(document, schema)?;
+        let Classifier { threshold, intercept, terms } = FORM.read(document, schema)?;
         StepModel::new(schema, threshold, intercept, terms).map_err(|e| FORM.corrupt(e.to_string()))
     }
 }
@@ -147,15 +127,7 @@ impl StepModel {
     /// ```
     #[must_use]
     pub fn to_document(&self) -> Vec<u8> {
-        let terms = self.terms().iter().map(|term| match term {
-            Term::Steps { edges, weights, missing } => Writable::Number(StepTerm {
-                edges: Cow::Borrowed(edges),
-                weights: Cow::Borrowed(weights),
-                missing: *missing,
-            }),
-            Term::Slots(slots) => Writable::Slots(slots),
-        });
-        FORM.write(self.schema(), Some(self.threshold()), self.intercept(), terms)
+        FORM.write(self.schema(), Some(self.threshold()), self.parts())
     }
 }
 
@@ -164,6 +136,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
+    use super::super::step::Steps;
+    use super::super::sum::Term;
     use super::*;
     use crate::ErrorKind;
     use crate::record::{Row, Value as Cell};
@@ -264,7 +238,7 @@ mod tests {
             |at: usize| f64::from_bits((-1.234_567_890_123_456_7e-100_f64).to_bits() - at as u64);
         let edges: Box<[f64]> = (0..MAX_STUMPS).map(edge).collect();
         let weights = vec![-1.234_567_890_123_456_7e-100; MAX_STUMPS + 1].into();
-        let terms = vec![Term::Steps { edges, weights, missing: -1e-100 }];
+        let terms = vec![Term::Number(Steps { edges, weights, missing: -1e-100 })];
         let model = StepModel::new(&schema, 0.5, 0.0, terms).unwrap();
         assert_eq!(StepFormat::read(&model.to_document(), &schema).unwrap(), model);
     }

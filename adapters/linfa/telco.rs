@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::boosted::Margin;
-use super::linear::logistic;
+use super::sum::logistic;
 use super::{AdaBoost, LogisticRegression};
 use crate::model::{Folds, ModelFormat as _, Task, Trainer as _, out_of_fold_scores};
 use crate::promote::{Metric, PairedRows};

@@ -145,19 +145,20 @@ impl Webhook {
         self
     }
 
-    /// Time for one attempt. Defaults to 5 s.
+    /// Time for one attempt, more than zero. Defaults to 5 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How often a notice is sent again within one delivery. Defaults to 3.
+    /// How often a notice is sent again within one delivery, as long as the
+    /// [budget](Self::budget) lasts; 0 is once and no more. Defaults to 3.
     pub fn retries(mut self, retries: usize) -> Self {
         self.retries = retries;
         self
     }
 
-    /// Time for one delivery, all attempts and pauses of it. Defaults to 15 s.
+    /// Time for one delivery, all attempts and pauses of it, more than zero. Defaults to 15 s.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
         self

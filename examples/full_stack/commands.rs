@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use pmmds::axum::{RawFeatures, Service, ServiceBuilder};
+use pmmds::axum::{ModelSource, RawFeatures, Service, ServiceBuilder};
 use pmmds::drift::Verdict;
 use pmmds::ledger::{RunState, Trigger};
 use pmmds::lifecycle::{
@@ -146,6 +146,14 @@ pub(crate) async fn service(
     }
     if let Some(interval) = poll {
         builder = builder.poll_every(interval);
+        if settings.model_cache
+            && let Some(cache) = state.model_cache().await
+        {
+            builder = builder.model_cache(cache);
+        }
+        if settings.enable_alerts {
+            builder = builder.skew_alerts(operations::skew_alerts(state, settings)?);
+        }
     }
     Ok(builder.start().await?)
 }
@@ -172,7 +180,12 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
     let listener =
         TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
     match service.model() {
-        Some(model) => say!("serving {} v{}", model.name, model.version),
+        Some(model) => {
+            say!("serving {} v{}", model.name, model.version);
+            if model.source == ModelSource::Cache {
+                say!("  model        from the cache: the registry does not answer");
+            }
+        }
         None => say!("nothing is in production yet: train first; serving 503 until then"),
     }
     say!("  predictions  http://{address}/api/v1/predict");
@@ -316,7 +329,7 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
         }
         Some(length) => {
             let look = |window| look(&state, settings, &monitor, &serving, window);
-            schedule::once(&state, length, look).await?
+            schedule::once(&state, length, settings.grace(), look).await?
         }
     };
     Ok(match verdict {

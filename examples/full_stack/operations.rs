@@ -1,9 +1,10 @@
 //! What operators start over HTTP, and what every look of the monitor ends with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use pmmds::axum::{JobEnd, Operations};
+use pmmds::axum::{JobEnd, Operations, SkewAlerts};
 use pmmds::ledger::Trigger;
 use pmmds::lifecycle::{
     Delivery, Monitor, MonitorRun, RetrainRequest, Retrained, ServingModel, open_drift_alert,
@@ -56,6 +57,22 @@ pub(crate) fn delivery(state: &State, settings: &Settings) -> Outcome<Option<Del
     let Some(sink) = settings.webhook()? else { return Ok(None) };
     let delivery = Delivery::new(state.log(), state.ledger(), state.owner.clone());
     Ok(Some(delivery.sink(Arc::new(sink))))
+}
+
+/// Alerts about a service that serves another version than the alias names.
+pub(crate) fn skew_alerts(state: &State, settings: &Settings) -> Outcome<SkewAlerts> {
+    let name = settings.instance.clone().unwrap_or_else(|| {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        // Where the host says no name, that of the state folder.
+        let host = Some(host.trim()).filter(|host| !host.is_empty()).unwrap_or(&state.owner);
+        format!("{host}:{}", settings.port)
+    });
+    let alerts = SkewAlerts::new(name).after(Duration::from_secs(settings.version_skew_seconds));
+    // It takes turns with the deliveries of the monitor, which is at work in the same process.
+    Ok(match delivery(&state.of_this_process(), settings)? {
+        Some(delivery) => alerts.delivery(delivery),
+        None => alerts,
+    })
 }
 
 /// Retrains for the open drift alert, or with `force` without one; `None` where nothing asks for

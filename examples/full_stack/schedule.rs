@@ -177,7 +177,8 @@ impl Watch {
     }
 
     async fn look(&self, slot: Slot) -> Result<String, Error> {
-        let window = Window::before(slot.at, self.settings.window()).map_err(failed)?;
+        let end = slot.at.saturating_sub(self.settings.grace());
+        let window = Window::before(end, self.settings.window()).map_err(failed)?;
         let (cycle, data) = (self.cycle().map_err(failed)?, self.data.clone());
         let run = apart(async move { cycle.run(window, async || data.rows(), &()).await }).await?;
         operations::upkeep(&self.state).await;
@@ -219,11 +220,12 @@ pub(crate) fn line(run: &JobRun) -> String {
     }
 }
 
-/// What `look` finds in the newest slot of `length` that is over: its own finding, or that of the
-/// process that was first.
+/// What `look` finds in the newest slot of `length` that is over, `grace` earlier: its own finding,
+/// or that of the process that was first.
 pub(crate) async fn once<W>(
     state: &State,
     length: Duration,
+    grace: Duration,
     look: impl Fn(Window) -> W + Send + Sync,
 ) -> Outcome<Verdict>
 where
@@ -235,7 +237,7 @@ where
     let (jobs, log) = (state.ledger(), state.log());
     let scheduler = Scheduler::new(jobs, log, job, schedule, state.owner.clone());
     let look = |slot: Slot| {
-        let found = Window::before(slot.at, length).map(&look);
+        let found = Window::before(slot.at.saturating_sub(grace), length).map(&look);
         async move {
             let verdict = found.map_err(failed)?.await.map_err(failed)?;
             serde_json::to_string(&verdict).map_err(failed)
@@ -243,7 +245,8 @@ where
     };
     let SlotEnd { run, ours, .. } =
         scheduler.lease(LEASE).retry(WAIT).attempts(ATTEMPTS).once(look).await?;
-    let (window, result) = (Window::before(run.slot, length)?, run.result.unwrap_or_default());
+    let window = Window::before(run.slot.saturating_sub(grace), length)?;
+    let result = run.result.unwrap_or_default();
     if run.state != JobState::Done {
         let (attempts, owner) = (run.attempt, run.owner);
         let why = format!("{window} failed {attempts} times, the last time {owner}: {result}");

@@ -72,6 +72,16 @@ pub(crate) struct Settings {
     )]
     pub(crate) mlflow_uri: Option<String>,
 
+    /// Whether a service keeps the version that it has loaded from MLflow last in the state folder,
+    /// and starts with it while MLflow is away
+    #[arg(long, env = "PMMDS_MODEL_CACHE", default_value_t = true,
+          action = clap::ArgAction::Set, global = true)]
+    pub(crate) model_cache: bool,
+
+    /// Name of this service among all that serve the model [default: HOST:PORT]
+    #[arg(long, env = "PMMDS_INSTANCE", value_name = "NAME", global = true)]
+    pub(crate) instance: Option<String>,
+
     /// PostgreSQL database for log and ledger, such as postgres://user:password@host/name
     /// [default: an SQLite file in the folder]
     #[arg(
@@ -184,6 +194,11 @@ pub(crate) struct Settings {
           value_parser = clap::value_parser!(u64).range(1..=8760), global = true)]
     pub(crate) window_hours: u64,
 
+    /// Seconds before now at which the window of the monitor ends, for rows that are logged late
+    #[arg(long, env = "PMMDS_DRIFT_GRACE_SECONDS", default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(..=86_400), global = true)]
+    pub(crate) grace_seconds: u64,
+
     /// Whether the service monitors by itself
     #[arg(long, env = "PMMDS_DRIFT_ENABLE_SCHEDULED_MONITORING", default_value_t = true,
           action = clap::ArgAction::Set, global = true)]
@@ -211,6 +226,12 @@ pub(crate) struct Settings {
     /// When the service answers a prediction, and so what a crash can lose
     #[arg(long, env = "PMMDS_DURABILITY", value_enum, default_value = "committed", global = true)]
     pub(crate) durability: Durability,
+
+    /// Seconds for which a service may serve another version than the alias names before an alert
+    /// is opened
+    #[arg(long, env = "PMMDS_VERSION_SKEW_SECONDS", default_value_t = 300,
+          value_parser = clap::value_parser!(u64).range(1..=604_800), global = true)]
+    pub(crate) version_skew_seconds: u64,
 
     /// What is logged to stderr
     #[arg(
@@ -310,6 +331,11 @@ impl Settings {
         Duration::from_secs(self.window_hours * 3600)
     }
 
+    /// How long rows may be on their way to the log.
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_seconds)
+    }
+
     /// The thresholds of the detector; it refuses those that cannot be.
     pub(crate) fn drift(&self) -> DriftSettings {
         let mut drift = DriftSettings::default();
@@ -320,19 +346,19 @@ impl Settings {
         drift
     }
 
-    /// The MLflow server, if one is named: here, or as MLflow's own clients name it. A folder that is
-    /// named wins over what they would take.
-    pub(crate) fn mlflow(&self) -> Outcome<Option<MlflowRegistry>> {
-        let named = std::env::var_os("MLFLOW_TRACKING_URI").is_some_and(|uri| !uri.is_empty());
-        let builder = match &self.mlflow_uri {
-            Some(_) if self.registry.is_some() => {
+    /// The MLflow server with its address, if one is named: here, or as MLflow's own clients name
+    /// it. A folder that is named wins over what they would take.
+    pub(crate) fn mlflow(&self) -> Outcome<Option<(MlflowRegistry, String)>> {
+        let named = std::env::var("MLFLOW_TRACKING_URI").ok().filter(|uri| !uri.is_empty());
+        let (builder, uri) = match (&self.mlflow_uri, named) {
+            (Some(_), _) if self.registry.is_some() => {
                 return Err("give either --registry or --mlflow-uri".into());
             }
-            Some(uri) => MlflowRegistry::builder(uri).environment()?,
-            None if named && self.registry.is_none() => MlflowRegistry::from_env()?,
-            None => return Ok(None),
+            (Some(uri), _) => (MlflowRegistry::builder(uri).environment()?, uri.clone()),
+            (None, Some(uri)) if self.registry.is_none() => (MlflowRegistry::from_env()?, uri),
+            (None, _) => return Ok(None),
         };
-        Ok(Some(builder.build()?))
+        Ok(Some((builder.build()?, uri.trim_end_matches('/').to_owned())))
     }
 
     /// Where alerts are posted, if anywhere.

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pmmds::drift::DriftDetector;
-use pmmds::files::FileRegistry;
+use pmmds::files::{FileCache, FileRegistry};
 use pmmds::ledger::Ledger;
 use pmmds::lifecycle::{AlertRules, Environment, Monitor, Promotion, ServingModel};
 use pmmds::linfa::formats;
 use pmmds::log::InferenceLog;
 use pmmds::model::Trainer;
 use pmmds::postgres::{Migrate, PostgresStore};
-use pmmds::registry::{Alias, ModelName, ModelRegistry};
+use pmmds::registry::{Alias, ModelCache, ModelName, ModelRegistry};
 use pmmds::spool::{Fsync, SpooledLog};
 use pmmds::sqlite::SqliteStore;
 use pmmds::system::SystemEnvironment;
@@ -31,6 +31,9 @@ pub(crate) const SQLITE: &str = "pmmds.sqlite";
 
 /// The lock of those who change what is in production.
 pub(crate) const WRITER: &str = "lock";
+
+/// The folder of the version that a service has loaded last.
+const MODEL_CACHE: &str = "model-cache";
 
 /// How long a look that was killed keeps others out.
 const LOOK: Duration = Duration::from_secs(120);
@@ -69,6 +72,8 @@ pub(crate) struct State {
     /// what PostgreSQL has beside the traits
     pub(crate) postgres: Option<PostgresStore>,
     pub(crate) registry: Arc<dyn ModelRegistry>,
+    /// address of the MLflow server that the registry is on, if it is on one
+    mlflow: Option<String>,
     pub(crate) model: ModelName,
     pub(crate) alias: Alias,
     pub(crate) trainer: Arc<dyn Trainer>,
@@ -90,11 +95,11 @@ impl State {
                 (Arc::new(store.clone()), Arc::new(store.clone()), Some(store))
             }
         };
-        let registry: Arc<dyn ModelRegistry> = match settings.mlflow()? {
-            Some(mlflow) => Arc::new(mlflow),
+        let (registry, mlflow): (Arc<dyn ModelRegistry>, _) = match settings.mlflow()? {
+            Some((mlflow, uri)) => (Arc::new(mlflow), Some(uri)),
             None => {
                 let path = settings.registry.clone().unwrap_or_else(|| folder.join("registry"));
-                Arc::new(FileRegistry::open(path).await?)
+                (Arc::new(FileRegistry::open(path).await?), None)
             }
         };
         Ok(Self {
@@ -103,6 +108,7 @@ impl State {
             log,
             ledger,
             registry,
+            mlflow,
             postgres,
             model: settings.model_name.clone(),
             alias: settings.model_alias.clone(),
@@ -173,6 +179,19 @@ impl State {
         Arc::clone(&self.ledger)
     }
 
+    /// Where a service keeps the version that it has loaded last, beside a registry that is somewhere
+    /// else. One that cannot be used keeps nobody from serving.
+    pub(crate) async fn model_cache(&self) -> Option<Arc<dyn ModelCache>> {
+        match FileCache::open(self.file(MODEL_CACHE), self.mlflow.as_deref()?).await {
+            Ok(cache) => Some(Arc::new(cache)),
+            Err(error) => {
+                let error = error.chain();
+                tracing::error!(error, "there is no cache: no service starts without MLflow");
+                None
+            }
+        }
+    }
+
     pub(crate) fn promotion(&self) -> Promotion {
         let environment = Arc::new(SystemEnvironment::new());
         let (registry, owner) = (Arc::clone(&self.registry), self.owner.clone());
@@ -188,6 +207,7 @@ impl State {
         let environment = Arc::new(SystemEnvironment::new());
         Ok(Monitor::new(self.log(), self.ledger(), environment, self.owner.clone())
             .lease(LOOK)
+            .grace(settings.grace())
             .detector(DriftDetector::new(settings.drift())?)
             .rules(rules))
     }

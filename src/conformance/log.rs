@@ -152,7 +152,7 @@ where
         dropped_appends,
         random_windows(batches, seed),
         apart,
-        rejections_alone,
+        rejections_alone(deferred),
         round_trip,
         extreme_numbers,
         regressions,
@@ -669,13 +669,17 @@ pub async fn apart(log: &dyn InferenceLog, model: &ModelName) {
 /// # Panics
 ///
 /// When the clause is broken.
-pub async fn rejections_alone(log: &dyn InferenceLog, model: &ModelName) {
+pub async fn rejections_alone(log: &dyn InferenceLog, model: &ModelName, deferred: bool) {
     let traffic = Traffic::new(model);
     let mut batch = traffic.empty(1);
     traffic.refuse(&mut batch);
     traffic.refuse(&mut batch);
     let before = log.now().await.expect("now");
     write(log, &batch).await;
+    if deferred {
+        // Written is what a read finds.
+        assert_eq!(scan(log, model, ever(), 1).await, []);
+    }
     let after = log.now().await.expect("now").saturating_add(Duration::from_micros(1));
 
     let rejected = async |start, end| {

@@ -290,7 +290,8 @@ impl NumericBinning {
         self.closed
     }
 
-    /// The bin of `x`; `None` for NaN.
+    /// The bin of `x`, below [`bins`](Self::bins): the first for negative infinity, the last for
+    /// infinity; `None` for NaN.
     #[must_use]
     pub fn bin(&self, x: f64) -> Option<usize> {
         if x.is_nan() {

@@ -3,6 +3,7 @@
 //! | flow | type | steps |
 //! |---|---|---|
 //! | serve | [`load`] -> [`ServingModel`] | resolve alias, fetch by version, verify, swap |
+//! | watch replicas | [`SkewRecord`] | one that serves another version than the alias names, alert |
 //! | monitor | [`Monitor`] | window counts, detect, drift run on record, alert |
 //! | deliver | [`Delivery`] | alerts that are on record and not told, receivers, what came of it on record |
 //! | retrain | [`Retraining`] | labelled traffic, validate, fit, register, compare, decide |
@@ -28,6 +29,7 @@ mod promote;
 mod retrain;
 mod serving;
 mod shadow;
+mod skew;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -40,5 +42,6 @@ pub use holdout::{Holdout, Side, TrainedOn};
 pub use monitor::{Monitor, MonitorRun};
 pub use promote::{PINNED_TAG, Promotion};
 pub use retrain::{RetrainRequest, RetrainSettings, Retrained, Retraining};
-pub use serving::{ServingModel, check_same_schema, load, load_version};
+pub use serving::{ServingModel, check_same_schema, load, load_version, open_version};
 pub use shadow::{ShadowComparison, ShadowStats};
+pub use skew::{SkewRecord, VersionSkew};

@@ -105,6 +105,7 @@ pub struct Monitor {
     turns: Turns,
     detector: DriftDetector,
     rules: AlertRules,
+    grace: Duration,
 }
 
 impl Monitor {
@@ -119,7 +120,7 @@ impl Monitor {
     ) -> Self {
         let turns = Turns::new(Arc::clone(&ledger), owner.into());
         let (detector, rules) = (DriftDetector::default(), AlertRules::default());
-        Self { log, ledger, environment, turns, detector, rules }
+        Self { log, ledger, environment, turns, detector, rules, grace: Duration::ZERO }
     }
 
     /// The detector. Defaults to [`DriftDetector::default`].
@@ -145,13 +146,33 @@ impl Monitor {
         self
     }
 
-    /// The `length` before now, by the log's clock.
+    /// How long an event may be on its way to the log: in a queue, in the spool of a replica that
+    /// was away. A [`window`](Self::window) ends that much before now, and the run says so. An event
+    /// that comes within it is then in exactly one of two windows that meet; without, the window
+    /// that it was of has been looked at, and it is in neither. Defaults to 0.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example(monitor: pmmds::lifecycle::Monitor) -> Result<(), pmmds::Error> {
+    /// let monitor = monitor.grace(Duration::from_secs(60));
+    /// let hour = monitor.window(Duration::from_secs(3600)).await?; // ends a minute ago
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// The `length` before now, by the log's clock, less the [grace](Self::grace).
     ///
     /// # Errors
     ///
     /// When the log cannot be reached, or `length` is 0.
     pub async fn window(&self, length: Duration) -> Result<Window, Error> {
-        Window::before(self.log.now().await?, length).map_err(|e| {
+        let end = self.log.now().await?.saturating_sub(self.grace);
+        Window::before(end, length).map_err(|e| {
             Error::new(ErrorKind::InvalidInput, MONITOR, "the window has no length").with_source(e)
         })
     }

@@ -6,7 +6,7 @@ use crate::artifact::ModelArtifact;
 use crate::drift::{Codes, Profile};
 use crate::model::{InvalidScore, Model, ModelFormat, Prediction};
 use crate::record::{Columns, Row};
-use crate::registry::{Alias, ModelName, ModelRegistry, VersionId};
+use crate::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry, VersionId};
 use crate::schema::{FeatureSchema, Fingerprint};
 use crate::validate::SchemaValidator;
 use crate::{Error, ErrorKind};
@@ -297,7 +297,34 @@ pub async fn load_version(
     version: VersionId,
 ) -> Result<ServingModel, Error> {
     let files = registry.fetch_artifact(name, version).await?;
-    let artifact = ModelArtifact::open(&files, formats).map_err(|error| {
+    open_version(&files, formats, name, version)
+}
+
+/// Verifies the files of one version, wherever they were kept: the same sums, formats, schema and
+/// smoke predictions as when a registry gives them.
+///
+/// # Errors
+///
+/// Whatever is wrong with them.
+///
+/// ```
+/// use pmmds::ErrorKind;
+/// use pmmds::lifecycle::open_version;
+/// use pmmds::registry::{ArtifactFiles, ModelName, VersionId};
+///
+/// let (nothing, model) = (ArtifactFiles::new(), ModelName::new("churn")?);
+/// let error = open_version(&nothing, &[], &model, VersionId::FIRST).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Corrupt);
+/// assert_eq!(error.to_string(), "serving: corrupt: version 1 of churn cannot be loaded");
+/// # Ok::<(), pmmds::registry::NameError>(())
+/// ```
+pub fn open_version(
+    files: &ArtifactFiles,
+    formats: &[Arc<dyn ModelFormat>],
+    name: &ModelName,
+    version: VersionId,
+) -> Result<ServingModel, Error> {
+    let artifact = ModelArtifact::open(files, formats).map_err(|error| {
         let context = format!("version {version} of {name} cannot be loaded");
         Error::new(error.kind(), "serving", context).with_source(error)
     })?;

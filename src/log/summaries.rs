@@ -75,7 +75,7 @@ impl Summaries {
         Ok(Self { total, head, buffer: String::new() })
     }
 
-    /// The document of `counts`.
+    /// The document of `counts`, as JSON.
     ///
     /// # Errors
     ///

@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::schema::{Fingerprint, Hasher};
 use crate::{Error, Timestamp};
 
+mod cache;
 mod rules;
 
+pub use cache::{CachedVersion, ModelCache};
 pub use rules::{AliasStep, MAX_TAG_BYTES, Rules};
 
 /// Most files of one artifact.

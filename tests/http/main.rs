@@ -15,6 +15,7 @@ mod jobs;
 mod live;
 mod log;
 mod metrics;
+mod model_cache;
 mod observability;
 mod observations;
 mod odd_json;
@@ -28,6 +29,7 @@ mod replay;
 mod schemathesis;
 mod secrets;
 mod shadow;
+mod skew;
 #[cfg(feature = "spool")]
 mod spool;
 mod support;

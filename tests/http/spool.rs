@@ -54,7 +54,7 @@ async fn predictions_go_on_while_the_store_is_down_and_none_is_lost() {
     let spool = open(&store, place.path(), 1 << 30).await;
     let server = serve(&spool, &store).await;
     let over = Arc::new(AtomicBool::new(false));
-    let clients: Vec<_> = (0..4_u128)
+    let clients: Vec<_> = (1..=4_u128)
         .map(|client| {
             let (over, sender) = (Arc::clone(&over), server.client.clone());
             let url = server.url("/api/v1/predict");
@@ -131,7 +131,7 @@ async fn a_full_spool_refuses_predictions_and_says_so() {
             .await;
     store.set(LogMode::Down);
     let (mut answered, mut refused) = (BTreeSet::new(), 0);
-    for number in 0..200_u128 {
+    for number in 1..=200_u128 {
         let id = Uuid::from_u128(number);
         let mut body = body();
         body["request_id"] = json!(id);

@@ -16,10 +16,10 @@ use crate::{command, real_data, told};
 const TOKEN: &str = "canary-token-of-more-than-32-characters";
 
 /// Alerts as they were posted.
-type Posted = Arc<Mutex<Vec<Value>>>;
+pub(super) type Posted = Arc<Mutex<Vec<Value>>>;
 
 /// Where alerts are posted; its address is a secret.
-async fn receiver() -> (String, Posted) {
+pub(super) async fn receiver() -> (String, Posted) {
     let posted = Posted::default();
     let take = async |State(posted): State<Posted>, body: Bytes| {
         posted.lock().unwrap().push(serde_json::from_slice(&body).unwrap());

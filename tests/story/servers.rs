@@ -171,3 +171,70 @@ fn with_mlflow_stopped_the_old_model_serves_and_nothing_is_promoted() {
     assert_eq!(decisions.matches("\"challenger_version\"").count(), 1, "{decisions}");
     service.stop();
 }
+
+#[test]
+fn with_mlflow_stopped_a_service_starts_on_what_it_has_kept_and_says_so() {
+    let (Some(data), Ok(_)) = (real_data(), std::env::var("PMMDS_TEST_MLFLOW")) else { return };
+    let mlflow = Mlflow { folder: tempfile::tempdir().unwrap() };
+    mlflow.run(&["up", "mlflow"]);
+    let uri = mlflow.run(&["url", "mlflow"]).trim().to_owned();
+    let state = mlflow.folder.path().join("state");
+    let run = |arguments: &[&str]| {
+        let common = ["--data", data.to_str().unwrap(), "--mlflow-uri", &uri];
+        let mut command = command(&[arguments, &common].concat(), Some(&state));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let until = |what: &str, done: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !done() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it never came that {what}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        begun.elapsed()
+    };
+    told(&run(&["train"]).output().unwrap());
+    let first = Serving::start(run);
+    let model: Value = ask(&first.url, "/model");
+    assert_eq!(model["source"], "registry");
+    let kept = state.join("model-cache/models/churn-classifier/production/kept.json");
+    until("it is kept", &|| kept.exists());
+    // Killed, not stopped.
+    drop(first);
+    mlflow.run(&["stop", "mlflow"]);
+
+    let second = Serving::start(run);
+    let traffic = ["seed-traffic", "--url", &second.url, "--count", "20"];
+    let said = told(&run(&traffic).output().unwrap());
+    assert!(said.contains("20 predictions by v1"), "{said}");
+    let now = ask(&second.url, "/model");
+    assert_eq!(now["source"], "cache");
+    for same in ["name", "version", "alias", "digest", "schema", "profile"] {
+        assert_eq!(now[same], model[same], "{same}");
+    }
+    let ready = ask(&second.url, "/readyz?verbose");
+    assert_eq!(
+        (&ready["status"], &ready["checks"][1]["status"]),
+        (&"degraded".into(), &"degraded".into())
+    );
+    // What is kept answers nobody who asks what is in production.
+    for arguments in [&["train"][..], &["retrain", "--force"], &["rollback"], &["monitor"]] {
+        let output = run(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains("mlflow: unavailable"), "{arguments:?}: {said}");
+    }
+    // Who wants no cache gets what there was without one.
+    let off = |arguments: &[&str]| run(&[arguments, &["--model-cache", "false"]].concat());
+    let nothing = "nothing is in production yet: train first; serving 503 until then\n";
+    let third = Serving::start_saying(nothing, off);
+    assert_eq!(http("GET", &third.url, "/model").0, 503);
+    drop(third);
+
+    mlflow.run(&["up", "mlflow"]);
+    let took = until("MLflow confirms it", &|| ask(&second.url, "/model")["source"] == "registry");
+    // It looks every 5 seconds.
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert_eq!(ask(&second.url, "/readyz?verbose")["checks"][1]["status"], "ok");
+    second.stop();
+}

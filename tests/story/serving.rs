@@ -15,6 +15,11 @@ impl Serving {
     /// A service of version 1 that does not monitor: whoever does is started beside it. `command`
     /// makes a command of its arguments.
     pub(crate) fn start(command: impl FnOnce(&[&str]) -> Command) -> Self {
+        Self::start_saying("serving churn-classifier v1\n", command)
+    }
+
+    /// One that says `what` first.
+    pub(crate) fn start_saying(what: &str, command: impl FnOnce(&[&str]) -> Command) -> Self {
         // A port that is free now: nobody else takes it within the second.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let port_text = port.to_string();
@@ -26,7 +31,7 @@ impl Serving {
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
         let serving = Self { child, said, url: format!("http://127.0.0.1:{port}") };
-        assert_eq!(line, "serving churn-classifier v1\n");
+        assert_eq!(line, what);
         serving
     }
 

@@ -108,6 +108,7 @@ fn families(state: &Inner, view: &View) -> Vec<Family> {
             ("version", loaded.info.version.to_string()),
             ("alias", loaded.info.alias.to_string()),
             ("digest", loaded.info.digest.short()),
+            ("source", loaded.info.source.as_str().to_owned()),
         ];
         Sample::new(labels, Value::Count(1))
     });

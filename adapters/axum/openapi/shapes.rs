@@ -168,6 +168,8 @@ pub(super) fn all(
         ("name", name().into()),
         ("version", version().build().into()),
         ("alias", text().into()),
+        ("source", one_of(&["registry", "cache"]).into()),
+        ("source_since", formatted(DATE_TIME).build().into()),
         ("loaded_at", formatted(DATE_TIME).build().into()),
         ("load_time_ms", millis().into()),
         ("digest", digest().into()),

@@ -101,7 +101,7 @@ fn an_interrupted_start_is_taken_up() {
         let path = place.path().join(step.to_string());
         let disk = Disk::default();
         disk.fuse.set(step, u64::MAX);
-        let made = Folder::open_on(&path, true, disk.clone());
+        let made = Folder::open_on(&path, Kind::ModelRegistry, true, disk.clone());
         if !disk.fuse.is_burnt() {
             made.unwrap();
             assert!(step > 3);

@@ -53,9 +53,11 @@ mod protobuf;
 
 use graph::{Element, Graph, Value};
 
-use super::linear::{self, LARGEST, LinearModel, Link};
-use super::step::{self, StepModel};
+use super::linear::{LinearModel, Link, Slope};
+use super::step::{StepModel, Steps};
+use super::sum::{Curve, LARGEST, Sum, Term};
 use crate::model::Model as _;
+use crate::schema::FeatureSchema;
 
 /// Name of the file in an artifact.
 ///
@@ -81,25 +83,7 @@ impl LinearModel {
     #[must_use]
     pub fn to_onnx(&self) -> Vec<u8> {
         let mut graph = Graph::new(self.schema());
-        let mut sum = vec![graph.number(self.intercept())];
-        for (feature, term) in self.schema().features().iter().zip(self.terms()) {
-            sum.push(match term {
-                linear::Term::Number { mean, weight, missing } => {
-                    let x = graph.feature_number(feature);
-                    let [mean, weight, least, most] =
-                        [*mean, *weight, -LARGEST, LARGEST].map(|number| graph.number(number));
-                    let distance = graph.apply("Sub", &[&x, &mean]);
-                    let distance = graph.apply("Clip", &[&distance, &least, &most]);
-                    let product = graph.apply("Mul", &[&distance, &weight]);
-                    or_missing(&mut graph, &x, *missing, &product)
-                }
-                linear::Term::Slots(weights) => {
-                    let slot = graph.feature_slot(feature);
-                    look_up(&mut graph, weights, &slot)
-                }
-            });
-        }
-        let sum = add(&mut graph, &sum);
+        let sum = add_up(&mut graph, self.schema(), self.parts());
         match self.link() {
             Link::Logistic { threshold } => classify(&mut graph, &sum, threshold),
             Link::Identity => graph.output("prediction", &sum, Element::Double),
@@ -125,30 +109,59 @@ impl StepModel {
     #[must_use]
     pub fn to_onnx(&self) -> Vec<u8> {
         let mut graph = Graph::new(self.schema());
-        let mut sum = vec![graph.number(self.intercept())];
-        for (feature, term) in self.schema().features().iter().zip(self.terms()) {
-            sum.push(match term {
-                step::Term::Steps { edges, weights, missing } => {
-                    let x = graph.feature_number(feature);
-                    let second_axis = graph.integers(&[1], &[1]);
-                    let edges = graph.numbers(&[1, edges.len()], edges);
-                    let column = graph.apply("Unsqueeze", &[&x, &second_axis]);
-                    let reached = graph.apply("GreaterOrEqual", &[&column, &edges]);
-                    let reached = graph.cast(&reached, Element::Int32);
-                    let bin = graph.add_up(&reached, &second_axis);
-                    let step = look_up(&mut graph, weights, &bin);
-                    or_missing(&mut graph, &x, *missing, &step)
-                }
-                step::Term::Slots(weights) => {
-                    let slot = graph.feature_slot(feature);
-                    look_up(&mut graph, weights, &slot)
-                }
-            });
-        }
-        let log_odds = add(&mut graph, &sum);
+        let log_odds = add_up(&mut graph, self.schema(), self.parts());
         classify(&mut graph, &log_odds, self.threshold());
         graph.finish()
     }
+}
+
+/// A curve that can be drawn in a graph.
+trait Drawn: Curve {
+    /// The term of `x`, whatever it is where `x` is NaN.
+    fn draw(&self, graph: &mut Graph<'_>, x: &Value) -> Value;
+}
+
+impl Drawn for Slope {
+    fn draw(&self, graph: &mut Graph<'_>, x: &Value) -> Value {
+        let [mean, weight, least, most] =
+            [self.mean, self.weight, -LARGEST, LARGEST].map(|number| graph.number(number));
+        let distance = graph.apply("Sub", &[x, &mean]);
+        let distance = graph.apply("Clip", &[&distance, &least, &most]);
+        graph.apply("Mul", &[&distance, &weight])
+    }
+}
+
+impl Drawn for Steps {
+    fn draw(&self, graph: &mut Graph<'_>, x: &Value) -> Value {
+        let second_axis = graph.integers(&[1], &[1]);
+        let edges = graph.numbers(&[1, self.edges.len()], &self.edges);
+        let column = graph.apply("Unsqueeze", &[x, &second_axis]);
+        let reached = graph.apply("GreaterOrEqual", &[&column, &edges]);
+        let reached = graph.cast(&reached, Element::Int32);
+        let bin = graph.add_up(&reached, &second_axis);
+        look_up(graph, &self.weights, &bin)
+    }
+}
+
+/// The sum over the features of `schema`, its terms added in their order.
+fn add_up<C: Drawn>(graph: &mut Graph<'_>, schema: &FeatureSchema, sum: &Sum<C>) -> Value {
+    let mut terms = vec![graph.number(sum.intercept())];
+    for (feature, term) in schema.features().iter().zip(sum.terms()) {
+        terms.push(match term {
+            Term::Number(curve) => {
+                let x = graph.feature_number(feature);
+                let term = curve.draw(graph, &x);
+                let is_missing = graph.apply("IsNaN", &[&x]);
+                let missing = graph.number(curve.at(f64::NAN));
+                graph.apply("Where", &[&is_missing, &missing, &term])
+            }
+            Term::Slots(weights) => {
+                let slot = graph.feature_slot(feature);
+                look_up(graph, weights, &slot)
+            }
+        });
+    }
+    graph.apply("Sum", &terms.iter().collect::<Vec<_>>())
 }
 
 /// One of `weights` per row, by its index.
@@ -157,19 +170,7 @@ fn look_up(graph: &mut Graph<'_>, weights: &[f64], index: &Value) -> Value {
     graph.apply("Gather", &[&weights, index])
 }
 
-/// `term`, and `missing` where `x` is NaN.
-fn or_missing(graph: &mut Graph<'_>, x: &Value, missing: f64, term: &Value) -> Value {
-    let is_missing = graph.apply("IsNaN", &[x]);
-    let missing = graph.number(missing);
-    graph.apply("Where", &[&is_missing, &missing, term])
-}
-
-/// The sum of `terms`, added in their order.
-fn add(graph: &mut Graph<'_>, terms: &[Value]) -> Value {
-    graph.apply("Sum", &terms.iter().collect::<Vec<_>>())
-}
-
-/// The outputs of a classifier: the logistic function as [`logistic`](linear::logistic) has it,
+/// The outputs of a classifier: the logistic function as [`logistic`](super::sum::logistic) has it,
 /// and the label.
 fn classify(graph: &mut Graph<'_>, log_odds: &Value, threshold: f64) {
     let one = graph.number(1.0);

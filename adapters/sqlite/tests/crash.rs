@@ -114,7 +114,7 @@ async fn a_kill_loses_no_acknowledged_batch() {
         let reader = std::thread::spawn(move || lines(output).try_for_each(|line| say.send(line)));
         // The first are killed while they open or migrate, the others in mid-load: not by the clock
         // from their start, which on a busy machine takes its time, but so many batches later.
-        let batches = if round < 4 { 0 } else { 1 + random.next_u64() % 40 };
+        let batches = if round < 4 { 0 } else { 1 + random.next_u64() % 12 };
         for _ in 0..batches {
             acknowledge(&mut acknowledged, &said.recv().expect("the child is at work"));
         }

@@ -234,6 +234,15 @@ fn count(live: &LiveCounters, profile: &Profile, schema: &FeatureSchema, moments
     }
 }
 
+/// Says when it is dropped that it is over: also when an assertion fails, so that threads end.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn writers_that_never_pause_are_read_whole() {
     let schema = schema();
@@ -262,6 +271,7 @@ fn writers_that_never_pause_are_read_whole() {
                 written
             })
         });
+        let over = Over(&done);
         let mut before = 0;
         for _ in 0..300 {
             let counts = live.snapshot(at(NOON + 5 * MINUTE)).counts;
@@ -277,7 +287,7 @@ fn writers_that_never_pause_are_read_whole() {
             assert!(counts.rows() >= before, "nothing is forgotten");
             before = counts.rows();
         }
-        done.store(true, Ordering::Relaxed);
+        drop(over);
         writers.map(|writer| writer.join().unwrap()).iter().sum::<u64>()
     });
     let snapshot = live.snapshot(at(NOON + 5 * MINUTE));

@@ -331,3 +331,40 @@ async fn a_log_that_is_down_is_an_error_and_no_verdict() {
     world.log.bring_up();
     assert!(world.ledger.drift_runs(&world.model, None, 10).await.unwrap().items.is_empty());
 }
+
+#[tokio::test]
+async fn a_row_that_comes_late_is_in_one_of_two_windows_that_meet() {
+    let seconds = Duration::from_secs;
+    for (grace, expected) in [(Duration::ZERO, [0, 0]), (seconds(60), [0, 1])] {
+        let world = World::with_champion().await;
+        let monitor = world.monitor().grace(grace);
+        world.pass(2 * HOUR);
+        let window = monitor.window(HOUR).await.unwrap();
+        let looked_at = world.now();
+        assert!(looked_at.since(window.end()) >= grace);
+        let first = world.look_at(&monitor, window).await.unwrap();
+
+        // Answered ten seconds before the look, and in the log ten seconds after it.
+        let served = world.served().await;
+        let id = uuid::Uuid::from_u128(1 << 90);
+        let (name, profile) = (world.model.clone(), served.profile());
+        let mut batch = EventBatch::new(BatchId(id), name, served.version(), profile);
+        let (row, _) = row(&world.schema, Era::One, 1);
+        let (prediction, codes) = served.predict(&row).unwrap();
+        let at = looked_at.saturating_sub(seconds(10));
+        let event = InferenceEvent::new(id, id, at, prediction, Duration::ZERO, codes);
+        batch.push(profile, &row, event);
+        world.pass(seconds(10));
+        world.log.append(&batch).await.unwrap();
+
+        world.pass(HOUR);
+        let next = Window::new(window.end(), window.end().saturating_add(HOUR)).unwrap();
+        let second = world.look_at(&monitor, next).await.unwrap();
+        let rows = [first, second].map(|done| done.run.report.current_rows);
+        assert_eq!(rows, expected, "{grace:?}");
+        assert_eq!(
+            world.ledger.drift_runs(&world.model, None, 1).await.unwrap().items[0].window,
+            next
+        );
+    }
+}

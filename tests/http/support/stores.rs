@@ -196,6 +196,10 @@ pub(crate) enum RegistryMode {
     Slow(Duration),
     /// Waits until it is told something else.
     Held,
+    /// Refuses the credentials.
+    Unauthorized,
+    /// Names versions, and cannot give their files.
+    WithoutFiles,
 }
 
 /// A registry that can be made to fail in ways that no real one does on demand: changed bytes, a
@@ -259,6 +263,9 @@ impl TestRegistry {
     async fn gate(&self) -> Result<(), Error> {
         *self.asked.lock().unwrap() += 1;
         match let_go(&self.mode, RegistryMode::Held).await {
+            RegistryMode::Unauthorized => {
+                Err(Error::new(ErrorKind::Unauthorized, "test registry", "who are you?"))
+            }
             RegistryMode::Down => Err(down("test registry")),
             mode => {
                 if let RegistryMode::Slow(time) = mode {
@@ -311,6 +318,9 @@ impl ModelRegistry for TestRegistry {
         version: VersionId,
     ) -> Result<ArtifactFiles, Error> {
         self.gate().await?;
+        if *self.mode.lock().unwrap() == RegistryMode::WithoutFiles {
+            return Err(down("test registry"));
+        }
         *self.fetched.lock().unwrap() += 1;
         let index = usize::try_from(version.number()).unwrap() - 1;
         let missing = || Error::new(ErrorKind::NotFound, "test registry", "no such version");
