@@ -209,7 +209,7 @@ story-checked:
 story-killed:
 	PMMDS_STORY_KILLS=20 $(SERVICES) $(CARGO) test --all-features --test story killed -- --nocapture
 
-# Catches: a file or a few bytes that every request leaves behind; make test asks ten thousand times.
+# Catches: a file or a few bytes that every request leaves behind; make test asks some thousand times.
 soak:
 	PMMDS_TEST_SOAK=200000 $(CARGO) test --all-features --test story many_requests -- --nocapture
 
