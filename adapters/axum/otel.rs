@@ -180,8 +180,9 @@ fn state(headers: &HeaderMap) -> TraceState {
         }
         whole.push_str(part);
     }
-    let members = whole.split(',').filter(|member| !member.trim().is_empty()).count();
-    if members > STATE_MEMBERS {
+    let members = || whole.split(',').map(str::trim).filter(|member| !member.is_empty());
+    // The parser takes a member without a name.
+    if members().count() > STATE_MEMBERS || members().any(|member| member.starts_with('=')) {
         return TraceState::default();
     }
     whole.parse().unwrap_or_default()
