@@ -240,6 +240,8 @@ async fn an_alias_that_has_moved_shows_as_skew() {
     ));
     until_asked("it shows", async || is(glance(&server, "pmmds_model_version_skew").await, 1.0))
         .await;
+    let failed = r#"pmmds_model_reloads_total{result="failed"}"#;
+    until_asked("it is refused", async || is(glance(&server, failed).await, 1.0)).await;
     let (text, samples) = scrape(&python, &server).await;
     assert!(is(of(&samples, "pmmds_model_version_skew", &[]), 1.0), "{text}");
     assert!(of(&samples, "pmmds_model_reloads_total", &[("result", "failed")]).unwrap() >= 1.0);
