@@ -317,6 +317,7 @@
 //! | [`axum`] | no | axum, hyper, tower-http, tokio, utoipa with a vendored Swagger UI, tracing | the HTTP service |
 //! | `oip` | no | `axum` | the Open Inference Protocol (KServe V2 over REST), a part of the HTTP service |
 //! | `mlflow-scoring` | no | `axum` | MLflow's `/invocations`, a part of the HTTP service |
+//! | `otel` | no | `axum`, opentelemetry (the API alone), tracing-opentelemetry | requests continue the trace of their `traceparent`, a part of the HTTP service |
 //! | [`webhook`] | no | reqwest, rustls with ring, backon, tokio | alerts by HTTP POST, as JSON or for Slack |
 //! | [`schedule`] | no | cronexpr, time zones of jiff, tokio, tracing | jobs at the moments of a schedule, every hour or by cron, once across replicas |
 //! | [`system`] | no | nothing new (uuid's clock and randomness) | [`Environment`](lifecycle::Environment) of this machine |

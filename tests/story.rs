@@ -24,6 +24,7 @@ mod story {
     mod sigterm;
     mod skew;
     mod spool;
+    mod tracing;
 }
 
 /// The example that was built with this test.
@@ -58,7 +59,9 @@ fn command(arguments: &[&str], state: Option<&Path>) -> Command {
         command.arg("--state").arg(state);
     }
     // A setting of whoever runs the tests would be another story.
-    let ours = |name: &String| name.starts_with("PMMDS_") || name.starts_with("MLFLOW_");
+    let ours = |name: &String| {
+        name.starts_with("PMMDS_") || name.starts_with("MLFLOW_") || name.starts_with("OTEL_")
+    };
     std::env::vars().map(|(name, _)| name).filter(ours).for_each(|name| {
         command.env_remove(name);
     });

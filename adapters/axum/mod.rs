@@ -49,6 +49,18 @@
 //! [`correlation_id`](crate::log::InferenceEvent::correlation_id) of every row that the request
 //! made. Otherwise it is made here, and is the [`id`](crate::log::InferenceEvent::id) of the row; of
 //! a batch, of the first row that is logged, and the answer names each by its `request_id`.
+//!
+//! # Traces
+//!
+//! With the feature `otel` a request continues the trace that its `traceparent` names (W3C Trace
+//! Context; one that is malformed is ignored), its span says what OpenTelemetry asks of an HTTP
+//! server, and its log lines say the `trace_id`. A trace that is kept, and a request that the client
+//! has no `x-request-id` for, is the `correlation_id` of the rows. Under an application's own span
+//! of the request ours is its child.
+//!
+//! Where spans go is the application's: it puts the layer of `tracing-opentelemetry` 0.34, with the
+//! tracer of `opentelemetry_sdk` 0.33, under its subscriber, as `examples/full_stack/telemetry.rs`
+//! does. No global tracer or propagator is set or asked for.
 
 mod answer;
 mod auth;
@@ -76,6 +88,8 @@ mod openapi;
 mod operations;
 mod options;
 mod origin;
+#[cfg(feature = "otel")]
+mod otel;
 mod outcomes;
 mod predict;
 mod problem;
@@ -90,6 +104,8 @@ mod shadow;
 mod skew;
 mod small_body;
 mod state;
+#[cfg(not(feature = "otel"))]
+mod untraced;
 
 use std::time::Duration;
 

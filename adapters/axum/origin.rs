@@ -12,7 +12,8 @@ use crate::Timestamp;
 use crate::log::CorrelationId;
 
 /// Finds the rows of a request by the `x-request-id` of its answer: it is the correlation id of all
-/// of them, or, where it was made here, the id of the first.
+/// of them, or, where it was made here, the id of the first. With the latter the correlation id is
+/// free for the trace that the request is a part of, if somebody keeps that.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Origin {
     // the x-request-id that was made here, until an event has it
@@ -22,8 +23,13 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// The origin of a request in which `sent` stands as its id, and that id.
-    pub(super) fn of(sent: Option<&HeaderValue>, state: &State) -> (Self, HeaderValue) {
+    /// The origin of a request in which `sent` stands as its id, and that id; `trace` is what else
+    /// it is called.
+    pub(super) fn of(
+        sent: Option<&HeaderValue>,
+        trace: Option<CorrelationId>,
+        state: &State,
+    ) -> (Self, HeaderValue) {
         let plain = |id: &HeaderValue| id.to_str().ok().and_then(|id| CorrelationId::new(id).ok());
         if let Some((correlation_id, sent)) = sent.and_then(|id| Some((plain(id)?, id))) {
             return (Self { made: None, correlation_id: Some(correlation_id) }, sent.clone());
@@ -31,7 +37,7 @@ impl Origin {
         let id = state.clock.id(state.clock.now());
         // A UUID is hexadecimal digits and hyphens.
         let header = HeaderValue::from_str(&id.to_string());
-        let origin = Self { made: Some(id), correlation_id: None };
+        let origin = Self { made: Some(id), correlation_id: trace };
         (origin, header.unwrap_or(HeaderValue::from_static("-")))
     }
 

@@ -397,9 +397,14 @@ async fn fetch(remote: &Remote, progress: &ProgressBar) -> Result<Vec<u8>, Fetch
 
 /// A client of any server; reqwest is built without a TLS provider of its own.
 pub(crate) fn client_builder() -> reqwest::ClientBuilder {
+    provide_tls();
+    Client::builder()
+}
+
+/// Lets clients that are built without a TLS provider have one.
+pub(crate) fn provide_tls() {
     // Fails only if a provider is installed already, which then serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
 }
 
 fn client(remote: &Remote) -> Result<Client, reqwest::Error> {

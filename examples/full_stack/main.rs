@@ -32,6 +32,7 @@ mod settings;
 mod state;
 mod story;
 mod telco;
+mod telemetry;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,6 +42,7 @@ use pmmds::schedule::Schedule;
 
 use configuration::Configuration;
 use settings::Settings;
+use telemetry::Telemetry;
 
 /// A result whose error is for a person.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -144,7 +146,13 @@ async fn main() -> ExitCode {
         }
     };
     let Arguments { settings, command } = &configuration.arguments;
-    settings.start_logging();
+    let telemetry = match Telemetry::start(settings) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            eprintln!("error: traces cannot be sent: {error}");
+            return ExitCode::from(EXIT_ERROR);
+        }
+    };
     for warning in &configuration.warnings {
         tracing::warn!("{warning}");
     }
@@ -152,6 +160,7 @@ async fn main() -> ExitCode {
         Some(Command::Config) => configuration.show(),
         _ => run(settings.clone(), command.clone()).await,
     };
+    telemetry.end();
     match result {
         Ok(code) => code,
         Err(error) => {

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -247,6 +246,18 @@ pub(crate) struct Settings {
     #[arg(long, env = "PMMDS_LOG_JSON", default_value_t = false,
           action = clap::ArgAction::Set, global = true)]
     pub(crate) log_json: bool,
+
+    /// Where traces of requests are sent, by OTLP over HTTP, such as http://localhost:4318. The other
+    /// variables of OpenTelemetry's SDK act too, OTEL_SERVICE_NAME and OTEL_TRACES_SAMPLER among
+    /// them [default: nowhere]
+    #[arg(
+        long,
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        hide_env_values = true,
+        value_name = "URL",
+        global = true
+    )]
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 /// The shape of posted alerts.
@@ -361,6 +372,19 @@ impl Settings {
         Ok(Some((builder.build()?, uri.trim_end_matches('/').to_owned())))
     }
 
+    /// Where traces are sent, if anywhere: an empty endpoint is none, as OpenTelemetry has it.
+    pub(crate) fn traces(&self) -> Outcome<Option<reqwest::Url>> {
+        let Some(endpoint) = self.otlp_endpoint.as_deref().filter(|url| !url.is_empty()) else {
+            return Ok(None);
+        };
+        let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+        let url = reqwest::Url::parse(&url).map_err(|error| format!("is no URL: {error}"))?;
+        match url.scheme() {
+            "http" | "https" => Ok(Some(url)),
+            _ => Err("is neither http nor https: traces are sent by OTLP over HTTP".into()),
+        }
+    }
+
     /// Where alerts are posted, if anywhere.
     pub(crate) fn webhook(&self) -> Outcome<Option<WebhookSink>> {
         let Some(url) = &self.alert_webhook_url else { return Ok(None) };
@@ -382,21 +406,5 @@ impl Settings {
             .password(self.db_password.as_ref().map_or(USUAL.1, Secret::reveal))
             .database(self.db_name.as_deref().unwrap_or(USUAL.1));
         Some(PostgresStore::builder_with(options))
-    }
-
-    /// Sends logs to stderr.
-    pub(crate) fn start_logging(&self) {
-        let level = match self.log_level {
-            LogLevel::Error => tracing::Level::ERROR,
-            LogLevel::Warn => tracing::Level::WARN,
-            LogLevel::Info => tracing::Level::INFO,
-            LogLevel::Debug => tracing::Level::DEBUG,
-            LogLevel::Trace => tracing::Level::TRACE,
-        };
-        let logs = tracing_subscriber::fmt()
-            .with_max_level(level)
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr);
-        if self.log_json { logs.json().init() } else { logs.init() }
     }
 }

@@ -14,6 +14,7 @@ mod hostile;
 mod jobs;
 mod live;
 mod log;
+mod log_lines;
 mod metrics;
 mod model_cache;
 mod observability;
@@ -21,6 +22,7 @@ mod observations;
 mod odd_json;
 #[cfg(feature = "oip")]
 mod open_inference;
+mod otel;
 mod predict;
 mod records;
 mod regression;

@@ -1,9 +1,10 @@
 //! Secrets are in nothing that leaves the process: canaries for each, and everything is searched.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use pmmds::axum::{JobEnd, Operations, Shadow};
 use pmmds::ledger::AlertEvent;
 use pmmds::lifecycle::{AlertNotice, AlertSink as _};
@@ -11,31 +12,18 @@ use pmmds::registry::Alias;
 use pmmds::webhook::{Webhook, WebhookSink};
 use pmmds::{Error, ErrorKind};
 use serde_json::json;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::support::ledger::{alert, full_ledger};
 use crate::support::{
-    CAUSE, LogMode, RegistryMode, TestLog, TestRegistry, artifact, body, builder, client, quick,
-    serve, until, until_asked,
+    CAUSE, LogMode, Logs, RegistryMode, TestLog, TestRegistry, artifact, body, builder, client,
+    quick, serve, until, until_asked,
 };
 
 const TOKEN: &str = "canary-token-of-more-than-32-characters";
 const WRONG: &str = "canary-wrong-token-of-more-than-32-chars";
 const URL: &str = "http://127.0.0.1:1/canary-path?key=canary-query";
-
-/// What was logged, by whichever thread.
-#[derive(Debug, Clone, Default)]
-struct Logs(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Logs {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Flows that post an alert, to a receiver that is not there.
 #[derive(Debug)]
@@ -59,11 +47,13 @@ impl Operations for Flows {
 async fn no_output_has_one() {
     let logs = Logs::default();
     let writer = logs.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
+    let lines = tracing_subscriber::fmt::layer().json().with_writer(move || writer.clone());
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let ours = tracing_subscriber::filter::Targets::new()
+        .with_target("pmmds", tracing_subscriber::filter::LevelFilter::TRACE);
+    let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("shop"));
+    let subscriber = tracing_subscriber::registry().with(lines).with(traces.with_filter(ours));
     // The other tests are logged as well; they have no canaries.
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
@@ -162,7 +152,16 @@ async fn no_output_has_one() {
     assert!(!told.contains("what the driver said"), "the cause is for the log");
     assert!(!told.contains("canary"), "{told}");
 
-    let logged = String::from_utf8(logs.0.lock().unwrap().clone()).unwrap();
+    provider.force_flush().unwrap();
+    let traced = exporter.get_finished_spans().unwrap();
+    let traced: Vec<String> = traced.iter().map(|span| format!("{span:?}")).collect();
+    let ours = |span: &&String| span.contains(marked);
+    assert!(traced.iter().filter(ours).count() > 50, "requests are traced");
+    assert!(traced.iter().any(|span| span.contains("acknowledge") && span.contains("401")));
+    let leaks = |span: &&String| span.replace(marked, "").contains("canary");
+    assert_eq!(traced.iter().find(leaks), None);
+
+    let logged = logs.text();
     let mut spans = 0;
     for line in logged.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();

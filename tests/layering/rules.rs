@@ -30,7 +30,7 @@ pub(crate) struct Manifest {
     /// Every feature but `default`, `full`, `conformance` and the parts.
     pub(crate) adapters: BTreeSet<String>,
     /// The features that switch a part of an adapter on, and of which: such a feature is nothing
-    /// but the name of its adapter.
+    /// but the name of its adapter, and crates of its own.
     pub(crate) parts: BTreeMap<String, String>,
     pub(crate) full: BTreeSet<String>,
     /// The optional dependencies, as code spells them (`tower_http`).
@@ -50,9 +50,11 @@ impl Manifest {
         let parts: BTreeMap<String, String> = features
             .iter()
             .filter_map(|(name, value)| {
-                let of = value.as_array()?.as_slice();
-                let [of] = of else { return None };
-                let of = of.as_str()?.to_owned();
+                let mut of = value.as_array()?.iter().filter_map(toml::Value::as_str);
+                let (of, mut more) = (of.next()?.to_owned(), of);
+                if !more.all(|name| name.starts_with("dep:")) {
+                    return None;
+                }
                 (own(&name) && own(&&of) && features.contains_key(&of)).then(|| (name.clone(), of))
             })
             .collect();
@@ -318,7 +320,7 @@ pub(crate) fn features(
 /// A part of an adapter is one file of that adapter, named like its feature, and nothing outside of
 /// the adapter depends on the feature.
 pub(crate) fn parts(manifest: &Manifest, files: &[(String, String)]) -> Vec<Breach> {
-    let why = "a feature that is no adapter is a part of one: `X = [\"adapter\"]`, in \
+    let why = "a feature that is no adapter is a part of one: `X = [\"adapter\", \"dep:..\"]`, in \
                adapters/adapter/X.rs or adapters/adapter/X/, so that one finds it like an adapter";
     let mut out = Vec::new();
     for (part, adapter) in &manifest.parts {
@@ -729,8 +731,11 @@ mod tests {
         let nested = with("a-part = [\"sqlite\"]\nb-part = [\"a-part\"]");
         let files = [("adapters/sqlite/a_part.rs", ""), ("adapters/a-part/b_part.rs", "")];
         assert_eq!(check(&nested, &files).len(), 2, "a part of a part, and not in full");
-        // Whatever pulls in more than its adapter is an adapter itself.
-        assert!(with("a-part = [\"sqlite\", \"dep:x\"]").adapters.contains("a-part"));
+        // A part may have crates of its own; whatever turns more on is an adapter itself.
+        let own_crates = with("a-part = [\"sqlite\", \"dep:x\", \"dep:y\"]");
+        assert_eq!(own_crates.parts, manifest.parts);
+        assert!(with("a-part = [\"sqlite\", \"csv\"]").adapters.contains("a-part"));
+        assert!(with("a-part = [\"sqlite\", \"x/y\"]").adapters.contains("a-part"));
     }
 
     #[test]

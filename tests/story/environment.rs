@@ -199,6 +199,7 @@ fn everything_that_cannot_be_is_told_at_once() {
         ("PMMDS_MLFLOW_TRACKING_URI", "file:///srv/mlruns", "expected http or https"),
         ("PMMDS_DATABASE_URL", "mysql://u:canary@h/d", "does not begin with postgres://"),
         ("PMMDS_ALERT_WEBHOOK_URL", "ftp://canary/", "neither http nor https"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://canary:4317", "neither http nor https"),
         ("PMMDS_DRIFT_PSI_THRESHOLD", "-1", "psi_threshold is -1"),
         ("PMMDS_DRIFT_PREDICTION_PSI_THRESHOLD", "NaN", "prediction_psi_threshold is NaN"),
         ("PMMDS_DRIFT_MIN_DRIFT_FEATURES", "0", "at least 1"),

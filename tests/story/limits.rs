@@ -42,7 +42,7 @@ impl Client {
     fn new(url: &str, body: &str) -> Self {
         let address = url.trim_start_matches("http://");
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         let request = format!(
             "POST /api/v1/predict HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
@@ -89,7 +89,7 @@ fn without_files_to_open_it_waits_for_some_and_goes_on() {
     let pid = serving.pid();
     let begun = Instant::now();
     while held(&pid).0 < 48 {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{} are open", held(&pid).0);
+        assert!(begun.elapsed() < Duration::from_secs(120), "{} are open", held(&pid).0);
         std::thread::sleep(Duration::from_millis(20));
     }
     // Who is in is answered meanwhile: well, or told to come again.

@@ -1,6 +1,7 @@
 //! A service on a socket of its own, with stores that fail on demand.
 
 pub(crate) mod ledger;
+mod logs;
 mod model;
 pub(crate) mod python;
 mod stores;
@@ -18,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub(crate) use logs::Logs;
 pub(crate) use model::{ENDLESS, Habit, THOUGHT, TestFormat, artifact, artifact_of, telco};
 pub(crate) use stores::{CAUSE, LogMode, RegistryMode, TestLog, TestRegistry};
 

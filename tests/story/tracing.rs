@@ -1,0 +1,81 @@
+//! What the program sends to a collector of traces, read by the messages of OpenTelemetry itself.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use super::serving::Serving;
+use crate::{command, python, told};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+/// A collector, killed at the end.
+struct Collector(Child);
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Asks `url` as a part of a trace; the status.
+fn ask(url: &str, path: &str) -> u16 {
+    let traceparent = format!("traceparent: 00-{TRACE}-{PARENT}-01");
+    let arguments = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", &traceparent];
+    let output = Command::new("curl").args(arguments).arg(format!("{url}{path}")).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_collector_is_sent_the_spans_of_requests() {
+    let Some(python) = python::python("otlp") else { return };
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/otlp_receiver.py");
+    let mut collector = Command::new(python);
+    let collector = collector.arg(program).stdout(Stdio::piped()).spawn().unwrap();
+    let mut collector = Collector(collector);
+    let mut said = BufReader::new(collector.0.stdout.take().unwrap()).lines();
+    let port: u16 = said.next().unwrap().unwrap().parse().unwrap();
+
+    let state = tempfile::tempdir().unwrap();
+    told(&command(&["train"], Some(state.path())).output().unwrap());
+    let serving = Serving::start(|serve| {
+        let mut command = command(serve, Some(state.path()));
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}"));
+        command
+    });
+    assert_eq!(ask(&serving.url, "/model"), 200);
+    assert_eq!(ask(&serving.url, "/nowhere?token=canary"), 404);
+    // What was not sent yet is sent at the end.
+    serving.stop();
+
+    let spans = said.take(2).map(|line| line.unwrap());
+    let spans: Vec<Value> = spans.map(|line| serde_json::from_str(&line).unwrap()).collect();
+    let of = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap();
+    let (model, nowhere) = (of("GET /model"), of("GET"));
+    for span in [model, nowhere] {
+        assert_eq!((&span["trace"], &span["parent"]), (&TRACE.into(), &PARENT.into()), "{span}");
+        assert_eq!((&span["path"], &span["service"]), (&"/v1/traces".into(), &"pmmds".into()));
+        // SERVER, and nothing that is the server's failure.
+        assert_eq!((&span["kind"], &span["status"]), (&2.into(), &0.into()), "{span}");
+        assert_eq!(span["content_type"], "application/x-protobuf");
+    }
+    assert_eq!(model["attributes"]["http.route"], "/model");
+    assert_eq!(nowhere["attributes"]["http.response.status_code"], "404");
+    assert!(!nowhere.to_string().contains("canary"), "{nowhere}");
+}
+
+#[test]
+fn a_collector_that_is_not_there_stops_nobody() {
+    let state = tempfile::tempdir().unwrap();
+    told(&command(&["train"], Some(state.path())).output().unwrap());
+    let serving = Serving::start(|serve| {
+        let mut command = command(serve, Some(state.path()));
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+        command
+    });
+    assert_eq!(ask(&serving.url, "/model"), 200);
+    serving.stop();
+}
