@@ -31,7 +31,7 @@ use crate::log::InferenceEvent;
 use crate::model::{InvalidScore, ModelFormat, Prediction};
 use crate::record::Row;
 use crate::registry::{Alias, ModelName, ModelRegistry, VersionId};
-use crate::{Error, Timestamp};
+use crate::{Error, ErrorKind, Timestamp};
 
 /// Most rows that wait for the shadow; more are missed.
 const WAITING: usize = 4_096;
@@ -102,6 +102,8 @@ struct Present {
     shadow: Option<Arc<Loaded>>,
     // why the last load failed
     load_failed: Option<String>,
+    // the version that will not do, however often it is fetched, and why
+    refused: Option<(VersionId, String)>,
     // why the version that is there was not compared on the last row
     unfit: Option<String>,
     // of one champion and this shadow
@@ -204,7 +206,7 @@ impl Shadowing {
 }
 
 async fn run(parts: Parts, mut jobs: mpsc::Receiver<Job>, common: Arc<Common>) {
-    load(&parts, &common).await;
+    load(&parts, &common, true).await;
     let mut ticks = parts.poll.map(|period| {
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -217,8 +219,8 @@ async fn run(parts: Parts, mut jobs: mpsc::Receiver<Job>, common: Arc<Common>) {
                 0 => return,
                 _ => score(&parts, &common, rows).await,
             },
-            () = common.reload.notified() => load(&parts, &common).await,
-            () = tick(&mut ticks) => load(&parts, &common).await,
+            () = common.reload.notified() => load(&parts, &common, true).await,
+            () = tick(&mut ticks) => load(&parts, &common, false).await,
         }
     }
 }
@@ -231,13 +233,23 @@ async fn tick(ticks: &mut Option<tokio::time::Interval>) {
     }
 }
 
-/// Loads the version that is meant now, if it is another one. Whatever goes wrong, the present one
-/// stays.
-async fn load(parts: &Parts, common: &Common) {
+/// Loads the version that is meant now, if it is another one, and was not refused before or somebody
+/// `asked`. Whatever goes wrong, the present one stays.
+async fn load(parts: &Parts, common: &Common, asked: bool) {
     let why_not = match tokio::time::timeout(parts.deadline, which(parts)).await {
         Ok(Ok(Some(version))) => {
-            let present = common.present().shadow.as_ref().map(|shadow| shadow.model.version());
-            if present == Some(version) { None } else { fetch(parts, common, version).await.err() }
+            let (present, refused) = {
+                let mut present = common.present();
+                // Should the alias come back to it, it has moved.
+                let refused = present.refused.take().filter(|(of, _)| *of == version && !asked);
+                present.refused.clone_from(&refused);
+                (present.shadow.as_ref().map(|shadow| shadow.model.version()), refused)
+            };
+            match refused {
+                _ if present == Some(version) => None,
+                Some((_, why)) => Some(why),
+                None => fetch(parts, common, version).await.err(),
+            }
         }
         Ok(Ok(None)) => {
             *common.present() = Present::default();
@@ -277,19 +289,30 @@ async fn fetch(parts: &Parts, common: &Common, version: VersionId) -> Result<(),
         let load = load_version(&*registry, &formats, &name, version);
         runtime.block_on(tokio::time::timeout(deadline, load))
     });
+    let refuse = |why: String| {
+        common.present().refused = Some((version, why.clone()));
+        why
+    };
     let model = match loaded.await {
-        Ok(Ok(model)) => model.map_err(|error| told(&error))?,
+        Ok(Ok(Ok(model))) => model,
+        Ok(Ok(Err(error))) if may_pass(error.kind()) => return Err(told(&error)),
+        Ok(Ok(Err(error))) => return Err(refuse(told(&error))),
         Ok(Err(_)) => return Err(format!("version {version} did not come within {deadline:?}")),
-        Err(_) => return Err(format!("a smoke prediction of version {version} panicked")),
+        Err(_) => return Err(refuse(format!("a smoke prediction of version {version} panicked"))),
     };
     let took = parts.clock.elapsed().saturating_sub(began);
-    let shadow = loaded_as(parts, model, took)?;
+    let shadow = loaded_as(parts, model, took).map_err(refuse)?;
     tracing::info!(%version, "a version runs in the shadow");
     let mut present = common.present();
     present.shadow = Some(Arc::new(shadow));
     present.unfit = None;
     present.comparison = None;
     Ok(())
+}
+
+/// Whether what kept a version out may be over the next time.
+fn may_pass(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unavailable | ErrorKind::Unauthorized | ErrorKind::NotFound)
 }
 
 fn loaded_as(parts: &Parts, model: ServingModel, took: Duration) -> Result<Loaded, String> {

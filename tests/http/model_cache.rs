@@ -86,7 +86,7 @@ async fn without_the_registry_the_version_of_before_is_served_and_flagged_until_
         let text = metrics(&server).await;
         assert!(text.contains(r#"source="cache""#), "{text}");
         // Where the alias points is not known.
-        assert!(!text.contains("\npmmds_model_version_skew "), "{text}");
+        assert!(!text.contains("\npmmds_model_version_skew"), "{text}");
 
         // An outage that goes on changes nothing, and is told who asks.
         let (status, answer) = server.reload().await;

@@ -181,3 +181,27 @@ async fn it_follows_its_alias_and_says_why_it_does_not_run() {
     until("it is version 1", || report(&server).shadow_version == Some(VersionId::FIRST)).await;
     assert_eq!(report(&server).why_not, None, "that was another version");
 }
+
+#[tokio::test]
+async fn a_version_that_was_refused_is_fetched_once_until_it_is_asked_for_or_the_alias_moves() {
+    let poll = Duration::from_millis(20);
+    let registry = TestRegistry::with(&[artifact(Habit::Good, 0.0), artifact(Habit::Fickle, 0.0)]);
+    registry.stage(2);
+    let shadow = Shadow::Alias(Alias::staging());
+    let server = serve_on(TestLog::new(), registry, |b| b.shadow(shadow).poll_every(poll)).await;
+    let refused = || report(&server).why_not.is_some_and(|why| why == "serving: corrupt");
+    until("it is refused", refused).await;
+    // The one in service, and the one in the shadow.
+    tokio::time::sleep(5 * poll).await;
+    assert_eq!(server.registry.fetched(), 2);
+    assert!(refused(), "it is still said why");
+    assert_eq!(server.reload().await.0, 200);
+    until("it is fetched again", || server.registry.fetched() == 4).await;
+    server.registry.stage(1);
+    until("version 1 is loaded", || report(&server).shadow_version == Some(VersionId::FIRST)).await;
+    let fetched = server.registry.fetched();
+    server.registry.stage(2);
+    until("version 2 is tried anew", || server.registry.fetched() == fetched + 1).await;
+    tokio::time::sleep(5 * poll).await;
+    assert_eq!(server.registry.fetched(), fetched + 1);
+}
