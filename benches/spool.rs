@@ -42,7 +42,8 @@ fn spool(_: &mut Criterion) {
         down.take_down();
         let [within, each] = [Fsync::default(), Fsync::Each].map(|fsync| {
             let folder = place.path().join(format!("{fsync:?}"));
-            let spool = SpooledLog::builder(down.clone(), folder).fsync(fsync).open();
+            let spool =
+                SpooledLog::builder(Arc::<MemoryLog>::clone(&down), folder).fsync(fsync).open();
             runtime.block_on(spool).expect("a spool")
         });
         let logs: [Arc<dyn InferenceLog>; 4] =

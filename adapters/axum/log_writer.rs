@@ -23,7 +23,7 @@ use super::models::Loaded;
 use super::options::{Durability, Limits};
 use super::replay::{Replay, Ticket};
 use crate::drift::Counts;
-use crate::log::{Backlog, BatchId, EventBatch, InferenceEvent, InferenceLog, is_final};
+use crate::log::{Backlog, BatchId, EventBatch, InferenceEvent, InferenceLog, Reply, is_final};
 use crate::record::Row;
 use crate::validate::Violations;
 use crate::{Error, ErrorKind};
@@ -321,6 +321,18 @@ impl Open {
     }
 }
 
+impl Open {
+    /// What clients were answered who gave their request a name.
+    fn replies(&self) -> Vec<Reply> {
+        let answered = self.batch.events().iter().zip(&self.waiting);
+        let named = answered.filter(|(event, _)| event.request_id != event.id);
+        let reply = |(_, (ticket, answer)): (_, &(Arc<Ticket>, Bytes))| {
+            Reply::new(ticket.request_id(), ticket.payload(), answer.to_vec())
+        };
+        named.map(reply).collect()
+    }
+}
+
 /// How writing a batch ended.
 enum Ended {
     Written,
@@ -429,7 +441,7 @@ impl Writer {
         self.rows = 0;
         let mut left = std::mem::take(&mut self.open);
         while let Some(mut open) = left.pop() {
-            let ended = self.write(&open.batch).await;
+            let ended = self.write(&open).await;
             if matches!(ended, Ended::Refused(_))
                 && let Some([first, second]) = open.halves()
             {
@@ -462,13 +474,18 @@ impl Writer {
         self.written_at = Some(Instant::now());
     }
 
-    /// Sends `batch` until the store has it.
-    async fn write(&mut self, batch: &Arc<EventBatch>) -> Ended {
+    /// Sends the batch until the store has it.
+    async fn write(&mut self, open: &Open) -> Ended {
+        let batch = &open.batch;
+        // Only a log of that kind keeps them.
+        let keeps = self.log.backlog().is_some();
+        let replies: Arc<[Reply]> = if keeps { open.replies().into() } else { Arc::default() };
         let mut pause = FIRST_PAUSE;
         loop {
             // In a task of its own, so that a store that panics does not take the writer along.
             let (log, sent) = (Arc::clone(&self.log), Arc::clone(batch));
-            let mut attempt = tokio::spawn(async move { log.append(&sent).await });
+            let said = Arc::clone(&replies);
+            let mut attempt = tokio::spawn(async move { log.append_answered(&sent, &said).await });
             let deadline = Instant::now() + self.attempt;
             let deadline = self.stopped.borrow().map_or(deadline, |stop| stop.min(deadline));
             let error = match tokio::time::timeout_at(deadline, &mut attempt).await {

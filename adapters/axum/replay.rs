@@ -149,6 +149,13 @@ impl<A: Clone + Send + Sync> Replay<A> {
         self.weigh(ticket, bytes);
     }
 
+    /// Remembers what another process has answered.
+    pub(super) fn restore(&self, request_id: Uuid, payload: Fingerprint, answer: A, bytes: usize) {
+        let ticket = Ticket::new(request_id, payload);
+        ticket.answer(answer);
+        self.remember(&ticket, bytes);
+    }
+
     /// The answer to `ticket` has `bytes` bytes.
     pub(super) fn weigh(&self, ticket: &Ticket<A>, bytes: usize) {
         let mut window = self.window();

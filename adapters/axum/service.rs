@@ -27,7 +27,7 @@ use super::skew::{SkewAlerts, SkewWatch};
 use super::state::{Inner, LARGE_BODIES, State};
 use crate::drift::{DriftDetector, LiveOptions};
 use crate::ledger::Ledger;
-use crate::log::InferenceLog;
+use crate::log::{InferenceLog, Reply};
 use crate::model::ModelFormat;
 use crate::registry::{Alias, ModelCache, ModelName, ModelRegistry};
 use crate::{Error, ErrorKind};
@@ -364,6 +364,13 @@ impl ServiceBuilder {
             tokio::spawn(Arc::clone(&models).poll(interval, sender)).abort_handle()
         });
         let replay = Arc::new(Replay::new(self.limits.replay_entries, self.limits.replay_bytes));
+        // A log that keeps answers on local disk has them from before a restart.
+        for Reply { request_id, payload, answer, .. } in
+            self.log.replies(self.limits.replay_entries).await?
+        {
+            let bytes = answer.len();
+            replay.restore(request_id, payload, answer.into(), bytes);
+        }
         let queue = Arc::new(LogQueue::start(
             Arc::clone(&self.log),
             self.durability,

@@ -41,6 +41,9 @@ pub(super) struct Classifier<C> {
     pub(super) terms: Vec<Term<C>>,
 }
 
+/// Threshold, intercept and terms in a document.
+type Parts<C> = (Option<f64>, f64, Vec<Term<C>>);
+
 #[derive(Deserialize)]
 struct Head {
     format: String,
@@ -137,7 +140,7 @@ impl Form {
         &self,
         document: &[u8],
         schema: &FeatureSchema,
-    ) -> Result<(Option<f64>, f64, Vec<Term<C>>), Error> {
+    ) -> Result<Parts<C>, Error> {
         let most = self.largest_document(schema);
         if document.len() > most {
             let found = document.len();

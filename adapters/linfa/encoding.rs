@@ -4,10 +4,9 @@ use ndarray::{Array2, ShapeBuilder};
 
 use super::invalid;
 use super::linear::Slope;
-use super::sum::Term;
+use super::sum::{Term, slot};
 use crate::Error;
 use crate::record::{Column, Dataset};
-use crate::schema::LevelId;
 
 /// Smallest and largest standard deviation that can be scaled to 1 and back without losing digits.
 const SPREADS: std::ops::RangeInclusive<f64> = 1e-90..=1e90;
@@ -37,14 +36,6 @@ pub(super) struct Encoding {
     features: Vec<Encoded>,
     // at least 1
     columns: usize,
-}
-
-/// The slot of `level` among `levels` levels of the schema: their own, then other, then missing.
-pub(super) fn slot(level: LevelId, levels: usize) -> usize {
-    if level == LevelId::MISSING {
-        return levels + 1;
-    }
-    level.index().filter(|index| *index < levels).unwrap_or(levels)
 }
 
 impl Encoding {
@@ -211,7 +202,7 @@ mod tests {
 
     use super::*;
     use crate::record::{Row, Value};
-    use crate::schema::{Feature, FeatureSchema, Unlisted};
+    use crate::schema::{Feature, FeatureSchema, LevelId, Unlisted};
 
     fn data(features: Vec<Feature>, rows: &[Vec<Value>]) -> Dataset {
         let schema = Arc::new(FeatureSchema::new(features).unwrap());

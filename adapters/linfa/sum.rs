@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::encoding::slot;
 use crate::record::{Batch, Column, Row, Value};
 use crate::schema::{FeatureKind, FeatureSchema, LevelId};
 
@@ -32,6 +31,14 @@ pub(super) enum Term<C> {
     /// One weight per slot: the levels of the schema, then other, then missing; each at most
     /// LARGEST either way.
     Slots(Box<[f64]>),
+}
+
+/// The slot of `level` among `levels` levels of the schema: their own, then other, then missing.
+pub(super) fn slot(level: LevelId, levels: usize) -> usize {
+    if level == LevelId::MISSING {
+        return levels + 1;
+    }
+    level.index().filter(|index| *index < levels).unwrap_or(levels)
 }
 
 fn of_level(weights: &[f64], level: LevelId) -> f64 {

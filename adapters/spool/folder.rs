@@ -1,14 +1,16 @@
 //! The folder as it is found: what waits in it, what was torn by a crash, what is damaged.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::COMPONENT;
 use super::disk::{self, Disk, unavailable};
 use super::frame::{self, Found, Head};
 use super::state::{Place, State};
-use crate::log::BatchId;
+use crate::log::{BatchId, Reply};
 use crate::{Error, ErrorKind};
 
 const CURSOR: &str = "cursor";
@@ -62,14 +64,13 @@ pub(super) fn open(folder: &Path, disk: &Disk) -> Result<Opened, Error> {
     let mut found: Vec<Place> = Vec::new();
     for number in numbers {
         let path = folder.join(segment_name(number));
-        if number < cursor.0 {
-            disk.remove(&path)?;
-            continue;
-        }
-        let from = if number == cursor.0 { cursor.1 } else { 0 };
+        let from = match number.cmp(&cursor.0) {
+            Ordering::Less => None,
+            Ordering::Equal => Some(cursor.1),
+            Ordering::Greater => Some(0),
+        };
         let segment = Segment { path, number, is_newest: Some(number) == newest };
         found.extend(segment.read(folder, disk, from, &mut state)?);
-        state.segments.entry(number).or_default();
     }
     // What was written twice, because the disk did not take the first, is where it is last.
     let last: HashMap<BatchId, (u64, u64)> =
@@ -88,17 +89,27 @@ struct Segment {
 }
 
 impl Segment {
-    /// The frames from `from`, whose numbers are still to be given. Cuts off a torn one; sets a
+    /// The frames from `from`, none without it, whose numbers are still to be given. Cuts off a torn one; sets a
     /// copy of the file aside if it is damaged, and leaves the frames that are whole.
     fn read(
         &self,
         folder: &Path,
         disk: &Disk,
-        from: u64,
+        from: Option<u64>,
         state: &mut State,
     ) -> Result<Vec<Place>, Error> {
         let bytes = fs::read(&self.path).map_err(|error| unavailable("read", &self.path, error))?;
-        let start = usize::try_from(from).ok().filter(|start| *start <= bytes.len()).unwrap_or(0);
+        let start = match from.map(usize::try_from) {
+            None => bytes.len(),
+            // What is beyond the end is wrong, and the store knows what it has.
+            Some(start) => start.ok().filter(|start| *start <= bytes.len()).unwrap_or(0),
+        };
+        // What the store has is known when it is sent once more, and holds answers.
+        let known = scan(&bytes[..start], 0).frames;
+        known.iter().for_each(|(_, head)| state.remember(head.batch));
+        let segment = state.segments.entry(self.number).or_default();
+        segment.bytes = bytes.len() as u64;
+        segment.has_answers = known.iter().any(|(_, head)| head.answers > 0);
         let Scan { mut frames, torn, damaged } = scan(&bytes, start);
         // A write that did not end is the last of its file, and nobody was told that it was kept.
         // In a file behind which another was begun, something kept may be missing.
@@ -176,6 +187,34 @@ fn scan(bytes: &[u8], start: usize) -> Scan {
         }
     }
     scan
+}
+
+/// The latest replies that stand in the files of `folder`, the oldest first, at most `limit`.
+pub(super) fn replies(folder: &Path, limit: usize) -> Result<Vec<Reply>, Error> {
+    let failed = |error| unavailable("list", folder, error);
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        numbers.extend(entry.map_err(failed)?.file_name().to_str().and_then(segment_number));
+    }
+    numbers.sort_unstable();
+    let mut found = Vec::new();
+    while let Some(number) = numbers.pop()
+        && found.len() < limit
+    {
+        let bytes = match fs::read(folder.join(segment_name(number))) {
+            Ok(bytes) => bytes,
+            // Removed just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(unavailable("read", folder, error)),
+        };
+        for (at, head) in scan(&bytes, 0).frames.into_iter().rev() {
+            let frame = &bytes[at..at + head.frame_bytes()];
+            found.extend(frame::replies(frame, &head).into_iter().rev());
+        }
+    }
+    found.truncate(limit);
+    found.reverse();
+    Ok(found)
 }
 
 /// The place in front of which the store has everything; the beginning, if it is not known.

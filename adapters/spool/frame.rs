@@ -3,14 +3,17 @@
 //!
 //! ```text
 //!  0  "PMS1", the form and its version
-//!  4  u32  bytes of the batch behind the head
+//!  4  u32  bytes behind the head
 //!  8  u32  CRC-32 of all the others
 //! 12  id of the batch
 //! 28  id of its group: batches of one group are sent as one, under this id
 //! 44  u32  events
 //! 48  i64  first moment of an event, in microseconds since 1970
 //! 56  i64  last one
-//! 64  the batch, as `EventBatch::to_bytes` writes it
+//! 64  u32  bytes of what clients were answered
+//! 68  the batch, as `EventBatch::to_bytes` writes it
+//!     what clients were answered, each as
+//!       id of the request, 16 bytes; fingerprint of what was asked, 32; u32 length; the answer
 //! ```
 //!
 //! Numbers are little-endian.
@@ -18,10 +21,11 @@
 use uuid::Uuid;
 
 use super::COMPONENT;
-use crate::log::{BatchId, EventBatch};
+use crate::log::{BatchId, EventBatch, Reply};
+use crate::schema::Fingerprint;
 use crate::{Error, ErrorKind, Timestamp};
 
-pub(super) const HEAD: usize = 64;
+pub(super) const HEAD: usize = 68;
 const MAGIC: [u8; 4] = *b"PMS1";
 
 /// Most bytes behind a head; what says more is damaged, or a batch that has to be halved.
@@ -38,6 +42,8 @@ pub(super) struct Head {
     pub(super) last: Timestamp,
     // bytes behind the head
     length: u32,
+    // bytes of the answers among them, at the end
+    pub(super) answers: u32,
 }
 
 impl Head {
@@ -61,6 +67,7 @@ impl Head {
             first: moment(48)?,
             last: moment(56)?,
             length: number(4)?,
+            answers: number(64)?,
         };
         (field(0)? == MAGIC && head.length as usize <= MOST).then_some(head)
     }
@@ -75,9 +82,19 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The frame of `batch`, in a group of its own.
-    pub(super) fn new(batch: &EventBatch) -> Result<Self, Error> {
-        let wire = batch.to_bytes();
+    /// The frame of `batch` and `replies`, in a group of its own.
+    pub(super) fn new(batch: &EventBatch, replies: &[Reply]) -> Result<Self, Error> {
+        let mut wire = batch.to_bytes();
+        let start = wire.len();
+        for Reply { request_id, payload, answer, .. } in replies {
+            // One that is as long as this is not kept: `MOST` is less.
+            let length = u32::try_from(answer.len()).unwrap_or(u32::MAX);
+            wire.extend(request_id.as_bytes());
+            wire.extend(payload.as_bytes());
+            wire.extend(length.to_le_bytes());
+            wire.extend(answer);
+        }
+        let answers = u32::try_from(wire.len() - start).unwrap_or(u32::MAX);
         let length = u32::try_from(wire.len()).ok().filter(|_| wire.len() <= MOST);
         let length = length.ok_or_else(|| {
             let (id, bytes) = (batch.id(), wire.len());
@@ -89,7 +106,8 @@ impl Frame {
         let (first, last) = extent.unwrap_or((Timestamp::EPOCH, Timestamp::EPOCH));
         // No more than bytes, of which an event has many.
         let events = u32::try_from(batch.events().len()).unwrap_or(u32::MAX);
-        let head = Head { batch: batch.id(), group: batch.id(), events, first, last, length };
+        let head =
+            Head { batch: batch.id(), group: batch.id(), events, first, last, length, answers };
         let mut bytes = Vec::with_capacity(HEAD + wire.len());
         bytes.extend([0; HEAD]);
         bytes.extend(wire);
@@ -99,7 +117,7 @@ impl Frame {
     /// The bytes to write, as a part of `group`.
     pub(super) fn seal(&mut self, group: BatchId) -> &[u8] {
         self.head.group = group;
-        let Head { batch, group, events, first, last, length } = self.head;
+        let Head { batch, group, events, first, last, length, answers } = self.head;
         let head = &mut self.bytes[..HEAD];
         head[0..4].copy_from_slice(&MAGIC);
         head[4..8].copy_from_slice(&length.to_le_bytes());
@@ -108,6 +126,7 @@ impl Frame {
         head[44..48].copy_from_slice(&events.to_le_bytes());
         head[48..56].copy_from_slice(&first.as_micros().to_le_bytes());
         head[56..64].copy_from_slice(&last.as_micros().to_le_bytes());
+        head[64..68].copy_from_slice(&answers.to_le_bytes());
         let sum = sum(&self.bytes);
         self.bytes[8..12].copy_from_slice(&sum.to_le_bytes());
         &self.bytes
@@ -167,13 +186,36 @@ pub(super) fn next(bytes: &[u8]) -> Option<usize> {
 pub(super) fn open(frame: &[u8], head: &Head) -> Result<EventBatch, String> {
     match look(frame) {
         Found::Frame(found) if found == *head => {
-            EventBatch::from_bytes(&frame[HEAD..]).map_err(|error| error.to_string())
+            let (batch, _) = parts(frame, head).ok_or("its parts have no such lengths")?;
+            EventBatch::from_bytes(batch).map_err(|error| error.to_string())
         }
         Found::Frame(found) => {
             Err(format!("batch {} is in the place of {}", found.batch, head.batch))
         }
         Found::Torn | Found::Damaged => Err("its checksum is wrong".to_owned()),
     }
+}
+
+/// The batch and the answers of a whole frame with this head.
+fn parts<'f>(frame: &'f [u8], head: &Head) -> Option<(&'f [u8], &'f [u8])> {
+    let behind = frame.get(HEAD..)?;
+    behind.split_at_checked(behind.len().checked_sub(head.answers as usize)?)
+}
+
+/// What stands beside the batch of a whole frame.
+pub(super) fn replies(frame: &[u8], head: &Head) -> Vec<Reply> {
+    let (_, mut rest) = parts(frame, head).unwrap_or_default();
+    std::iter::from_fn(|| {
+        let (id, behind) = rest.split_first_chunk()?;
+        let (payload, behind) = behind.split_first_chunk()?;
+        let (length, behind) = behind.split_first_chunk()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (answer, behind) = behind.split_at_checked(length)?;
+        rest = behind;
+        let payload = Fingerprint::from_bytes(*payload);
+        Some(Reply::new(Uuid::from_bytes(*id), payload, answer.to_vec()))
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -184,7 +226,7 @@ mod tests {
     use crate::conformance::traffic::Traffic;
 
     fn sealed(number: u64) -> Vec<u8> {
-        let mut frame = Frame::new(&Traffic::new().batch(number, 3)).unwrap();
+        let mut frame = Frame::new(&Traffic::new().batch(number, 3), &[]).unwrap();
         let group = BatchId(Uuid::from_u128(77));
         frame.seal(group).to_vec()
     }
@@ -192,12 +234,17 @@ mod tests {
     #[test]
     fn a_frame_is_what_was_written() {
         let batch = Traffic::new().batch(5, 3);
-        let mut frame = Frame::new(&batch).unwrap();
+        let said = [("", 1), ("an answer", 2)].map(|(answer, id)| {
+            let payload = Fingerprint::of_bytes(answer.as_bytes());
+            Reply::new(Uuid::from_u128(id), payload, answer.into())
+        });
+        let mut frame = Frame::new(&batch, &said).unwrap();
         let bytes = frame.seal(BatchId(Uuid::from_u128(77))).to_vec();
         let Found::Frame(head) = look(&bytes) else { panic!() };
         assert_eq!((head, head.batch, head.events), (frame.head, batch.id(), 3));
         assert_eq!((head.first, head.last), (batch.events()[0].at, batch.events()[2].at));
         assert_eq!(open(&bytes, &head).unwrap(), batch);
+        assert_eq!(replies(&bytes, &head), said);
     }
 
     #[test]

@@ -64,6 +64,12 @@
 //!   [`patience`](SpoolBuilder::patience), they are [`Unavailable`](crate::ErrorKind::Unavailable)
 //!   and say how much is missing.
 //!
+//! * *The same answer again.* What clients were answered stands beside the events
+//!   ([`append_answered`](InferenceLog::append_answered)), and
+//!   [`replies`](InferenceLog::replies) gives it back: also after a restart, and after the store has
+//!   the events, as long as the files that it is in are among the newest
+//!   [`kept_bytes`](SpoolBuilder::kept_bytes).
+//!
 //! Requests that were refused, in a batch without events, count at the time the store has them.
 //! Folder and files are for their owner alone (0700, 0600 on Unix). One process at a time uses the
 //! folder: a lock sees to it.
@@ -94,7 +100,7 @@ use tokio::task::JoinHandle;
 use crate::drift::Profile;
 use crate::log::{
     Appended, Backlog, Cursor, EventBatch, InferenceLog, LabelledEvent, LoggedEvent, Outcome,
-    OutcomeReceipt, Page, Purged, Rules, WindowCounts,
+    OutcomeReceipt, Page, Purged, Reply, Rules, WindowCounts,
 };
 use crate::registry::{ModelName, VersionId};
 use crate::{Error, ErrorKind, Timestamp, Window};
@@ -281,8 +287,16 @@ async fn blocking<T: Send + 'static>(
 #[async_trait]
 impl InferenceLog for SpooledLog {
     async fn append(&self, batch: &EventBatch) -> Result<Appended, Error> {
+        self.append_answered(batch, &[]).await
+    }
+
+    async fn append_answered(
+        &self,
+        batch: &EventBatch,
+        replies: &[Reply],
+    ) -> Result<Appended, Error> {
         RULES.batch(batch)?;
-        let (frame, key) = (Frame::new(batch)?, Key::of(batch));
+        let (frame, key) = (Frame::new(batch, replies)?, Key::of(batch));
         let (answer, answered) = oneshot::channel();
         let order = Order::Append { frame, key, answer };
         self.handle.orders.send(order).map_err(|_| writer::closed())?;
@@ -336,6 +350,11 @@ impl InferenceLog for SpooledLog {
 
     async fn now(&self) -> Result<Timestamp, Error> {
         self.handle.core.inner.now().await
+    }
+
+    async fn replies(&self, limit: usize) -> Result<Vec<Reply>, Error> {
+        let core = Arc::clone(&self.handle.core);
+        blocking(move || folder::replies(&core.folder, limit)).await
     }
 
     fn backlog(&self) -> Option<Backlog> {

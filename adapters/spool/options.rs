@@ -53,6 +53,7 @@ impl Default for Fsync {
 ///     .fsync(Fsync::Each)
 ///     .max_bytes(4 << 30)
 ///     .segment_bytes(32 << 20)
+///     .kept_bytes(16 << 20)
 ///     .patience(Duration::from_secs(2))
 ///     .append_timeout(Duration::from_secs(5))
 ///     .open()
@@ -74,6 +75,7 @@ pub(super) struct Options {
     pub(super) fsync: Fsync,
     pub(super) segment_bytes: u64,
     pub(super) max_bytes: u64,
+    pub(super) kept_bytes: u64,
     pub(super) patience: Duration,
     pub(super) append_timeout: Duration,
 }
@@ -94,6 +96,7 @@ impl SpoolBuilder {
             fsync: Fsync::default(),
             segment_bytes: 16 << 20,
             max_bytes: 1 << 30,
+            kept_bytes: 64 << 20,
             patience: Duration::from_secs(5),
             append_timeout: Duration::from_secs(10),
         };
@@ -118,6 +121,13 @@ impl SpoolBuilder {
     /// 1 GiB.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.options.max_bytes = bytes;
+        self
+    }
+
+    /// Bytes of files that are kept after the store has everything in them, for the answers that
+    /// stand beside the events. 0 keeps none; files without answers go at once. Defaults to 64 MiB.
+    pub fn kept_bytes(mut self, bytes: u64) -> Self {
+        self.options.kept_bytes = bytes;
         self
     }
 

@@ -101,6 +101,16 @@ impl Group {
     }
 }
 
+/// A file of the folder.
+#[derive(Debug, Default)]
+pub(super) struct Segment {
+    // batches that wait in it
+    waiting: u64,
+    pub(super) bytes: u64,
+    // clients' answers stand in it
+    pub(super) has_answers: bool,
+}
+
 /// Why nothing is taken in.
 #[derive(Debug)]
 pub(super) enum Refusing {
@@ -113,8 +123,8 @@ pub(super) enum Refusing {
 pub(super) struct State {
     // in the order of their batches; the first may be on its way to the store
     pub(super) groups: VecDeque<Group>,
-    // batches that wait, per file; also the file that is written now, and such as could not be removed
-    pub(super) segments: BTreeMap<u64, u64>,
+    // by number; those in which nothing waits are the one that is written now, and such as are kept
+    pub(super) segments: BTreeMap<u64, Segment>,
     pub(super) current: Option<u64>,
     // files that did not give back what was written, and are kept
     pub(super) spoiled: BTreeSet<u64>,
@@ -136,7 +146,7 @@ impl State {
         self.known.contains(&id)
     }
 
-    fn remember(&mut self, id: BatchId) {
+    pub(super) fn remember(&mut self, id: BatchId) {
         if self.known.insert(id) {
             self.by_age.push_back(id);
         }
@@ -197,7 +207,10 @@ impl State {
     /// Counts a batch that waits from now on, and tells how many events it has.
     fn count(&mut self, place: &Place) -> u64 {
         let (events, bytes) = (u64::from(place.head.events), place.head.frame_bytes() as u64);
-        *self.segments.entry(place.segment).or_default() += 1;
+        let segment = self.segments.entry(place.segment).or_default();
+        segment.waiting += 1;
+        segment.bytes = segment.bytes.max(place.offset + bytes);
+        segment.has_answers |= place.head.answers > 0;
         self.remember(place.head.batch);
         self.acked = self.acked.max(place.seq);
         self.end = (place.segment, place.offset + bytes);
@@ -216,16 +229,18 @@ impl State {
 
     /// What was written again is in another place.
     pub(super) fn moved(&mut self, seq: u64, segment: u64, offset: u64) {
-        let places = self.groups.iter_mut().rev().flat_map(|group| &mut group.places);
-        for place in places.filter(|place| place.seq == seq) {
-            if let Some(waiting) = self.segments.get_mut(&place.segment) {
-                *waiting = waiting.saturating_sub(1);
-            }
-            *self.segments.entry(segment).or_default() += 1;
-            (place.segment, place.offset) = (segment, offset);
-            self.end = (segment, offset + place.head.frame_bytes() as u64);
-            return;
+        let mut places = self.groups.iter_mut().rev().flat_map(|group| &mut group.places);
+        let Some(place) = places.find(|place| place.seq == seq) else { return };
+        if let Some(old) = self.segments.get_mut(&place.segment) {
+            old.waiting = old.waiting.saturating_sub(1);
         }
+        let end = offset + place.head.frame_bytes() as u64;
+        let new = self.segments.entry(segment).or_default();
+        new.waiting += 1;
+        new.bytes = new.bytes.max(end);
+        new.has_answers |= place.head.answers > 0;
+        (place.segment, place.offset) = (segment, offset);
+        self.end = (segment, end);
     }
 
     /// The first group is where it should be, as `ended` says. The number of the batch up to which
@@ -233,8 +248,8 @@ impl State {
     pub(super) fn finish(&mut self, ended: Ended) -> u64 {
         let Some(group) = self.groups.pop_front() else { return self.acked };
         for place in &group.places {
-            if let Some(waiting) = self.segments.get_mut(&place.segment) {
-                *waiting = waiting.saturating_sub(1);
+            if let Some(segment) = self.segments.get_mut(&place.segment) {
+                segment.waiting = segment.waiting.saturating_sub(1);
             }
         }
         let totals = &mut self.totals;
@@ -248,13 +263,23 @@ impl State {
         next.map_or(self.acked, |place| place.seq.saturating_sub(1))
     }
 
-    /// Files in which nothing waits and nothing is written any more, and whether each is kept for a
-    /// person; they are forgotten.
-    pub(super) fn empty_segments(&mut self) -> Vec<(u64, bool)> {
-        let (current, spoiled) = (self.current, &mut self.spoiled);
-        let empty = |number: &u64, waiting: &mut u64| *waiting == 0 && Some(*number) != current;
-        let gone = self.segments.extract_if(.., empty).map(|(number, _)| number);
-        gone.map(|number| (number, spoiled.remove(&number))).collect()
+    /// Files that are no longer needed, and whether each is kept for a person; they are forgotten.
+    /// Of those with answers the newest stay, `kept` bytes of them.
+    pub(super) fn empty_segments(&mut self, kept: u64) -> Vec<(u64, bool)> {
+        let (mut gone, mut bytes) = (Vec::new(), 0);
+        for (number, segment) in self.segments.iter().rev() {
+            if segment.waiting > 0 || Some(*number) == self.current {
+                continue;
+            }
+            bytes += segment.bytes;
+            let stays = segment.has_answers && bytes <= kept && !self.spoiled.contains(number);
+            gone.extend((!stays).then_some(*number));
+        }
+        let forget = |number| {
+            self.segments.remove(&number);
+            (number, self.spoiled.remove(&number))
+        };
+        gone.into_iter().map(forget).collect()
     }
 
     /// The place in front of which the store has everything.
@@ -341,7 +366,7 @@ impl Core {
 
     /// Removes the files that are no longer needed, but for those that a person has to look at.
     pub(super) fn tidy(&self) {
-        let empty = self.state().empty_segments();
+        let empty = self.state().empty_segments(self.options.kept_bytes);
         for (number, spoiled) in empty {
             let path = self.folder.join(super::folder::segment_name(number));
             let aside = self.folder.join(super::folder::damaged_name(number));

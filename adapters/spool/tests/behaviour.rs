@@ -31,7 +31,7 @@ async fn an_outage_is_survived_and_a_restart_in_it() {
     for fsync in [Fsync::Each, Fsync::default()] {
         let folder = place.path().join(format!("{fsync:?}"));
         store.take_down();
-        let spool = open(store.clone(), &folder, fsync).await;
+        let spool = open(Arc::<MemoryLog>::clone(&store), &folder, fsync).await;
         let first = if fsync == Fsync::Each { 0 } else { 1_000 };
         for number in first..first + 50 {
             assert_eq!(spool.append(&traffic.batch(number, 3)).await.unwrap(), Appended::Written);
@@ -41,7 +41,7 @@ async fn an_outage_is_survived_and_a_restart_in_it() {
         assert!(adds_up(&left) && left.trouble.is_some(), "{left:?}");
         assert_eq!(left.oldest, Some(traffic.batch(first, 3).events()[0].at));
 
-        let spool = open(store.clone(), &folder, fsync).await;
+        let spool = open(Arc::<MemoryLog>::clone(&store), &folder, fsync).await;
         let found = spool.backlog().unwrap();
         assert_eq!((found.events, found.recovered), (150, 150), "{found:?}");
         store.bring_up();
@@ -58,7 +58,7 @@ async fn an_outage_is_survived_and_a_restart_in_it() {
 async fn a_read_does_not_claim_what_it_does_not_know() {
     let place = tempfile::tempdir().unwrap();
     let (traffic, store) = (Traffic::new(), down());
-    let spool = SpooledLog::builder(store.clone(), place.path());
+    let spool = SpooledLog::builder(Arc::<MemoryLog>::clone(&store), place.path());
     let spool = spool.patience(Duration::from_millis(500)).open().await.unwrap();
     spool.append(&traffic.batch(5, 3)).await.unwrap();
     let ever = crate::conformance::traffic::ever();
@@ -79,7 +79,7 @@ async fn a_read_does_not_claim_what_it_does_not_know() {
 async fn while_the_store_lags_batches_are_sent_together_and_again_as_the_same() {
     let place = tempfile::tempdir().unwrap();
     let (traffic, store) = (Traffic::new(), down());
-    let spool = open(store.clone(), place.path(), Fsync::Each).await;
+    let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
     // All within a second, so that they may be one.
     let batches: Vec<_> = (0..400).map(|n| traffic.batch_from(n, 5, Timestamp::EPOCH)).collect();
     for batch in &batches {
@@ -91,7 +91,7 @@ async fn while_the_store_lags_batches_are_sent_together_and_again_as_the_same() 
     drop(spool.close(Duration::ZERO).await);
 
     // Another process sends the same groups: the store was told about one of them already.
-    let spool = open(store.clone(), place.path(), Fsync::Each).await;
+    let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
     let found: Vec<_> = spool.handle.core.state().groups.iter().cloned().collect();
     let shape = |groups: &[state::Group]| -> Vec<(BatchId, Vec<BatchId>)> {
         let of = |group: &state::Group| group.places.iter().map(|p| p.head.batch).collect();
@@ -128,7 +128,7 @@ async fn what_the_store_can_never_take_goes_into_quarantine_alone() {
     let known = traffic.batch(7, 1);
     store.append(&known).await.unwrap();
     store.take_down();
-    let spool = open(store.clone(), place.path(), Fsync::Each).await;
+    let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
     // Under another id, an event that the store has among 12 that it has not.
     let mut batch = traffic.batch(8, 12);
     batch.merge(&known).unwrap();
@@ -163,7 +163,8 @@ async fn what_the_store_can_never_take_goes_into_quarantine_alone() {
 async fn a_full_spool_says_so_until_there_is_room() {
     let place = tempfile::tempdir().unwrap();
     let (traffic, store) = (Traffic::new(), down());
-    let spool = SpooledLog::builder(store.clone(), place.path()).max_bytes(20_000);
+    let spool =
+        SpooledLog::builder(Arc::<MemoryLog>::clone(&store), place.path()).max_bytes(20_000);
     let spool = spool.segment_bytes(4_096).patience(LONG).open().await.unwrap();
     let mut taken = 0;
     let error = loop {
@@ -246,4 +247,40 @@ async fn an_empty_batch_is_refused_and_numbers_come_back() {
     spool.append(&batch).await.unwrap();
     let found: Vec<_> = traffic.events(&spool).await.into_iter().map(|l| l.event).collect();
     assert_eq!(found, batch.events());
+}
+
+#[tokio::test]
+async fn answers_are_given_back_as_long_as_their_files_are_kept() {
+    let place = tempfile::tempdir().unwrap();
+    let (traffic, store) = (Traffic::new(), memory());
+    let reply = |number: u64| {
+        let payload = crate::schema::Fingerprint::of_bytes(&number.to_le_bytes());
+        Reply::new(uuid::Uuid::from_u128(number.into()), payload, vec![7; 500])
+    };
+    let open = async |store: &Arc<MemoryLog>| {
+        let spool =
+            SpooledLog::builder(Arc::<MemoryLog>::clone(store), place.path()).patience(LONG);
+        spool.segment_bytes(4_096).kept_bytes(20_000).open().await.unwrap()
+    };
+    for start in [0, 20, 40] {
+        let spool = open(&store).await;
+        for number in start..start + 20 {
+            let said = [reply(number)];
+            spool.append_answered(&traffic.batch(number, 1), &said).await.unwrap();
+        }
+        drop(spool.close(LONG).await);
+    }
+    let spool = open(&store).await;
+    assert_eq!(spool.backlog().unwrap().recovered, 0, "the store has all");
+    let found = spool.replies(1_000).await.unwrap();
+    let numbers: Vec<u64> =
+        found.iter().map(|r| u64::try_from(r.request_id.as_u128()).unwrap()).collect();
+    assert!((10..40).contains(&numbers.len()), "{numbers:?}");
+    assert!(numbers.iter().copied().eq(60 - numbers.len() as u64..60), "{numbers:?}");
+    assert!(found.iter().all(|r| *r == reply(u64::try_from(r.request_id.as_u128()).unwrap())));
+    assert_eq!(spool.replies(2).await.unwrap(), [reply(58), reply(59)]);
+    // What the kept files hold is known when it is sent again.
+    let again = spool.append(&traffic.batch(59, 1)).await.unwrap();
+    assert_eq!(again, Appended::AlreadyThere);
+    assert_eq!(traffic.rows(&spool).await, 60);
 }

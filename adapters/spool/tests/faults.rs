@@ -11,7 +11,8 @@ async fn open_on(
     fsync: Fsync,
     disk: &Disk,
 ) -> Result<SpooledLog, Error> {
-    let builder = SpooledLog::builder(store.clone(), folder).fsync(fsync).patience(LONG);
+    let builder =
+        SpooledLog::builder(Arc::<MemoryLog>::clone(store), folder).fsync(fsync).patience(LONG);
     SpooledLog::start_on(builder.segment_bytes(4_096), disk.clone()).await
 }
 
@@ -54,7 +55,7 @@ async fn one_fault(fsync: Fsync, step: u64, more: u64) -> bool {
         if more == 0 {
             assert_eq!(acknowledged, [0, 1, 2, 3, 4, 5], "one fault at step {step} costs nothing");
         }
-        if step % 2 == 0 {
+        if step.is_multiple_of(2) {
             store.bring_up();
         }
         drop(spool.close(Duration::from_millis(20)).await);
@@ -135,7 +136,7 @@ fn starts(bytes: &[u8]) -> [usize; 3] {
 
 async fn what_is_found(traffic: &Traffic, folder: &Path) -> (BTreeMap<u64, usize>, Backlog) {
     let store = memory();
-    let spool = open(store.clone(), folder, Fsync::Each).await;
+    let spool = open(Arc::<MemoryLog>::clone(&store), folder, Fsync::Each).await;
     spool.settled().await.unwrap();
     let backlog = spool.close(LONG).await;
     (events(traffic, &store).await, backlog)
@@ -195,7 +196,7 @@ async fn what_is_damaged_while_it_waits_is_told_too() {
     let place = tempfile::tempdir().unwrap();
     let (traffic, store) = (Traffic::new(), memory());
     store.take_down();
-    let spool = open(store.clone(), place.path(), Fsync::Each).await;
+    let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
     for number in 1..=3 {
         spool.append(&traffic.batch(number, 4)).await.unwrap();
     }

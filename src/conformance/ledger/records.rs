@@ -1,10 +1,7 @@
-//! What the clauses write. All of it follows from the name of the model, so that a clause that runs
-//! again on a server that keeps things needs no more than another name.
+//! What the clauses write.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-use uuid::Uuid;
 
 use crate::drift::{DriftReport, DriftSettings, REPORT_VERSION, Severity, Signal, Verdict};
 use crate::ledger::{
@@ -15,25 +12,11 @@ use crate::log::Page;
 use crate::promote::{
     Candidate, Candidates, Champion, Decision, DecisionRecord, Metric, Reason, Validation,
 };
-use crate::registry::{ModelName, VersionId};
+use crate::registry::ModelName;
 use crate::schema::Fingerprint;
-use crate::{Error, ErrorKind, Timestamp, Window};
+use crate::{Error, ErrorKind, Window};
 
-/// 2024-05-01T00:00:00Z.
-const START: i64 = 1_714_521_600_000_000;
-
-pub(super) fn at(micros: i64) -> Timestamp {
-    Timestamp::from_micros(START + micros).expect("a year of four digits")
-}
-
-pub(super) fn id(model: &ModelName, what: &str, number: u64) -> Uuid {
-    let print = Fingerprint::of_bytes(format!("{model} {what} {number}").as_bytes());
-    Uuid::from_u128(print.as_bytes()[..16].iter().fold(0, |id, byte| id << 8 | u128::from(*byte)))
-}
-
-pub(super) fn version(number: u64) -> VersionId {
-    VersionId::new(number).expect("from 1")
-}
+pub(super) use super::super::{at, id, version};
 
 pub(super) fn print(text: &str) -> Fingerprint {
     Fingerprint::of_bytes(text.as_bytes())

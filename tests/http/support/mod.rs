@@ -93,7 +93,7 @@ pub(crate) async fn serve_on(
     registry: Arc<TestRegistry>,
     options: impl FnOnce(ServiceBuilder) -> ServiceBuilder,
 ) -> Server {
-    serve_through(log.clone(), log, registry, options).await
+    serve_through(Arc::<TestLog>::clone(&log), log, registry, options).await
 }
 
 /// The same with `front` before the log.
