@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::support::{Logs, body, raw, serve};
+use crate::support::{Logs, body, listen, raw, serve};
 
 /// Ends a line, begins one that looks like ours, and tells a terminal what to do.
 const FORGED: &str =
@@ -17,7 +17,7 @@ async fn log_lines_are_ours_to_the_byte() {
     let subscriber = tracing_subscriber::registry()
         .with(fmt::layer().json().with_writer(move || json_writer.clone()))
         .with(fmt::layer().with_ansi(false).with_writer(move || text_writer.clone()));
-    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let _subscriber = listen(subscriber);
 
     let server = serve(|b| b).await;
     // A category, the name of a feature, of a field, an id; alone and in a batch.

@@ -20,7 +20,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::support::{
-    LogMode, Logs, Server, TestLog, TestRegistry, artifact, body, builder, raw, serve,
+    LogMode, Logs, Server, TestLog, TestRegistry, artifact, body, builder, listen, raw, serve,
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -48,7 +48,7 @@ impl Application {
         let lines = tracing_subscriber::fmt::layer().json().with_writer(move || writer.clone());
         let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("application"));
         let subscriber = tracing_subscriber::registry().with(lines).with(traces);
-        let _subscriber = tracing::subscriber::set_default(subscriber);
+        let _subscriber = listen(subscriber);
         Self { exporter, logs, provider, _subscriber }
     }
 

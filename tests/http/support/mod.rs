@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub(crate) use logs::Logs;
+pub(crate) use logs::{Logs, listen};
 pub(crate) use model::{ENDLESS, Habit, THOUGHT, TestFormat, artifact, artifact_of, telco};
 pub(crate) use stores::{CAUSE, LogMode, RegistryMode, TestLog, TestRegistry};
 
