@@ -19,12 +19,12 @@ use super::models::Loaded;
 use super::origin::Origin;
 use super::predict::INVALID;
 use super::problem::{Detail, Problem};
-use super::request::{Object, PredictRequest, request_id};
+use super::request::{Object, PredictRequest, request_id, shown};
 use super::rows::{List, Options, Read};
 use super::service::Service;
 use super::state::State;
 use crate::model::{Prediction, Task};
-use crate::record::{Row, Target, Value};
+use crate::record::{DecodeError, Row, Target, Value};
 use crate::schema::FeatureSchema;
 use crate::validate::{FeatureValidator as _, Violations};
 
@@ -77,11 +77,15 @@ fn read_one(model: &Loaded, row: &RawValue, at: String) -> Read {
     let refuse = |errors| Err(Problem::invalid(INVALID, errors, Vec::new()));
     let Object(sent) = match serde_json::from_str::<Object<Observation<'_>>>(row.get()) {
         Ok(sent) => sent,
-        Err(why) => return refuse(vec![Detail::new(at, "invalid_observation", why.to_string())]),
+        Err(why) => {
+            let why = DecodeError::from(&why);
+            return refuse(vec![Detail::new(at, "invalid_observation", why.message())]);
+        }
     };
     let version = model.model.version();
     if let Some(asked) = sent.model_version.filter(|asked| *asked != version.to_string()) {
         // The codes of a row are of one profile: that of the version in service.
+        let asked = shown(&asked);
         let message = format!("{at}: version {asked:?} is not in service, version {version} is");
         return Err(Problem::new(StatusCode::CONFLICT, "version_not_in_service", message));
     }

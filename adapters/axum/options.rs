@@ -69,7 +69,8 @@ pub enum RawFeatures {
 #[non_exhaustive]
 pub enum RejectedValues {
     /// The first 64 characters of each, to the one who sent it: what is wrong is found sooner. Never
-    /// those of [sensitive](crate::schema::Feature::sensitive) features.
+    /// those of [sensitive](crate::schema::Feature::sensitive) features, nor of a body of the wrong
+    /// shape, of which only the kind and the place are told.
     #[default]
     Show,
     /// None: where answers are kept by whoever may not see what was asked. Names of features are

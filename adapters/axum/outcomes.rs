@@ -6,8 +6,9 @@ use ::axum::extract::State as Shared;
 use ::axum::http::HeaderMap;
 use serde::Deserialize;
 
+use super::options::RejectedValues;
 use super::problem::{Detail, Problem};
-use super::request::{Object, readable, request_id};
+use super::request::{Object, misshapen, readable, request_id};
 use super::state::State;
 use crate::Timestamp;
 use crate::log::{Outcome, OutcomeReceipt};
@@ -34,8 +35,8 @@ pub(super) async fn record(
     let body = state.json_body(&headers, body).await?;
     let _place = state.admit()?;
     let task = state.model()?.model.model().task();
-    let outcomes =
-        read(task, &body).map_err(|errors| Problem::invalid(INVALID, errors, Vec::new()))?;
+    let outcomes = read(task, &body, state.rejected_values)
+        .map_err(|errors| Problem::invalid(INVALID, errors, Vec::new()))?;
     if outcomes.is_empty() {
         return Ok(Json(OutcomeReceipt::default()));
     }
@@ -46,11 +47,11 @@ pub(super) async fn record(
 }
 
 /// Reads all outcomes, or says all that is wrong with them.
-fn read(task: Task, body: &[u8]) -> Result<Vec<Outcome>, Vec<Detail>> {
-    let invalid =
-        |why: String| vec![Detail::new("", "invalid_json", format!("Invalid JSON: {why}"))];
-    let text = readable(body).map_err(invalid)?;
-    let sent: Vec<Object<Sent>> = serde_json::from_str(text).map_err(|e| invalid(e.to_string()))?;
+fn read(task: Task, body: &[u8], values: RejectedValues) -> Result<Vec<Outcome>, Vec<Detail>> {
+    let shown = values == RejectedValues::Show;
+    let text = readable(body).map_err(|error| vec![error])?;
+    let sent = serde_json::from_str::<Vec<Object<Sent>>>(text);
+    let sent = sent.map_err(|error| vec![misshapen(&error)])?;
     let mut errors = Vec::new();
     let mut outcomes = Vec::with_capacity(sent.len());
     for (index, Object(sent)) in sent.into_iter().enumerate() {
@@ -62,11 +63,16 @@ fn read(task: Task, body: &[u8]) -> Result<Vec<Outcome>, Vec<Detail>> {
         let id = request_id(&id)
             .map_err(|why| refuse("request_id", "invalid_request_id", why.to_owned()));
         if let Err(why) = task.check_outcome(outcome) {
-            refuse("outcome", "invalid_outcome", why.to_string());
+            let hidden = || format!("outcome is not possible, expected {}", task.target());
+            let why = if shown { why.to_string() } else { hidden() };
+            refuse("outcome", "invalid_outcome", why);
         }
         let observed_at = observed_at.map(|text| text.parse::<Timestamp>()).transpose();
-        let observed_at =
-            observed_at.map_err(|why| refuse("observed_at", "invalid_time", why.to_string()));
+        let observed_at = observed_at.map_err(|why| {
+            let hidden = || "observed_at must be an RFC 3339 timestamp".to_owned();
+            let why = if shown { why.to_string() } else { hidden() };
+            refuse("observed_at", "invalid_time", why);
+        });
         if let (Ok(request_id), Ok(observed_at)) = (id, observed_at) {
             outcomes.push(Outcome { request_id, outcome, observed_at });
         }
@@ -84,7 +90,7 @@ mod tests {
             {"request_id": "0195f3a0-0000-7000-8000-00000000002a", "outcome": 1},
             {"request_id": "x", "outcome": 0.5, "observed_at": "yesterday"}
         ]"#;
-        let errors = read(Task::binary(), body).unwrap_err();
+        let errors = read(Task::binary(), body, RejectedValues::Show).unwrap_err();
         let pointers: Vec<&str> = errors.iter().map(|e| e.pointer.as_str()).collect();
         assert_eq!(pointers, ["/1/request_id", "/1/outcome", "/1/observed_at"]);
         assert_eq!(errors[0].message, "Outcome 1: request_id must be a UUID");
@@ -93,23 +99,23 @@ mod tests {
     #[test]
     fn the_outcome_of_a_regression_is_any_number() {
         let body = br#"[{"request_id": "0195f3a0-0000-7000-8000-00000000002a", "outcome": -2.5}]"#;
-        let outcome = read(Task::Regression, body).unwrap()[0].outcome;
+        let outcome = read(Task::Regression, body, RejectedValues::Show).unwrap()[0].outcome;
         assert_eq!(outcome.to_bits(), (-2.5_f64).to_bits());
-        let errors = read(Task::binary(), body).unwrap_err();
+        let errors = read(Task::binary(), body, RejectedValues::Show).unwrap_err();
         let message = "Outcome 0: outcome -2.5 is not possible, expected 0 or 1";
         assert_eq!(errors[0].message, message);
         let infinite =
             br#"[{"request_id": "0195f3a0-0000-7000-8000-00000000002a", "outcome": 1e999}]"#;
-        let errors = read(Task::Regression, infinite).unwrap_err();
+        let errors = read(Task::Regression, infinite, RejectedValues::Show).unwrap_err();
         assert_eq!(errors[0].code, "invalid_json", "{errors:?}");
     }
 
     #[test]
     fn a_typo_is_not_ignored() {
         let body = br#"[{"request_id": "0195f3a0-0000-7000-8000-00000000002a", "outcome": 1, "observedAt": "2026-03-01T12:00:00Z"}]"#;
-        let errors = read(Task::binary(), body).unwrap_err();
+        let errors = read(Task::binary(), body, RejectedValues::Show).unwrap_err();
         assert!(errors[0].message.contains("observedAt"), "{errors:?}");
-        assert!(read(Task::binary(), b"{}").is_err());
-        assert!(read(Task::binary(), b"[]").unwrap().is_empty());
+        assert!(read(Task::binary(), b"{}", RejectedValues::Show).is_err());
+        assert!(read(Task::binary(), b"[]", RejectedValues::Show).unwrap().is_empty());
     }
 }

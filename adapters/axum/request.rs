@@ -33,6 +33,9 @@ pub(super) const MOST_FIELDS: usize = 50;
 /// Most warnings that an answer repeats.
 const MOST_WARNINGS: usize = 100;
 
+/// The code of a body that is no JSON, or not of its shape.
+const INVALID_JSON: &str = "invalid_json";
+
 /// A request as far as it could be read, with everything that is wrong with it.
 #[derive(Debug)]
 pub(super) struct PredictRequest {
@@ -81,10 +84,7 @@ impl PredictRequest {
                 let whole = request.decode(schema, text);
                 request.validate(model, whole);
             }
-            Err(why) => {
-                let message = format!("Invalid JSON: {why}");
-                request.errors.push(Detail::new("", "invalid_json", message));
-            }
+            Err(unreadable) => request.errors.push(unreadable),
         }
         request
     }
@@ -204,7 +204,7 @@ impl PredictRequest {
                 let name = super::problem::escaped(name);
                 (format!("{}/{name}", self.features_at()), "invalid_value")
             }
-            None => (self.at.clone(), "invalid_json"),
+            None => (self.at.clone(), INVALID_JSON),
         };
         self.is_ours = broken.feature().is_some();
         self.errors.push(Detail::new(pointer, code, broken.to_string()));
@@ -244,13 +244,19 @@ fn without_mark(body: &[u8]) -> &[u8] {
 }
 
 /// The text of a body: UTF-8, without its mark, not nested deeper than anybody needs.
-pub(super) fn readable(body: &[u8]) -> Result<&str, String> {
+pub(super) fn readable(body: &[u8]) -> Result<&str, Detail> {
+    let unreadable = |why: String| Detail::new("", INVALID_JSON, format!("Invalid JSON: {why}"));
     let text = std::str::from_utf8(without_mark(body))
-        .map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to()))?;
+        .map_err(|error| unreadable(format!("not UTF-8 at byte {}", error.valid_up_to())))?;
     if depth(text) > DEEPEST {
-        return Err(format!("nested deeper than {DEEPEST} levels"));
+        return Err(unreadable(format!("nested deeper than {DEEPEST} levels")));
     }
     Ok(text)
+}
+
+/// What is wrong with a document of another shape; it repeats no value.
+pub(super) fn misshapen(error: &serde_json::Error) -> Detail {
+    Detail::new("", INVALID_JSON, DecodeError::from(error).to_string())
 }
 
 /// How deep brackets are nested outside of strings, without a stack.

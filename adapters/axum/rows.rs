@@ -19,8 +19,9 @@ use super::models::Loaded;
 use super::origin::Origin;
 use super::predict::{INVALID, json};
 use super::problem::{Detail, Problem};
-use super::request::{PredictRequest, readable};
+use super::request::{PredictRequest, misshapen, readable};
 use super::state::{Place, State};
+use crate::record::DecodeError;
 use crate::registry::{ModelName, VersionId};
 
 /// Most problems that an answer for many rows repeats.
@@ -112,7 +113,8 @@ impl State {
     ) -> Result<T, Problem> {
         let most = self.most_rows();
         let work = tokio::task::spawn_blocking(move || {
-            let text = readable(&body).map_err(|why| not_json(&why))?;
+            let unreadable = |why| Problem::invalid(INVALID, vec![why], Vec::new());
+            let text = readable(&body).map_err(unreadable)?;
             read(text, most)
         });
         super::joined(work).await?
@@ -187,10 +189,9 @@ fn whole(problems: impl Iterator<Item = Problem>) -> Problem {
     first.with_details(details)
 }
 
-/// 400: it is no JSON, or not of the shape that it should have.
-pub(super) fn not_json(why: &dyn fmt::Display) -> Problem {
-    let detail = Detail::new("", "invalid_json", format!("Invalid JSON: {why}"));
-    Problem::invalid(INVALID, vec![detail], Vec::new())
+/// 400: it is not of the shape that it should have.
+pub(super) fn not_json(why: &serde_json::Error) -> Problem {
+    Problem::invalid(INVALID, vec![misshapen(why)], Vec::new())
 }
 
 /// The elements of a list in the field `name`, at least one, and at most `most`.
@@ -200,7 +201,9 @@ pub(super) fn elements<'a>(
     name: &'static str,
 ) -> Result<Vec<&'a RawValue>, Problem> {
     let found = Elements::of(list, most).map_err(|why| {
-        let detail = Detail::new(format!("/{name}"), "not_a_list", format!("{name}: {why}"));
+        let why = DecodeError::from(&why);
+        let why = format!("{name}: {}", why.message());
+        let detail = Detail::new(format!("/{name}"), "not_a_list", why);
         Problem::invalid(INVALID, vec![detail], Vec::new())
     })?;
     if found.more {

@@ -1,6 +1,7 @@
 //! JSON straight into a [`Row`], in one pass, with every problem reported.
 
 mod plain;
+mod wording;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -11,6 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use self::plain::read_plain;
+use self::wording::worded;
 use super::number::read_number;
 use super::{Row, Value};
 use crate::schema::{Feature, FeatureId, FeatureKind, FeatureSchema, LevelId, Unlisted};
@@ -136,7 +138,7 @@ impl<'a> Decoder<'a> {
     /// What to tell the sender about `error`, which the deserializer returned.
     #[must_use]
     pub fn explain(&self, error: &serde_json::Error) -> DecodeError {
-        DecodeError { feature: self.broken.clone(), message: error.to_string() }
+        DecodeError { feature: self.broken.clone(), message: worded(error) }
     }
 
     fn report(&mut self, id: FeatureId, rule: Rule, value: Option<&dyn fmt::Display>) {
@@ -192,7 +194,8 @@ fn text(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Why bytes are no JSON object of features.
+/// Why bytes are no JSON object of features, or a document around them is of another shape. Values
+/// are never repeated, only what kind they are of and where; names are, shortened.
 ///
 /// ```
 /// use pmmds::record::decode_row;
@@ -216,6 +219,25 @@ impl DecodeError {
     #[must_use]
     pub fn feature(&self) -> Option<&str> {
         self.feature.as_deref()
+    }
+
+    /// What is wrong with the document, and where, without the feature.
+    ///
+    /// ```
+    /// use pmmds::record::DecodeError;
+    /// let error = serde_json::from_str::<Vec<u64>>("\"jane@example.com\"").unwrap_err();
+    /// let told = DecodeError::from(&error);
+    /// assert!(told.message().starts_with("invalid type: string, expected a sequence at line 1"));
+    /// ```
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl From<&serde_json::Error> for DecodeError {
+    fn from(error: &serde_json::Error) -> Self {
+        Self { feature: None, message: worded(error) }
     }
 }
 

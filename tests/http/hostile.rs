@@ -177,6 +177,55 @@ async fn what_was_sent_is_not_repeated_where_the_owner_says_so() {
         let answer = server.predict(&long).await.1.to_string();
         assert!(answer.len() < 500 && answer.contains(&"x".repeat(60)) == shown, "{answer}");
     }
+    // What is of another shape is not repeated in any case.
+    let secret = format!("canary{}", "x".repeat(100_000));
+    let tensor = |field: &str| {
+        let mut tensor = json!({"name": "rows", "shape": [1], "datatype": "BYTES", "data": ["{}"]});
+        tensor[field] = json!(secret);
+        json!({ "inputs": [tensor] })
+    };
+    let id = "0195f3a0-0000-7000-8000-00000000002a";
+    let observed = body_with("tenure", json!(1))["features"].take();
+    let observed = json!({"features": observed, "prediction": secret});
+    let cases = [
+        ("/api/v1/predict", json!({ "features": secret })),
+        ("/api/v1/predict", json!(secret)),
+        ("/api/v1/predict/batch", json!({ "instances": secret })),
+        ("/api/v1/predict/batch", json!(secret)),
+        ("/api/v1/predict/batch", json!({ "instances": [{ "features": secret }] })),
+        ("/api/v1/observations", json!({ "observations": secret })),
+        ("/api/v1/observations", json!({ "observations": [observed] })),
+        ("/api/v1/outcomes", json!(secret)),
+        ("/api/v1/outcomes", json!([{ "request_id": id, "outcome": secret }])),
+        ("/v2/models/churn-classifier/infer", tensor("shape")),
+        ("/v2/models/churn-classifier/infer", tensor("data")),
+        ("/v2/models/churn-classifier/infer", json!({ "inputs": secret })),
+        ("/invocations", json!({ "dataframe_split": secret })),
+        ("/invocations", json!({ "dataframe_records": secret })),
+        ("/invocations", json!({ "inputs": secret })),
+        ("/api/v1/retrain", json!({ "force": secret })),
+    ];
+    for values in [RejectedValues::Show, RejectedValues::Hide] {
+        let server = serve(|b| b.admin_token(TOKEN).rejected_values(values)).await;
+        let ask = async |path: &str, sent: &Value| {
+            let sent = server.client.post(server.url(path)).bearer_auth(TOKEN).json(sent);
+            let (status, answer) = read(sent.send().await.unwrap()).await;
+            let answer = answer.to_string();
+            assert!(status == 400 || status == 200, "{path}: {status} {answer}");
+            assert!(answer.len() < 1_000, "{path}: {answer}");
+            answer
+        };
+        for (path, sent) in &cases {
+            let answer = ask(path, sent).await;
+            assert!(!answer.contains("canary"), "{path}: {answer}");
+        }
+        let time = json!([{ "request_id": id, "outcome": 0.123, "observed_at": secret }]);
+        let answer = ask("/api/v1/outcomes", &time).await;
+        for part in ["canary", "0.123"] {
+            assert_eq!(answer.contains(part), values == RejectedValues::Show, "{answer}");
+        }
+        assert!(answer.contains("expected 0 or 1") && answer.contains("RFC 3339"), "{answer}");
+    }
 }
 
 #[tokio::test]
