@@ -23,11 +23,12 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use self::binary::Parameters;
 use super::foreign::{self, Column, Predicted, Text, malformed, quoted};
 use super::models::Loaded;
 use super::origin::Origin;
 use super::problem::Problem;
-use super::request::{Object, request_id};
+use super::request::{MOST_UNKNOWN, Object, request_id};
 use super::rows::{Read, elements, not_json, nothing, too_many};
 use super::state::State;
 use crate::record::Target;
@@ -148,9 +149,9 @@ struct Infer<'a> {
     #[serde(borrow)]
     inputs: Vec<Object<Tensor<'a>>>,
     #[serde(default)]
-    outputs: Option<Vec<Object<Wanted<'a>>>>,
-    #[serde(borrow, default)]
-    parameters: Option<&'a RawValue>,
+    outputs: Option<Vec<Object<Wanted>>>,
+    #[serde(default)]
+    parameters: Option<Object<Parameters>>,
 }
 
 #[derive(Deserialize)]
@@ -161,15 +162,15 @@ struct Tensor<'a> {
     // None: it stands behind the JSON
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    parameters: Option<&'a RawValue>,
+    #[serde(default)]
+    parameters: Option<Object<Parameters>>,
 }
 
 #[derive(Deserialize)]
-struct Wanted<'a> {
+struct Wanted {
     name: String,
-    #[serde(borrow, default)]
-    parameters: Option<&'a RawValue>,
+    #[serde(default)]
+    parameters: Option<Object<Parameters>>,
 }
 
 /// An output that is wanted.
@@ -254,8 +255,7 @@ type Asked = (Vec<Read>, Option<String>, Vec<Output>);
 fn read(model: &Loaded, text: &str, behind: &Bytes, most: usize) -> Result<Asked, Problem> {
     let Object(sent) =
         serde_json::from_str::<Object<Infer<'_>>>(text).map_err(|why| not_json(&why))?;
-    let set = |parameters, name| binary::parameter(parameters, name) == Some(Value::Bool(true));
-    let all_binary = set(sent.parameters, "binary_data_output");
+    let all_binary = sent.parameters.is_some_and(|Object(it)| it.binary_data_output == Some(true));
     let offered = outputs(model);
     let wanted = match sent.outputs {
         None => {
@@ -263,18 +263,15 @@ fn read(model: &Loaded, text: &str, behind: &Bytes, most: usize) -> Result<Asked
             offered.into_iter().map(output).collect()
         }
         Some(wanted) => {
-            let find = |Object(Wanted { name, parameters }): &Object<Wanted<'_>>| {
+            let find = |Object(Wanted { name, parameters }): &Object<Wanted>| {
                 let found = offered.iter().find(|(offered, _)| offered == name);
                 let (name, datatype) = *found.ok_or_else(|| {
                     let offered: Vec<&str> = offered.iter().map(|(name, _)| *name).collect();
                     let (name, offered) = (quoted(name), offered.join(", "));
                     malformed(format!("there is no output {name}: {offered}"))
                 })?;
-                let binary = match binary::parameter(*parameters, "binary_data") {
-                    Some(Value::Bool(binary)) => binary,
-                    _ => all_binary,
-                };
-                Ok(Output { name, datatype, binary })
+                let own = parameters.as_ref().and_then(|Object(it)| it.binary_data);
+                Ok(Output { name, datatype, binary: own.unwrap_or(all_binary) })
             };
             // In the order of the model, each once.
             let mut found = wanted.iter().map(find).collect::<Result<Vec<Output>, Problem>>()?;
@@ -286,32 +283,25 @@ fn read(model: &Loaded, text: &str, behind: &Bytes, most: usize) -> Result<Asked
     };
     let inputs: Vec<Tensor<'_>> = sent.inputs.into_iter().map(|Object(tensor)| tensor).collect();
     let schema = model.model.schema();
-    let lists = lists(&inputs, behind, most.saturating_mul(schema.len()))?;
-    let texts = texts(schema, inputs, &lists, most)?;
+    let texts = texts(schema, inputs, behind, most)?;
     let alone = texts.len() == 1;
     let id = sent.id.as_deref().filter(|_| alone).and_then(|id| request_id(id).ok());
     let rows: Vec<(Option<Uuid>, Text)> = texts.into_iter().map(|text| (id, text)).collect();
     Ok((foreign::read(model, rows), sent.id, wanted))
 }
 
-/// The lists of values that stand behind the JSON, each beside its tensor.
-fn lists(
-    inputs: &[Tensor<'_>],
-    behind: &[u8],
-    most: usize,
-) -> Result<Vec<Option<Box<RawValue>>>, Problem> {
+/// The lists of values that stand behind the JSON, each beside its tensor, whose shape is a
+/// possible one.
+fn lists(inputs: &[Tensor<'_>], behind: &[u8]) -> Result<Vec<Option<Box<RawValue>>>, Problem> {
     let mut left = behind;
     let mut lists = Vec::with_capacity(inputs.len());
     for Tensor { name, shape, datatype, data, parameters } in inputs {
-        let size = binary::parameter(*parameters, "binary_data_size").and_then(|it| it.as_u64());
+        let size = parameters.as_ref().and_then(|Object(it)| it.binary_data_size);
         lists.push(match (data, size) {
             (Some(_), None) => None,
             (None, Some(size)) => {
                 let bytes = binary::take(&mut left, size, name)?;
-                let count = shape.iter().try_fold(1_usize, |all, one| all.checked_mul(*one));
-                let count = count.filter(|count| *count <= most);
-                let count = count.ok_or_else(|| too_many(most, "values"))?;
-                Some(binary::list(name, datatype, bytes, count)?)
+                Some(binary::list(name, datatype, bytes, shape.iter().product())?)
             }
             (data, _) => {
                 let (have, and) = if data.is_some() { ("both", "and") } else { ("neither", "nor") };
@@ -327,34 +317,39 @@ fn lists(
     Ok(lists)
 }
 
-/// The rows of tensors.
+/// The rows of tensors. Names and shapes come first: bytes become many times as many.
 fn texts(
     schema: &FeatureSchema,
     inputs: Vec<Tensor<'_>>,
-    lists: &[Option<Box<RawValue>>],
+    behind: &[u8],
     most: usize,
 ) -> Result<Vec<Text>, Problem> {
-    if let ([tensor], [list]) = (&inputs[..], lists)
-        && schema.id(&tensor.name).is_none()
-    {
-        let numbers = tensor.datatype != BYTES;
-        let width = if numbers { schema.len() } else { 1 };
-        let values = tensor.values(list.as_deref(), most, width)?;
-        if numbers {
-            let row = |row: &[&RawValue]| Text::of_list(schema, row);
-            return Ok(values.chunks(schema.len()).map(row).collect());
-        }
-        return values.into_iter().map(object).collect();
-    }
     if inputs.is_empty() {
         return Err(nothing("inputs"));
     }
+    let most_inputs = schema.len() + MOST_UNKNOWN;
+    if inputs.len() > most_inputs {
+        return Err(malformed(format!("there are more than {most_inputs} inputs")));
+    }
+    foreign::check_names(schema, inputs.iter().map(|tensor| tensor.name.as_str()))?;
+    let whole = matches!(&inputs[..], [one] if schema.id(&one.name).is_none());
+    let numbers = whole && inputs[0].datatype != BYTES;
+    let width = if numbers { schema.len() } else { 1 };
+    inputs.iter().try_for_each(|tensor| tensor.check_shape(most, width))?;
+    let lists = lists(&inputs, behind)?;
     let mut columns = Vec::with_capacity(inputs.len());
-    for (tensor, list) in inputs.into_iter().zip(lists) {
-        let values = tensor.values(list.as_deref(), most, 1)?;
+    for (tensor, list) in inputs.into_iter().zip(&lists) {
+        let values = tensor.values(list.as_deref())?;
         columns.push(Column { name: tensor.name, values });
     }
-    foreign::of_columns(schema, &columns)
+    match &columns[..] {
+        [Column { values, .. }] if numbers => {
+            let row = |row: &[&RawValue]| Text::of_list(schema, row);
+            Ok(values.chunks(schema.len()).map(row).collect())
+        }
+        [Column { values, .. }] if whole => values.iter().map(|value| object(value)).collect(),
+        columns => foreign::of_columns(schema, columns),
+    }
 }
 
 /// An object of features inside of a JSON text.
@@ -366,17 +361,9 @@ fn object(value: &RawValue) -> Result<Text, Problem> {
 }
 
 impl<'a> Tensor<'a> {
-    /// The values of this tensor, which has rows of `width`, and at most `most` rows; `list` has
-    /// them where they stood behind the JSON.
-    fn values(
-        &self,
-        list: Option<&'a RawValue>,
-        most: usize,
-        width: usize,
-    ) -> Result<Vec<&'a RawValue>, Problem> {
-        let Self { name, shape, datatype, data, .. } = self;
-        let Some(data) = list.or(*data) else { return Err(nothing("data")) };
-        let name = quoted(name);
+    /// Refuses any shape but at least one and at most `most` rows of `width`.
+    fn check_shape(&self, most: usize, width: usize) -> Result<(), Problem> {
+        let Self { name, shape, .. } = self;
         let (rows, columns) = match shape[..] {
             [rows] => (rows, 1),
             [rows, columns] => (rows, columns),
@@ -389,14 +376,22 @@ impl<'a> Tensor<'a> {
                 many if many > DIMENSIONS => format!("{many} dimensions"),
                 _ => format!("shape {shape:?}"),
             };
+            let name = quoted(name);
             return Err(malformed(format!("{name} has {have}, expected {want}")));
         }
-        if rows > most {
-            return Err(too_many(most, "rows"));
-        }
-        let mut values = Vec::with_capacity(rows * columns);
-        flatten(data, rows * columns, DIMENSIONS, &mut values)?;
-        if values.len() != rows * columns {
+        if rows > most { Err(too_many(most, "rows")) } else { Ok(()) }
+    }
+
+    /// The values of this tensor, whose shape is a possible one; `list` has them where they stood
+    /// behind the JSON.
+    fn values(&self, list: Option<&'a RawValue>) -> Result<Vec<&'a RawValue>, Problem> {
+        let Self { name, shape, datatype, data, .. } = self;
+        let Some(data) = list.or(*data) else { return Err(nothing("data")) };
+        let name = quoted(name);
+        let count = shape.iter().product();
+        let mut values = Vec::with_capacity(count);
+        flatten(data, count, DIMENSIONS, &mut values)?;
+        if values.len() != count {
             let have = values.len();
             return Err(malformed(format!("{name} has shape {shape:?}, and {have} values")));
         }

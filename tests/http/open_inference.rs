@@ -112,9 +112,11 @@ async fn bytes_that_do_not_fit_are_refused_in_words() {
         (one(json!([1]), json!(u64::MAX)), None, row, "there are 6 bytes"),
         (one(json!([1]), json!(4)), None, row, "ends within a string"),
         (one(json!([1]), json!(0)), None, b"", "has 0 values"),
-        (one(json!([1]), json!("6")), None, row, "neither data nor"),
+        (one(json!([1]), json!("6")), None, row, "invalid type: string"),
+        (one(json!([1]), Value::Null), None, row, "neither data nor"),
         (one(json!([2]), json!(6)), None, row, "has 1 values, and its shape 2"),
-        (one(json!([u64::MAX, u64::MAX]), json!(6)), None, row, "There are more than"),
+        (one(json!([u64::MAX, u64::MAX]), json!(6)), None, row, "expected [n] or [n, 1]"),
+        (one(json!([u64::MAX]), json!(6)), None, row, "There are more than"),
         (one(json!([1]), json!(6)), None, b"\x02\0\0\0{}{}", "2 bytes behind the JSON"),
         (both, None, row, "both data and binary_data_size"),
         (one(json!([1]), json!(6)), Some("-1"), row, "is no length of a part"),
@@ -122,6 +124,23 @@ async fn bytes_that_do_not_fit_are_refused_in_words() {
         (one(json!([1]), json!(6)), Some("1"), row, "Invalid JSON"),
     ] {
         let (status, error) = send(&json, length, behind).await;
+        assert!(error.contains(says), "{says}: {status} {error}");
+        assert!(status == 400 || status == 413, "{status} {error}");
+    }
+    // Names and shapes are looked at before any byte: what comes first here would be refused too.
+    let tensor = |name: &str, shape: Value, size: usize| {
+        json!({"name": name, "shape": shape, "datatype": "BYTES",
+            "parameters": {"binary_data_size": size}})
+    };
+    let many: Vec<Value> = (0..1_020).map(|n| tensor(&format!("x{n}"), json!([1]), 1)).collect();
+    let long = "x".repeat(80 << 10);
+    for (inputs, says) in [
+        (many, "more than 1019 inputs"),
+        (vec![tensor(&long, json!([1]), 1)], "the names of all columns are longer"),
+        (vec![tensor("x", json!([1]), 1), tensor("y", json!([19, 19]), 0)], "\"y\" has shape"),
+        (vec![tensor("x", json!([1]), 1), tensor("y", json!([1_001]), 0)], "more than 1000 rows"),
+    ] {
+        let (status, error) = send(&json!({ "inputs": inputs }), None, &[]).await;
         assert!(error.contains(says), "{says}: {status} {error}");
         assert!(status == 400 || status == 413, "{status} {error}");
     }

@@ -6,6 +6,7 @@ use ::axum::body::Bytes;
 use ::axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use ::axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ::axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -45,10 +46,17 @@ pub(super) fn as_json(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// The parameter `name` among those of a request or a tensor; others than ours are for others.
-pub(super) fn parameter(parameters: Option<&RawValue>, name: &str) -> Option<Value> {
-    let all: serde_json::Map<String, Value> = serde_json::from_str(parameters?.get()).ok()?;
-    all.get(name).cloned()
+/// What the extension reads of the parameters of a request, a tensor or an output; others are for
+/// others.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Parameters {
+    /// of a request: whether outputs are binary that say nothing themselves
+    pub(super) binary_data_output: Option<bool>,
+    /// of an output: whether it is binary
+    pub(super) binary_data: Option<bool>,
+    /// of a tensor: how many bytes of it stand behind the JSON
+    pub(super) binary_data_size: Option<u64>,
 }
 
 /// Takes the next `size` bytes of `behind`.

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBody;
+use utoipa::openapi::response::Response;
 use utoipa::openapi::schema::{Array, ArrayBuilder, Object, Schema, SchemaType, Type};
-use utoipa::openapi::{ObjectBuilder, Required};
+use utoipa::openapi::{Content, HeaderBuilder, ObjectBuilder, RefOr, Required};
 
 use super::super::oip::datatype;
 use super::shapes::{count, nullable, object, of, reference, text, version};
@@ -14,6 +16,9 @@ use crate::schema::Feature;
 
 /// An error in the shape of the protocol.
 const ERROR: &str = "OpenInferenceError";
+
+/// The media type of JSON with tensors behind it.
+const OCTETS: &str = "application/octet-stream";
 
 /// The operations, by path.
 pub(super) fn all(
@@ -70,10 +75,12 @@ pub(super) fn all(
                  objects of features as BYTES, or numbers of shape [n, features]. All rows are \
                  predicted or none; they are validated, logged and watched like those of \
                  `/api/v1/predict`. Tensors may come and go by the extension for binary tensor data: \
-                 behind the JSON, whose length is in `Inference-Header-Content-Length`.",
+                 behind the JSON, whose length is in `Inference-Header-Content-Length`. A request \
+                 without a content type is read as JSON.",
             ))
-            .request_body(Some(body(reference("OpenInferenceRequest"), example(model))))
-            .response("200", json_of("The predictions", "OpenInferenceAnswer"));
+            .parameter(json_length())
+            .request_body(Some(request(model)))
+            .response("200", predictions());
         let operation = failing(
             of_model(operation),
             &[
@@ -81,7 +88,11 @@ pub(super) fn all(
                 ("408", "The body did not arrive in time"),
                 ("409", "The id was used with other features"),
                 ("413", "The body is too large, or there are too many rows"),
-                ("415", "The body is not application/json, or compressed"),
+                (
+                    "415",
+                    "The body is compressed, or neither application/json nor, with \
+                     `Inference-Header-Content-Length`, application/octet-stream",
+                ),
             ],
         );
         let late = format!("{}, unless it is one with a UUID as `id`", super::LATE);
@@ -113,6 +124,39 @@ fn named(part: &str, value: &str) -> ParameterBuilder {
         .schema(Some(schema))
 }
 
+/// Where the JSON of a request with binary tensors ends.
+fn json_length() -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name("Inference-Header-Content-Length")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("Bytes of the JSON, behind which tensors stand; without it all is JSON"))
+        .schema(Some(count()))
+}
+
+/// JSON with tensors behind it.
+fn octets() -> RefOr<Content> {
+    let bytes = of(Type::String).content_media_type(OCTETS).build();
+    RefOr::T(Content::new(Some(bytes)))
+}
+
+fn request(model: Option<&ServingModel>) -> RequestBody {
+    let mut request = body(reference("OpenInferenceRequest"), example(model));
+    request.content.insert(OCTETS.to_owned(), octets());
+    request
+}
+
+/// As JSON, or with binary tensors where they are asked for.
+fn predictions() -> Response {
+    let mut answer = json_of("The predictions", "OpenInferenceAnswer");
+    answer.content.insert(OCTETS.to_owned(), octets());
+    let length = HeaderBuilder::new()
+        .schema(Some(count()))
+        .description(Some("Bytes of the JSON, where tensors stand behind it"));
+    answer.headers.insert("Inference-Header-Content-Length".to_owned(), length.build().into());
+    answer
+}
+
 /// A request for one row, from the example of the features.
 fn example(model: Option<&ServingModel>) -> Option<serde_json::Value> {
     let model = model?;
@@ -136,12 +180,19 @@ pub(super) fn shapes() -> Vec<(&'static str, Object)> {
     ]));
     let shape = ArrayBuilder::new().items(count()).min_items(Some(1)).max_items(Some(2)).build();
     let list = |of: Object| Schema::Array(Array::new(of));
+    let parameters = |name: &str, of: ObjectBuilder| {
+        let both = [Type::Object, Type::Null].into_iter().collect::<SchemaType>();
+        ObjectBuilder::new().schema_type(both).property(name, nullable(of).build()).build()
+    };
+    let size = of(Type::Integer).minimum(Some(0_usize));
     let tensor = object([
         ("name", text().into()),
         ("shape", Schema::Array(shape).into()),
         ("datatype", datatype.build().into()),
-        ("data", list(anything()).into()),
-    ]);
+    ])
+    .description(Some("With `data`, or with the bytes that are behind the JSON"))
+    .property("data", list(anything()))
+    .property("parameters", parameters("binary_data_size", size));
     let described = object([
         ("name", text().into()),
         ("datatype", text().into()),
@@ -149,14 +200,17 @@ pub(super) fn shapes() -> Vec<(&'static str, Object)> {
     ])
     .build();
     let inputs = ArrayBuilder::new().items(reference("OpenInferenceTensor")).min_items(Some(1));
-    let wanted = object([("name", text().into())]).build();
+    let wanted = object([("name", text().into())])
+        .property("parameters", parameters("binary_data", of(Type::Boolean)))
+        .build();
     let wanted = ArrayBuilder::new()
         .items(wanted)
         .schema_type([Type::Array, Type::Null].into_iter().collect::<SchemaType>())
         .build();
     let request = object([("inputs", Schema::Array(inputs.build()).into())])
         .property("id", nullable(of(Type::String)).build())
-        .property("outputs", Schema::Array(wanted));
+        .property("outputs", Schema::Array(wanted))
+        .property("parameters", parameters("binary_data_output", of(Type::Boolean)));
     let answer = object([
         ("model_name", text().into()),
         ("model_version", version().build().into()),
