@@ -207,7 +207,7 @@ story-checked:
 
 # Catches: a moment at which kill -9 leaves the story unable to go on; make test tries three.
 story-killed:
-	PMMDS_STORY_KILLS=20 $(SERVICES) $(CARGO) test --all-features --test story killed -- --nocapture
+	PMMDS_TEST_STORY_KILLS=20 $(SERVICES) $(CARGO) test --all-features --test story killed -- --nocapture
 
 # Catches: a file or a few bytes that every request leaves behind; make test asks some thousand times.
 soak:

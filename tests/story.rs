@@ -1,7 +1,7 @@
 //! The whole story of `examples/full_stack`, told by the program itself: on the real data, on
 //! generated data, and killed at random moments; and its commands on one database at once.
 //!
-//! Cargo builds the example with the tests. `PMMDS_STORY_KILLS` says how often it is killed (3).
+//! Cargo builds the example with the tests. `PMMDS_TEST_STORY_KILLS` says how often it is killed (3).
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -41,13 +41,13 @@ fn program() -> PathBuf {
     program
 }
 
-/// The real file, beside the repository or where `PMMDS_TELCO_CSV` says.
+/// The real file, beside the repository or where `PMMDS_TEST_TELCO_CSV` says.
 fn real_data() -> Option<PathBuf> {
     let beside =
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/telco-customer-churn.csv");
-    let path = std::env::var_os("PMMDS_TELCO_CSV").map_or_else(beside, PathBuf::from);
+    let path = std::env::var_os("PMMDS_TEST_TELCO_CSV").map_or_else(beside, PathBuf::from);
     if !path.exists() {
-        eprintln!("SKIPPED: no real data at {}; PMMDS_TELCO_CSV names it", path.display());
+        eprintln!("SKIPPED: no real data at {}; PMMDS_TEST_TELCO_CSV names it", path.display());
     }
     path.exists().then_some(path)
 }
@@ -217,7 +217,7 @@ fn without_a_file_it_says_what_its_data_is_and_holds_as_well() {
 #[test]
 fn killed_at_random_moments_it_goes_on() {
     let Some(data) = real_data() else { return };
-    let kills: u32 = std::env::var("PMMDS_STORY_KILLS").map_or(3, |n| n.parse().unwrap());
+    let kills: u32 = std::env::var("PMMDS_TEST_STORY_KILLS").map_or(3, |n| n.parse().unwrap());
     let state = tempfile::tempdir().unwrap();
     let data = ["--data", data.to_str().unwrap()];
     let seed = u64::from(std::process::id());

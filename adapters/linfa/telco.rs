@@ -23,11 +23,15 @@ const LARGEST_LOG_LOSS: f64 = 0.420;
 
 fn file() -> Option<PathBuf> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/telco-customer-churn.csv");
-    let path = std::env::var_os("PMMDS_TELCO_CSV").map_or_else(|| beside.into(), PathBuf::from);
+    let path =
+        std::env::var_os("PMMDS_TEST_TELCO_CSV").map_or_else(|| beside.into(), PathBuf::from);
     if path.exists() {
         return Some(path);
     }
-    eprintln!("SKIPPED: no Telco file at {}; PMMDS_TELCO_CSV may name another", path.display());
+    eprintln!(
+        "SKIPPED: no Telco file at {}; PMMDS_TEST_TELCO_CSV may name another",
+        path.display()
+    );
     None
 }
 
