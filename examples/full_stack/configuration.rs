@@ -273,7 +273,7 @@ fn problems_of(settings: &Settings, serves: bool) -> Vec<(&'static str, String)>
         ("admin_token", short.then(|| format!("is shorter than {TOKEN_CHARS} characters"))),
         ("host", open.then(|| format!("{host} is open to others, which takes an admin token"))),
         ("alert_webhook_url", why(settings.webhook())),
-        ("otlp_endpoint", why(settings.traces())),
+        (settings.traces_said_by(), why(settings.traces())),
         ("psi_threshold", drift(&|it| it.psi_threshold = settings.psi_threshold)),
         (
             "prediction_psi_threshold",

@@ -77,7 +77,8 @@ pub(crate) struct Settings {
           action = clap::ArgAction::Set, global = true)]
     pub(crate) model_cache: bool,
 
-    /// Name of this service among all that serve the model [default: HOST:PORT]
+    /// Name of this service among all that serve the model [default: the name of the machine and the
+    /// port]
     #[arg(long, env = "PMMDS_INSTANCE", value_name = "NAME", global = true)]
     pub(crate) instance: Option<String>,
 
@@ -180,7 +181,7 @@ pub(crate) struct Settings {
     )]
     pub(crate) prediction_psi_threshold: f64,
 
-    /// Drifted features that raise an alert
+    /// Drifted features that raise an alert; all of them, of a model that has fewer
     #[arg(long, env = "PMMDS_DRIFT_MIN_DRIFT_FEATURES", default_value_t = 3, global = true)]
     pub(crate) min_drift_features: usize,
 
@@ -247,9 +248,10 @@ pub(crate) struct Settings {
           action = clap::ArgAction::Set, global = true)]
     pub(crate) log_json: bool,
 
-    /// Where traces of requests are sent, by OTLP over HTTP, such as http://localhost:4318. The other
-    /// variables of OpenTelemetry's SDK act too, OTEL_SERVICE_NAME and OTEL_TRACES_SAMPLER among
-    /// them [default: nowhere]
+    /// Where traces of requests are sent, by OTLP over HTTP, such as http://localhost:4318;
+    /// /v1/traces is added. Then these act too: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES,
+    /// OTEL_TRACES_SAMPLER and _ARG, OTEL_BSP_*, OTEL_SPAN_*_COUNT_LIMIT,
+    /// OTEL_EXPORTER_OTLP_HEADERS and _TIMEOUT; OTEL_SDK_DISABLED=true sends none [default: nowhere]
     #[arg(
         long,
         env = "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -258,6 +260,16 @@ pub(crate) struct Settings {
         global = true
     )]
     pub(crate) otlp_endpoint: Option<String>,
+
+    /// The same for traces alone: the whole URL, which wins
+    #[arg(
+        long,
+        env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        hide_env_values = true,
+        value_name = "URL",
+        global = true
+    )]
+    pub(crate) otlp_traces_endpoint: Option<String>,
 }
 
 /// The shape of posted alerts.
@@ -374,15 +386,22 @@ impl Settings {
 
     /// Where traces are sent, if anywhere: an empty endpoint is none, as OpenTelemetry has it.
     pub(crate) fn traces(&self) -> Outcome<Option<reqwest::Url>> {
-        let Some(endpoint) = self.otlp_endpoint.as_deref().filter(|url| !url.is_empty()) else {
-            return Ok(None);
-        };
-        let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+        let said = |url: Option<&String>| url.filter(|url| !url.is_empty()).cloned();
+        let whole = said(self.otlp_traces_endpoint.as_ref());
+        let of_base = |base: String| format!("{}/v1/traces", base.trim_end_matches('/'));
+        let url = whole.or_else(|| said(self.otlp_endpoint.as_ref()).map(of_base));
+        let Some(url) = url else { return Ok(None) };
         let url = reqwest::Url::parse(&url).map_err(|error| format!("is no URL: {error}"))?;
         match url.scheme() {
             "http" | "https" => Ok(Some(url)),
             _ => Err("is neither http nor https: traces are sent by OTLP over HTTP".into()),
         }
+    }
+
+    /// The setting that says where traces are sent.
+    pub(crate) fn traces_said_by(&self) -> &'static str {
+        let whole = self.otlp_traces_endpoint.as_ref().is_some_and(|url| !url.is_empty());
+        if whole { "otlp_traces_endpoint" } else { "otlp_endpoint" }
     }
 
     /// Where alerts are posted, if anywhere.

@@ -37,7 +37,10 @@ impl Telemetry {
             .with_writer(std::io::stderr);
         let logs = if settings.log_json { logs.json().boxed() } else { logs.boxed() };
         let mut layers = vec![logs.with_filter(LevelFilter::from_level(level)).boxed()];
-        let traces = settings.traces()?.map(provider).transpose()?;
+        // The SDK leaves this one to the program.
+        let off =
+            std::env::var("OTEL_SDK_DISABLED").is_ok_and(|it| it.eq_ignore_ascii_case("true"));
+        let traces = settings.traces()?.filter(|_| !off).map(provider).transpose()?;
         if let Some(traces) = &traces {
             let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer("pmmds"));
             // The exporter's own requests are no part of a trace.

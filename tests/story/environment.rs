@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::schedule::Talking;
 use super::servers::{http, http_with};
-use super::serving::Serving;
+use super::serving::{Serving, free_port};
 use crate::{ask, command, database, real_data, told};
 
 type Variables<'v> = &'v [(&'v str, &'v str)];
@@ -31,11 +31,6 @@ fn begin(arguments: &[&str], state: &Path, variables: Variables) -> Child {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A port that is free now: nobody else takes it within the second.
-fn free_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
 }
 
 /// A password in which every character is one that a URL would give a meaning of its own.
@@ -218,6 +213,14 @@ fn everything_that_cannot_be_is_told_at_once() {
     let said = text(&output.stderr);
     assert!(said.starts_with("error: PMMDS_API_HOST: 0.0.0.0 is open to others"), "{said}");
     assert_eq!(output.status.code(), Some(2));
+    let traces = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://canary:4317"),
+    ];
+    let output = run(&["serve"], state.path(), &traces);
+    let said = text(&output.stderr);
+    let why = "error: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: is neither http nor https";
+    assert!(said.starts_with(why) && !said.contains("canary"), "{said}");
     let output = run(&["monitor"], state.path(), &[("PMMDS_DB_PASSWORD", "canary")]);
     let said = text(&output.stderr);
     assert!(said.contains("PMMDS_DB_HOST is not set") && !said.contains("canary"), "{said}");
@@ -371,7 +374,7 @@ fn each_variable_of_the_service_acts() {
         }
         (talking, said)
     };
-    let port = free_port();
+    let port = free_port().to_string();
     let more = [
         ("PMMDS_API_HOST", "127.0.0.2"),
         ("PMMDS_API_PORT", &port),
@@ -413,14 +416,14 @@ fn each_variable_of_the_service_acts() {
 
     // Where the defaults would monitor, retrain and warn.
     let off = ("PMMDS_DRIFT_ENABLE_SCHEDULED_MONITORING", "false");
-    let port = free_port();
+    let port = free_port().to_string();
     let (service, said) = serve(&[("PMMDS_API_PORT", &port), off, ("PMMDS_LOG_LEVEL", "error")]);
     assert!(said.iter().any(|line| line == "  monitor      off"), "{said:#?}");
     assert!(said.iter().any(|line| line.starts_with("nothing is in production")), "{said:#?}");
     service.terminate();
     let rest = [said, service.ended()].concat().join("\n");
     assert!(!rest.contains("WARN") && !rest.contains("{\""), "{rest}");
-    let port = free_port();
+    let port = free_port().to_string();
     let (service, said) = serve(&[&named[..], &[("PMMDS_API_PORT", &port)]].concat());
     let plan = said.iter().find(|line| line.starts_with("  monitor ")).unwrap();
     assert!(plan.contains("every 1 h, the last 24 h; drift retrains"), "{plan}");

@@ -40,7 +40,7 @@ struct Serving {
 
 impl Serving {
     fn start(state: &Path, data: &str, hook: &str) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = super::serving::free_port();
         let port_text = port.to_string();
         let arguments = ["serve", "--port", &port_text, "--data", data];
         let mut child = command(&arguments, Some(state))

@@ -46,7 +46,7 @@ struct Prefect {
 impl Prefect {
     fn start(python: PathBuf) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = super::serving::free_port();
         let api = format!("http://127.0.0.1:{port}/api");
         let mut server = Self::python(&python, folder.path());
         server.args(["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port"]);

@@ -1,7 +1,23 @@
 //! A service as a process.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A port that is free, and stays so until a service takes it: none of those that the machine gives
+/// to whoever asks for any.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Another process that tests has others.
+        let at = std::process::id().wrapping_mul(64) + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(10_000 + at % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
 
 /// A service, killed if the test fails before it is stopped.
 pub(crate) struct Serving {
@@ -20,8 +36,7 @@ impl Serving {
 
     /// One that says `what` first.
     pub(crate) fn start_saying(what: &str, command: impl FnOnce(&[&str]) -> Command) -> Self {
-        // A port that is free now: nobody else takes it within the second.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let port_text = port.to_string();
         let off = ["--scheduled-monitoring", "false"];
         let arguments = ["serve", "--port", &port_text, "--log-level", "error", off[0], off[1]];

@@ -1,23 +1,27 @@
 //! What the program sends to a collector of traces, read by the messages of OpenTelemetry itself.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
+use super::schedule::Talking;
 use super::serving::Serving;
 use crate::{command, python, told};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 
-/// A collector, killed at the end.
-struct Collector(Child);
+/// For what comes in seconds on a machine with nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(120);
 
-impl Drop for Collector {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
+/// The next JSON that `collector` says.
+fn next(collector: &Talking) -> Value {
+    loop {
+        let line = collector.said.recv_timeout(PATIENCE).expect("the collector was sent something");
+        if let Ok(value) = serde_json::from_str(&line) {
+            return value;
+        }
     }
 }
 
@@ -34,10 +38,9 @@ fn a_collector_is_sent_the_spans_of_requests() {
     let Some(python) = python::python("otlp") else { return };
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/otlp_receiver.py");
     let mut collector = Command::new(python);
-    let collector = collector.arg(program).stdout(Stdio::piped()).spawn().unwrap();
-    let mut collector = Collector(collector);
-    let mut said = BufReader::new(collector.0.stdout.take().unwrap()).lines();
-    let port: u16 = said.next().unwrap().unwrap().parse().unwrap();
+    collector.arg(program);
+    let collector = Talking::start(collector);
+    let port = next(&collector);
 
     let state = tempfile::tempdir().unwrap();
     told(&command(&["train"], Some(state.path())).output().unwrap());
@@ -51,8 +54,7 @@ fn a_collector_is_sent_the_spans_of_requests() {
     // What was not sent yet is sent at the end.
     serving.stop();
 
-    let spans = said.take(2).map(|line| line.unwrap());
-    let spans: Vec<Value> = spans.map(|line| serde_json::from_str(&line).unwrap()).collect();
+    let spans = [next(&collector), next(&collector)];
     let of = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap();
     let (model, nowhere) = (of("GET /model"), of("GET"));
     for span in [model, nowhere] {
@@ -65,6 +67,21 @@ fn a_collector_is_sent_the_spans_of_requests() {
     assert_eq!(model["attributes"]["http.route"], "/model");
     assert_eq!(nowhere["attributes"]["http.response.status_code"], "404");
     assert!(!nowhere.to_string().contains("canary"), "{nowhere}");
+
+    // The whole URL for traces alone wins; and nothing is sent where that is said.
+    for off in ["TRUE", "false"] {
+        let serving = Serving::start(|serve| {
+            let mut command = command(serve, Some(state.path()));
+            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+            let whole = format!("http://127.0.0.1:{port}/elsewhere/traces?of={off}");
+            command.env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", whole);
+            command.env("OTEL_SDK_DISABLED", off);
+            command
+        });
+        assert_eq!(ask(&serving.url, "/model"), 200);
+        serving.stop();
+    }
+    assert_eq!(next(&collector)["path"], "/elsewhere/traces?of=false");
 }
 
 #[test]
