@@ -93,7 +93,8 @@ impl InferenceEvent {
         Cursor { at: self.at, id: self.id }
     }
 
-    /// The same event with its raw features, as [`Row::to_json`] writes them.
+    /// The same event with its raw features, as [`Row::to_json`](crate::record::Row::to_json) writes
+    /// them.
     #[must_use]
     pub fn with_features(mut self, json: String) -> Self {
         self.features = Some(json);

@@ -2,7 +2,7 @@
 //!
 //! Events are written in [`EventBatch`]es whose id is fixed before the first attempt, so a retried
 //! batch is recognised and nothing is counted twice. A batch carries its own
-//! [`Counts`], so that windows are added up from batches and not from rows.
+//! [`Counts`](crate::drift::Counts), so that windows are added up from batches and not from rows.
 
 mod backlog;
 mod batch;
@@ -52,7 +52,8 @@ pub use wire::WireError;
 ///   [how many](Appended::WithoutDuplicates) it left out; the batch is known by its id all the same.
 /// * [`counts`](Self::counts) equals, bit for bit, counting the codes of every event that
 ///   [`scan`](Self::scan) returns for that window. Summaries and rejections come from batches
-///   whose events all lie in the window; [`Counts::summarised`] says how many rows they cover.
+///   whose events all lie in the window;
+///   [`Counts::summarised`](crate::drift::Counts::summarised) says how many rows they cover.
 ///   Refused requests of a batch without events count at the time the batch was written.
 /// * Windows are half-open: an event on a boundary is in exactly one of two adjacent windows.
 /// * Outcomes are idempotent and may arrive before their event.

@@ -62,8 +62,11 @@ fn an_outage_of_postgresql_is_bridged_and_none_is_lost() {
     let arguments = ["--database-url", &url];
     told(&command(&[&["train"], &arguments[..]].concat(), Some(&state)).output().unwrap());
     let start = |durability| {
-        let more = ["--durability", durability, arguments[0], arguments[1]];
-        Serving::start(|serve| command(&[serve, &more].concat(), Some(&state)))
+        Serving::start(|serve| {
+            let mut serve = command(&[serve, &arguments].concat(), Some(&state));
+            serve.env("PMMDS_DURABILITY", durability);
+            serve
+        })
     };
     let ids = "SELECT coalesce(request_id, id)::text FROM pmmds_store.predictions";
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
