@@ -200,6 +200,8 @@ pub(crate) enum RegistryMode {
     Unauthorized,
     /// Names versions, and cannot give their files.
     WithoutFiles,
+    /// Names versions, and notices that their files do not come whole.
+    Damages,
 }
 
 /// A registry that can be made to fail in ways that no real one does on demand: changed bytes, a
@@ -322,6 +324,9 @@ impl ModelRegistry for TestRegistry {
             return Err(down("test registry"));
         }
         *self.fetched.lock().unwrap() += 1;
+        if *self.mode.lock().unwrap() == RegistryMode::Damages {
+            return Err(Error::new(ErrorKind::Corrupt, "test registry", "model.json is cut off"));
+        }
         let index = usize::try_from(version.number()).unwrap() - 1;
         let missing = || Error::new(ErrorKind::NotFound, "test registry", "no such version");
         self.versions.lock().unwrap().get(index).cloned().ok_or_else(missing)
