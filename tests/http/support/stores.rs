@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use pmmds::drift::Profile;
 use pmmds::log::{
     Appended, BatchId, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent,
-    LoggedEvent, Outcome, OutcomeReceipt, Page, Purged, WindowCounts,
+    LoggedEvent, Outcome, OutcomeReceipt, Page, Purged, Reply, WindowCounts,
 };
 use pmmds::memory::MemoryLog;
 use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry, ModelVersion, VersionId};
@@ -38,6 +38,8 @@ pub(crate) enum LogMode {
     /// Says so of batches with this request.
     RefusesRequest(Uuid),
     Panics,
+    /// Cannot say what was answered before.
+    Forgets,
 }
 
 /// The mode once it is not `held`.
@@ -172,6 +174,13 @@ impl InferenceLog for TestLog {
         limit: usize,
     ) -> Result<Page<LabelledEvent>, Error> {
         self.inner.labelled(model, window, after, limit).await
+    }
+
+    async fn replies(&self, _: usize) -> Result<Vec<Reply>, Error> {
+        match *self.mode.lock().unwrap() {
+            LogMode::Forgets => Err(down("test log")),
+            _ => Ok(Vec::new()),
+        }
     }
 
     async fn purge(&self, before: Timestamp) -> Result<Purged, Error> {
