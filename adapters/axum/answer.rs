@@ -192,7 +192,7 @@ pub(super) async fn answer(
             }
             let (ticket, body) = (Arc::clone(&claimed.ticket), item.answer.clone());
             if let Some(shadow) = &state.shadow {
-                shadow.offer(model, &item.row, item.event.prediction);
+                shadow.offer(model, &item.row, &item.event);
             }
             room.push(item);
             claimed.handed_over = true;

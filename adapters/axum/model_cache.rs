@@ -77,7 +77,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    // Time passes where everybody waits for it, and no sooner.
+    #[tokio::test(start_paused = true)]
     async fn the_latest_is_kept_last_and_those_between_are_passed_over() {
         let cache = Arc::<Slow>::default();
         let keeper = Keeper::new(Arc::clone(&cache) as _);

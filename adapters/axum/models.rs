@@ -1,7 +1,7 @@
 //! The version that is served, and how it is replaced.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,10 @@ use crate::{Error, ErrorKind, Timestamp};
 
 /// How much longer than a load its caller waits.
 const GRACE: Duration = Duration::from_millis(200);
+
+/// How long polling leaves a version alone whose load failed through no fault of its own: at first,
+/// doubled with each time that it fails alike, and at most.
+const PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
 
 /// A version in service, with how it came in.
 #[derive(Debug)]
@@ -205,7 +209,24 @@ impl ReloadError {
         Self::new(StatusCode::BAD_GATEWAY, Cause::Refused, code, reason.into())
     }
 
-    fn not_found(code: &'static str, reason: String) -> Self {
+    /// A version that is whole, and no good: its reason is told, and what is behind that is for the
+    /// log.
+    fn refused_for(code: &'static str, error: &Error) -> Self {
+        let mut told = error.to_string();
+        let cause = std::error::Error::source(error);
+        if let Some(cause) = cause.and_then(|cause| cause.downcast_ref::<Error>()) {
+            told = format!("{told}: {cause}");
+        }
+        Self { told: Some(told), ..Self::refused(code, error.chain()) }
+    }
+
+    /// The version has not come back from its smoke predictions.
+    fn stuck(deadline: Duration) -> Self {
+        let reason = format!("the version was not verified within {deadline:?}");
+        Self { cause: Cause::Refused, ..Self::late(reason) }
+    }
+
+    fn failed(code: &'static str, reason: String) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, Cause::Other, code, reason)
     }
 
@@ -217,13 +238,17 @@ impl ReloadError {
                 (Self::away("registry_unavailable", reason), "the registry cannot be reached")
             }
             ErrorKind::Unauthorized => (
-                Self::not_found("registry_unauthorized", reason),
+                Self::failed("registry_unauthorized", reason),
                 "the registry does not let this service in",
             ),
             ErrorKind::NotFound => {
-                (Self::not_found("version_not_found", reason), "the registry has no such version")
+                (Self::failed("version_not_found", reason), "the registry has no such version")
             }
-            _ => (Self::refused("version_rejected", reason), "the version cannot be served"),
+            // Nothing is known of the version itself: its files may be whole the next time.
+            _ => (
+                Self::failed("registry_failed", reason),
+                "the registry did not give the version whole",
+            ),
         };
         let told = format!("{what} ({}); the log of the service says why", super::told(error));
         Self { told: Some(told), ..failed }
@@ -260,12 +285,11 @@ impl std::error::Error for ReloadError {}
 
 /// Where versions come from, and how they are read.
 #[derive(Debug)]
-pub(super) struct Origin {
+pub(super) struct Source {
     pub(super) registry: Arc<dyn ModelRegistry>,
     pub(super) formats: Vec<Arc<dyn ModelFormat>>,
     pub(super) name: ModelName,
     pub(super) alias: Alias,
-    pub(super) cache: Option<Arc<dyn ModelCache>>,
     // of a load
     pub(super) deadline: Duration,
 }
@@ -276,12 +300,25 @@ struct Failure {
     // as far as the registry has said which it is
     version: Option<VersionId>,
     error: ReloadError,
+    // how often in a row it was this one
+    times: u32,
+    // until when polling leaves the version alone; by the monotonic clock
+    until: Duration,
+}
+
+/// How far a load has come.
+#[derive(Debug, Default)]
+struct Progress {
+    // as soon as the registry has said which it is
+    version: OnceLock<VersionId>,
+    // whether its files are there, so that the rest is up to the version
+    fetched: AtomicBool,
 }
 
 /// The version in service, and where the next comes from.
 #[derive(Debug)]
 pub(super) struct Models {
-    origin: Origin,
+    source: Source,
     keeper: Option<Arc<Keeper>>,
     clock: Arc<Clock>,
     live: LiveOptions,
@@ -291,7 +328,7 @@ pub(super) struct Models {
     // loads that worked, and that did not
     done: AtomicU64,
     failed: AtomicU64,
-    // number of the version that the alias was last seen at; 0 before
+    // number of the version that the alias was at when last looked; 0 where that look failed
     seen: AtomicU64,
     // of the last load
     failure: std::sync::Mutex<Option<Failure>>,
@@ -300,10 +337,15 @@ pub(super) struct Models {
 }
 
 impl Models {
-    pub(super) fn new(origin: Origin, clock: Arc<Clock>, live: LiveOptions) -> Self {
+    pub(super) fn new(
+        source: Source,
+        cache: Option<Arc<dyn ModelCache>>,
+        clock: Arc<Clock>,
+        live: LiveOptions,
+    ) -> Self {
         Self {
-            keeper: origin.cache.clone().map(Keeper::new),
-            origin,
+            source,
+            keeper: cache.map(Keeper::new),
             clock,
             live,
             current: ArcSwapOption::empty(),
@@ -317,11 +359,11 @@ impl Models {
     }
 
     pub(super) fn name(&self) -> &ModelName {
-        &self.origin.name
+        &self.source.name
     }
 
     pub(super) fn alias(&self) -> &Alias {
-        &self.origin.alias
+        &self.source.alias
     }
 
     /// Loads that worked, and that did not.
@@ -329,20 +371,45 @@ impl Models {
         (self.done.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
     }
 
-    /// Whether the alias was last seen at another version than the one in service; `None` where
-    /// either is not known.
-    pub(super) fn skew(&self) -> Option<bool> {
-        let current = self.current().map(|loaded| loaded.model.version());
-        self.seen().and_then(|seen| current.map(|current| current != seen))
+    /// How long a load may take.
+    pub(super) fn deadline(&self) -> Duration {
+        self.source.deadline
     }
 
-    /// The version that the alias was last seen at.
+    /// Whether the alias is at another version than the one in service; `None` where either is not
+    /// known, as of the last look.
+    pub(super) fn skew(&self) -> Option<bool> {
+        let current = self.current()?;
+        let differs = self.seen()? != current.model.version();
+        // What came from a cache may be another version of that number.
+        (differs || current.kept_at.is_none()).then_some(differs)
+    }
+
+    /// The version that the alias was at when last looked; `None` where that look failed.
     fn seen(&self) -> Option<VersionId> {
         VersionId::new(self.seen.load(Ordering::Relaxed))
     }
 
+    fn has_seen(&self, version: Option<VersionId>) {
+        self.seen.store(version.map_or(0, VersionId::number), Ordering::Relaxed);
+    }
+
     fn failure(&self) -> std::sync::MutexGuard<'_, Option<Failure>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers how the load of `version` ended, if it failed, and how often it has.
+    fn note(&self, version: Option<VersionId>, error: Option<ReloadError>) {
+        let mut failure = self.failure();
+        let noted = error.map(|error| {
+            let alike = |it: &&Failure| it.version == version && it.error.code == error.code;
+            let before = failure.as_ref().filter(alike).map_or(0, |it| it.times);
+            let [first, most] = PAUSE;
+            let pause = first.saturating_mul(2_u32.saturating_pow(before)).min(most);
+            let until = self.clock.elapsed().saturating_add(pause);
+            Failure { version, error, times: before.saturating_add(1), until }
+        });
+        *failure = noted;
     }
 
     /// Why `version`, which is behind the alias, is not in service, as far as that is known and
@@ -384,12 +451,12 @@ impl Models {
     async fn serve_kept(self: &Arc<Self>) -> Result<Option<(VersionId, Timestamp)>, Error> {
         let began = self.clock.elapsed();
         let models = Arc::clone(self);
-        let deadline = self.origin.deadline;
+        let deadline = self.source.deadline;
         let runtime = tokio::runtime::Handle::current();
         let work = move || {
-            let Origin { cache, formats, name, alias, .. } = &models.origin;
-            let Some(cache) = cache else { return Ok(None) };
-            let last = runtime.block_on(cache.last(name, alias))?;
+            let Source { formats, name, alias, .. } = &models.source;
+            let Some(keeper) = &models.keeper else { return Ok(None) };
+            let last = runtime.block_on(keeper.cache.last(name, alias))?;
             let Some(CachedVersion { version, files, kept_at, .. }) = last else { return Ok(None) };
             // It may have named the version before it went away.
             if let Some(named) = models.seen().filter(|named| *named != version) {
@@ -432,19 +499,19 @@ impl Models {
                 Some((number, result)) if *number > asked => result.clone(),
                 _ => {
                     let number = models.begun.fetch_add(1, Ordering::AcqRel) + 1;
-                    let named = Arc::default();
-                    let result = models.load(&named).await;
+                    let progress = Arc::default();
+                    let result = models.load(&progress).await;
                     let count = if result.is_ok() { &models.done } else { &models.failed };
                     count.fetch_add(1, Ordering::Relaxed);
-                    let error = result.clone().err();
-                    let version = named.get().copied();
-                    *models.failure() = error.map(|error| Failure { version, error });
+                    let version = progress.version.get().copied();
+                    models.has_seen(version);
+                    models.note(version, result.clone().err());
                     *flight = Some((number, result.clone()));
                     result
                 }
             }
         });
-        let deadline = self.origin.deadline;
+        let deadline = self.source.deadline;
         // A little longer than the load itself has, so that it is the load that says what happened.
         match tokio::time::timeout(deadline + GRACE, load).await {
             Ok(Ok(result)) => result,
@@ -457,27 +524,29 @@ impl Models {
         }
     }
 
-    /// Loads the version behind the alias, and says which it is as soon as that is known.
-    async fn load(
-        self: &Arc<Self>,
-        named: &Arc<OnceLock<VersionId>>,
-    ) -> Result<Reloaded, ReloadError> {
+    /// Loads the version behind the alias, and says how far it has come.
+    async fn load(self: &Arc<Self>, progress: &Arc<Progress>) -> Result<Reloaded, ReloadError> {
         let began = self.clock.elapsed();
-        let deadline = self.origin.deadline;
-        let (models, name_it) = (Arc::clone(self), Arc::clone(named));
+        let deadline = self.source.deadline;
+        let (models, reached) = (Arc::clone(self), Arc::clone(progress));
         let runtime = tokio::runtime::Handle::current();
         // Parsing and smoke predictions take the thread that they run on, for as long as a hostile
         // version likes: not one of those that answer requests.
         let load = tokio::task::spawn_blocking(move || {
-            runtime.block_on(tokio::time::timeout(deadline, models.fetch(&name_it)))
+            runtime.block_on(tokio::time::timeout(deadline, models.fetch(&reached)))
         });
-        let (model, files) = match load.await {
-            Ok(Ok(loaded)) => loaded?,
-            Ok(Err(_)) => {
+        // Its own timeout ends a load that waits; one that computes is left to itself, so that it
+        // holds up no other.
+        let (model, files) = match tokio::time::timeout(deadline + GRACE / 2, load).await {
+            Ok(Ok(Ok(loaded))) => loaded?,
+            Err(_) if progress.fetched.load(Ordering::Acquire) => {
+                return Err(ReloadError::stuck(deadline));
+            }
+            Ok(Ok(Err(_))) | Err(_) => {
                 let reason = format!("the registry did not answer within {deadline:?}");
                 return Err(ReloadError::away("reload_deadline", reason));
             }
-            Err(_) => {
+            Ok(Err(_)) => {
                 let reason = "a smoke prediction of the version panicked";
                 return Err(ReloadError::refused("version_rejected", reason));
             }
@@ -491,7 +560,7 @@ impl Models {
         let reloaded = self.accept(model, took, None)?;
         if let Some(keeper) = &self.keeper {
             let cached = CachedVersion::new(version, files, self.clock.now());
-            keeper.keep(&self.origin.name, &self.origin.alias, cached);
+            keeper.keep(&self.source.name, &self.source.alias, cached);
         }
         Ok(reloaded)
     }
@@ -499,19 +568,20 @@ impl Models {
     /// The version behind the alias, fetched *by version* and verified whole.
     async fn fetch(
         &self,
-        named: &OnceLock<VersionId>,
+        progress: &Progress,
     ) -> Result<(ServingModel, ArtifactFiles), ReloadError> {
-        let Origin { registry, formats, name, alias, .. } = &self.origin;
+        let Source { registry, formats, name, alias, .. } = &self.source;
         let of = |error: Error| ReloadError::of(&error);
         let Some(version) = registry.resolve(name, alias).await.map_err(of)? else {
             let reason = format!("model {name} has no alias {alias}");
-            return Err(ReloadError::not_found("alias_not_found", reason));
+            return Err(ReloadError::failed("alias_not_found", reason));
         };
-        let _ = named.set(version);
-        self.seen.store(version.number(), Ordering::Relaxed);
+        let _ = progress.version.set(version);
+        self.has_seen(Some(version));
         let files = registry.fetch_artifact(name, version).await.map_err(of)?;
+        progress.fetched.store(true, Ordering::Release);
         let model = open_version(&files, formats, name, version)
-            .map_err(|error| ReloadError::refused("version_rejected", error.chain()))?;
+            .map_err(|error| ReloadError::refused_for("version_rejected", &error))?;
         Ok((model, files))
     }
 
@@ -526,7 +596,7 @@ impl Models {
         // What came from the cache was a guess: the registry has the last word, as at a start.
         if let Some(before) = before.as_ref().filter(|before| before.kept_at.is_none()) {
             check_same_schema(&before.model, &model)
-                .map_err(|error| ReloadError::refused("schema_changed", error.chain()))?;
+                .map_err(|error| ReloadError::refused_for("schema_changed", &error))?;
             if before.model.version() == model.version() && before.model.digest() != model.digest()
             {
                 let reason = format!(
@@ -542,7 +612,7 @@ impl Models {
             let of = |model: &ServingModel| (model.version(), model.digest());
             of(&before.model) == of(&model)
         });
-        let alias = self.origin.alias.clone();
+        let alias = self.source.alias.clone();
         let mut info = Loaded::info_of(&model, alias, self.clock.now(), took);
         if kept_at.is_some() {
             info.source = ModelSource::Cache;
@@ -579,44 +649,49 @@ impl Models {
 
     /// Looks where the alias points, and loads the version that is there if that is another one, or
     /// if the registry has yet to confirm it. A version that was refused is left alone until the
-    /// alias has moved. The version behind the alias, as far as it is known.
+    /// alias has moved, and one that failed otherwise for a while. The version behind the alias, as
+    /// far as it is known.
     pub(super) async fn look(self: &Arc<Self>) -> Option<VersionId> {
-        let Origin { registry, name, alias, deadline, .. } = &self.origin;
-        let resolve = registry.resolve(name, alias);
-        let behind = match tokio::time::timeout(*deadline, resolve).await {
-            Ok(Ok(Some(version))) => version,
-            Ok(Ok(None)) => {
-                tracing::warn!(%alias, "polling: there is no such alias");
-                return None;
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(error = error.chain(), "polling: the registry failed");
-                return None;
-            }
-            Err(_) => {
-                tracing::warn!("polling: the registry did not answer in time");
-                return None;
-            }
-        };
-        self.seen.store(behind.number(), Ordering::Relaxed);
+        let behind = self.behind().await;
+        self.has_seen(behind);
+        let behind = behind?;
         let current = self.current();
         let is_there = current
             .is_some_and(|current| current.model.version() == behind && current.kept_at.is_none());
         if is_there {
             // Should the alias come back to a version that was refused, it has moved.
             self.failure().take();
-        } else if self.has_refused(behind) {
-            tracing::debug!(version = %behind, "polling: the version was refused before");
+        } else if self.is_left_alone(behind) {
+            tracing::debug!(version = %behind, "polling: the version was refused before, or failed");
         } else if let Err(error) = self.reload().await {
             tracing::error!(code = error.code, reason = error.reason, "reload failed");
         }
         Some(behind)
     }
 
-    fn has_refused(&self, version: VersionId) -> bool {
+    /// Asks the registry where the alias points.
+    async fn behind(&self) -> Option<VersionId> {
+        let Source { registry, name, alias, deadline, .. } = &self.source;
+        let resolve = registry.resolve(name, alias);
+        match tokio::time::timeout(*deadline, resolve).await {
+            Ok(Ok(Some(version))) => return Some(version),
+            Ok(Ok(None)) => tracing::warn!(%alias, "polling: there is no such alias"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = error.chain(), "polling: the registry failed");
+            }
+            Err(_) => tracing::warn!("polling: the registry did not answer in time"),
+        }
+        None
+    }
+
+    fn is_left_alone(&self, version: VersionId) -> bool {
         let failure = self.failure();
         let failure = failure.as_ref().filter(|it| it.version == Some(version));
-        failure.is_some_and(|it| it.error.cause == Cause::Refused)
+        failure.is_some_and(|it| match it.error.cause {
+            Cause::Refused => true,
+            Cause::Other => self.clock.elapsed() < it.until,
+            Cause::Away => false,
+        })
     }
 
     /// Looks every `interval` where the alias points, so that replicas converge without being told,

@@ -17,7 +17,7 @@ use super::jobs::Jobs;
 use super::live::LiveReport;
 use super::log_writer::{LogAccount, LogQueue};
 use super::metrics::Metrics;
-use super::models::{ModelInfo, Models, Origin, ReloadError, Reloaded};
+use super::models::{ModelInfo, Models, ReloadError, Reloaded, Source};
 use super::operations::Operations;
 use super::options::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
 use super::replay::Replay;
@@ -184,6 +184,10 @@ impl ServiceBuilder {
     ///   `/readyz?verbose` calls the model degraded, and `pmmds_model_info` has `source="cache"`.
     ///   The next reload that works, by [polling](Self::poll_every) or asked for, ends that: with
     ///   whatever version the registry names, as at a start.
+    /// * A reload that fails ends it not, even where the registry has answered by then: that it
+    ///   refuses the credentials, has no such alias, or names a version that will not do. What is
+    ///   served never gets worse; it goes on as unconfirmed, which is neither version skew nor the
+    ///   opposite while the numbers agree.
     /// * Nothing else asks it: registry down is never "no champion", and never its opposite.
     pub fn model_cache(mut self, cache: Arc<dyn ModelCache>) -> Self {
         self.cache = Some(cache);
@@ -237,7 +241,8 @@ impl ServiceBuilder {
     }
 
     /// Looks so often whether the alias has moved, and reloads if it has. A version that was refused
-    /// is not fetched again before the alias moves, or a reload is asked for. Defaults to never.
+    /// is not fetched again before the alias moves, or a reload is asked for; one whose files did
+    /// not come whole is, after pauses that double from a second to five minutes. Defaults to never.
     pub fn poll_every(mut self, interval: Duration) -> Self {
         self.poll = Some(interval);
         self
@@ -302,7 +307,7 @@ impl ServiceBuilder {
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) with every option that cannot work;
     /// [`Unavailable`](ErrorKind::Unavailable) or what else the log answers when asked for the
-    /// time.
+    /// time, or for the answers that it keeps. No task is left behind then.
     ///
     /// # Panics
     ///
@@ -342,16 +347,25 @@ impl ServiceBuilder {
         })?;
         clock.set(asked, now);
 
+        // A log that keeps answers on local disk has them from before a restart. Whatever can fail
+        // comes before the first task: nobody would end it.
+        let replies = self.log.replies(self.limits.replay_entries);
+        let replies = tokio::time::timeout(self.limits.append_timeout, replies).await;
+        let replies = replies.unwrap_or_else(|_| {
+            let context = "the log did not give its replies when the service started";
+            Err(Error::new(ErrorKind::Unavailable, AXUM, context))
+        })?;
+
         let parts = (Arc::clone(&self.registry), self.formats.clone(), self.name.clone());
-        let origin = Origin {
+        let source = Source {
             registry: self.registry,
             formats: self.formats,
             name: self.name,
             alias: self.alias,
-            cache: self.cache,
             deadline: self.limits.reload_timeout,
         };
-        let models = Arc::new(Models::new(origin, Arc::clone(&clock), self.live.clone()));
+        let models = Models::new(source, self.cache, Arc::clone(&clock), self.live.clone());
+        let models = Arc::new(models);
         models.start().await;
         let poll = self.poll.map(|interval| {
             let (sender, looks) = watch::channel(None);
@@ -364,10 +378,7 @@ impl ServiceBuilder {
             tokio::spawn(Arc::clone(&models).poll(interval, sender)).abort_handle()
         });
         let replay = Arc::new(Replay::new(self.limits.replay_entries, self.limits.replay_bytes));
-        // A log that keeps answers on local disk has them from before a restart.
-        for Reply { request_id, payload, answer, .. } in
-            self.log.replies(self.limits.replay_entries).await?
-        {
+        for Reply { request_id, payload, answer, .. } in replies {
             let bytes = answer.len();
             replay.restore(request_id, payload, answer.into(), bytes);
         }

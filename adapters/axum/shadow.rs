@@ -27,7 +27,7 @@ use crate::drift::{LiveCounters, LiveOptions};
 use crate::lifecycle::{
     ServingModel, ShadowComparison, ShadowStats, check_same_schema, load_version,
 };
-use crate::log::InferenceEvent;
+use crate::log::{CorrelationId, InferenceEvent};
 use crate::model::{InvalidScore, ModelFormat, Prediction};
 use crate::record::Row;
 use crate::registry::{Alias, ModelName, ModelRegistry, VersionId};
@@ -95,6 +95,8 @@ struct Job {
     champion: Arc<Loaded>,
     row: Row,
     prediction: Prediction,
+    // of the request
+    correlation_id: Option<CorrelationId>,
 }
 
 #[derive(Debug, Default)]
@@ -172,13 +174,18 @@ impl Shadowing {
     }
 
     /// Copies an answered row, if there is somebody to score it.
-    pub(super) fn offer(&self, champion: &Arc<Loaded>, row: &Row, prediction: Prediction) {
+    pub(super) fn offer(&self, champion: &Arc<Loaded>, row: &Row, event: &InferenceEvent) {
         if !self.common.active.load(Ordering::Relaxed) {
             return;
         }
         match self.sender.try_reserve() {
             Ok(place) => {
-                place.send(Job { champion: Arc::clone(champion), row: row.clone(), prediction });
+                place.send(Job {
+                    champion: Arc::clone(champion),
+                    row: row.clone(),
+                    prediction: event.prediction,
+                    correlation_id: event.correlation_id.clone(),
+                });
             }
             Err(_) => drop(self.common.missed.fetch_add(1, Ordering::Relaxed)),
         }
@@ -365,7 +372,7 @@ async fn score(parts: &Parts, common: &Arc<Common>, jobs: Vec<Job>) {
             }
         }
         if let Some(Ok(prediction)) = prediction
-            && !log(parts, &shadow, job.row, prediction, shadow_took, now)
+            && !log(parts, &shadow, job, prediction, shadow_took, now)
         {
             common.not_logged.fetch_add(1, Ordering::Relaxed);
         }
@@ -409,7 +416,7 @@ fn both(shadow: &Loaded, clock: &Clock, (at, job): (usize, Job)) -> Scored {
 fn log(
     parts: &Parts,
     shadow: &Arc<Loaded>,
-    row: Row,
+    Job { row, correlation_id, .. }: Job,
     prediction: Prediction,
     took: Duration,
     at: Timestamp,
@@ -417,7 +424,8 @@ fn log(
     let Some(mut room) = parts.queue.reserve_spare() else { return false };
     let id = parts.clock.id(at);
     let codes = shadow.model.profile().encode(&row, prediction.score());
-    let event = InferenceEvent::new(id, id, at, prediction, took, codes);
+    let mut event = InferenceEvent::new(id, id, at, prediction, took, codes);
+    event.correlation_id = correlation_id;
     let ticket = Ticket::new(id, payload_of(&row, Some(prediction)));
     room.push(Item { model: Arc::clone(shadow), row, event, ticket, answer: Bytes::new() });
     true

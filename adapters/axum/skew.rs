@@ -45,7 +45,8 @@ pub struct SkewAlerts {
 
 impl SkewAlerts {
     /// Alerts about the process that calls itself `replica`, as no other one that serves the model
-    /// does: up to 128 characters, host and port for example.
+    /// does: up to 128 characters, host and port for example. It is no secret: whoever may read the
+    /// alerts, by `GET /api/v1/alerts` or as a receiver, reads it.
     pub fn new(replica: impl Into<String>) -> Self {
         Self { replica: replica.into(), after: Duration::from_secs(300), delivery: None }
     }
@@ -120,8 +121,10 @@ impl SkewWatch {
         patience: Duration,
     ) -> Self {
         let SkewAlerts { replica, after, delivery } = alerts;
-        // It is said anew every `after`, at a look of polling.
-        let silence = 3 * (after + interval + patience);
+        // It is said anew every `after`, at a look of polling: that asks the registry where the
+        // alias points, and may load what is there.
+        let look = interval + 2 * models.deadline();
+        let silence = 3 * (after + patience) + 3 * look;
         Self {
             record: SkewRecord::new(ledger, models.name().clone(), replica).silence(silence),
             models: Arc::clone(models),
@@ -141,7 +144,8 @@ impl SkewWatch {
     pub(super) async fn run(mut self, mut looks: watch::Receiver<Seen>) {
         while looks.changed().await.is_ok() {
             let seen = *looks.borrow_and_update();
-            match tokio::time::timeout(self.patience, self.look(seen)).await {
+            let result = tokio::time::timeout(self.patience, self.look(seen)).await;
+            match &result {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     let error = error.chain();
@@ -149,33 +153,49 @@ impl SkewWatch {
                 }
                 Err(_) => tracing::warn!("the ledger did not answer in time about version skew"),
             }
+            if !matches!(result, Ok(Ok(()))) {
+                // It may have taken what it was told all the same.
+                self.deliver_later();
+            }
             self.deliver().await;
         }
     }
 
     /// Puts on record what is to be said now. What fails is tried again at the next look.
+    ///
+    /// Whatever it has put there, receivers are to be told what they have not heard: that goes by
+    /// the ledger, whoever has opened the alert and when, and an alert that is held back now may be
+    /// due the next time.
     async fn look(&mut self, seen: Seen) -> Result<(), Error> {
         let now = self.clock.elapsed();
         let is_due = |last: Duration| now.saturating_sub(last) >= self.after;
-        let Some(expected) = seen else {
+        let current = self.models.current();
+        let served = current.as_ref().map(|loaded| loaded.model.version());
+        let agrees = served.is_some() && served == seen;
+        // What came from a cache may be another version of that number.
+        let is_guess = agrees && current.is_some_and(|loaded| loaded.kept_at.is_some());
+        let Some(expected) = seen.filter(|_| !is_guess) else {
             if let Some((last, _)) = &mut self.told
                 && is_due(*last)
             {
                 self.record.unknown().await?;
                 *last = now;
+                self.deliver_at = Some(now);
             }
             return Ok(());
         };
-        let served = self.models.current().map(|loaded| loaded.model.version());
-        if served == Some(expected) {
+        if agrees {
             self.since = None;
             if self.told.is_some() || self.agreed.is_none_or(is_due) {
                 let resolved = self.record.agreed(self.clock.now()).await?;
+                // A process before this one may have lagged, and ended before it could tell.
+                if self.told.is_some() || self.agreed.is_none() || !resolved.is_empty() {
+                    self.deliver_at = Some(now);
+                }
                 self.told = None;
                 self.agreed = Some(now);
                 for alert in resolved {
                     tracing::info!(alert = %alert.id, key = alert.key, "version skew is over");
-                    self.deliver_at = Some(now);
                 }
             }
             return Ok(());
@@ -206,11 +226,15 @@ impl SkewWatch {
             let alert = self.record.lagging(&skew, id, at).await?;
             if alert.id == id {
                 tracing::error!(alert = %alert.id, message = alert.message, "version skew");
-                self.deliver_at = Some(now);
             }
             self.told = Some((now, skew));
+            self.deliver_at = Some(now);
         }
         Ok(())
+    }
+
+    fn deliver_later(&mut self) {
+        self.deliver_at.get_or_insert(self.clock.elapsed().saturating_add(self.after));
     }
 
     /// Has receivers told, in a task of its own: they may be slow. What they have not taken is
@@ -220,7 +244,7 @@ impl SkewWatch {
             && let Ok(Some(why)) = task.await
         {
             tracing::warn!(why, "not every alert is delivered");
-            self.deliver_at.get_or_insert(self.clock.elapsed().saturating_add(self.after));
+            self.deliver_later();
         }
         let is_due = self.deliver_at.is_some_and(|at| at <= self.clock.elapsed());
         if let Some(delivery) = self.delivery.as_ref().filter(|_| is_due)

@@ -232,8 +232,10 @@ where
     W: Future<Output = Outcome<Verdict>> + Send,
 {
     let schedule = Schedule::every(length)?;
-    // An hour and the minute that it ends with are two jobs.
-    let job = format!("look/{}/{}s", state.model, length.as_secs());
+    // An hour and the minute that it ends with are two jobs, and so are the same hour and one that
+    // ends earlier.
+    let (seconds, earlier) = (length.as_secs(), grace.as_secs());
+    let job = format!("look/{}/{seconds}s/{earlier}s", state.model);
     let (jobs, log) = (state.ledger(), state.log());
     let scheduler = Scheduler::new(jobs, log, job, schedule, state.owner.clone());
     let look = |slot: Slot| {

@@ -131,6 +131,9 @@ impl SkewRecord {
     /// The replica lags: its alert is opened at `now` as `id`, or said anew in the words of `skew`
     /// where it is open. To be called again before the [silence](Self::silence) is over.
     ///
+    /// An alert that is older than `skew` says it is was opened by a process before this one: then
+    /// it says that it is so since the alert was opened.
+    ///
     /// # Errors
     ///
     /// Whatever the ledger reports.
@@ -143,9 +146,12 @@ impl SkewRecord {
         // First, so that nobody takes the alert for that of a replica that is gone.
         self.unknown().await?;
         let key = format!("{KEY}{}", self.replica);
-        let message = format!("replica {} of {} {skew}", self.replica, self.model);
+        let message =
+            |skew: &VersionSkew| format!("replica {} of {} {skew}", self.replica, self.model);
         let open = self.ledger.open_alerts(&self.model).await?;
         if let Some(mut alert) = open.into_iter().find(|alert| alert.key == key) {
+            let since = skew.since.min(alert.opened_at);
+            let message = message(&VersionSkew { since, ..skew.clone() });
             if alert.message != message {
                 alert.message = message;
                 self.ledger.update_alert(&alert).await?;
@@ -160,7 +166,7 @@ impl SkewRecord {
             drift_run: None,
             last_run: None,
             severity: Severity::Significant,
-            message,
+            message: message(skew),
             features: Vec::new(),
             opened_at: now,
             acknowledged_at: None,
@@ -174,7 +180,7 @@ impl SkewRecord {
     }
 
     /// The replica serves what the registry has just said it should: its own alerts are over, and
-    /// those of replicas that are gone. Returns what was resolved.
+    /// those of replicas that are gone, and its lease has ended. Returns what was resolved.
     ///
     /// # Errors
     ///
@@ -189,6 +195,10 @@ impl SkewRecord {
                 self.ledger.update_alert(&alert).await?;
                 resolved.push(alert);
             }
+        }
+        let lease = self.ledger.lease(&self.lease_of(&self.replica)).await?;
+        if let Some(lease) = lease.filter(|lease| lease.owner == self.replica) {
+            self.ledger.release_lease(&lease).await?;
         }
         Ok(resolved)
     }
@@ -213,7 +223,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::ledger::AlertStore;
+    use crate::ledger::{AlertStore, LeaseStore};
     use crate::lifecycle::open_drift_alert;
     use crate::memory::MemoryLedger;
 
@@ -290,15 +300,42 @@ mod tests {
         // Another version that it lags with is no second one either.
         assert_eq!(world.lags("a", Some(2), 3).await.id, first.id);
 
+        let lease =
+            async |name: &str| world.ledger.lease(&world.replica(name).lease_of(name)).await;
+        assert!(lease("a").await.unwrap().is_some());
         let resolved = world.replica("a").agreed(world.now()).await.unwrap();
         assert_eq!(resolved.iter().map(|alert| alert.id).collect::<Vec<_>>(), [first.id]);
         assert_eq!(world.open().await, ["version skew/bb"]);
+        assert_eq!(lease("a").await.unwrap(), None);
+        assert!(lease("bb").await.unwrap().is_some());
         // No retraining answers it.
         let version = other.version;
         assert_eq!(open_drift_alert(&*world.ledger, &model(), version).await.unwrap(), None);
         // Another time is another alert.
         world.after(1);
         assert_ne!(world.lags("a", Some(1), 2).await.id, first.id);
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_was_restarted_lags_since_its_alert_was_opened() {
+        let world = World::new();
+        world.after(5);
+        let before = world.lags("a", Some(1), 2).await;
+        assert!(before.message.contains("since 2026-03-01T12:00:00Z"), "{}", before.message);
+        let skew = VersionSkew {
+            alias: Alias::production(),
+            expected: VersionId::new(2).unwrap(),
+            served: None,
+            since: at(30),
+            why: None,
+        };
+        let after = world.replica("a").lagging(&skew, Uuid::from_u128(1), at(35)).await.unwrap();
+        assert_eq!(after.id, before.id);
+        assert!(
+            after.message.contains("no version since 2026-03-01T12:05:00Z"),
+            "{}",
+            after.message
+        );
     }
 
     #[tokio::test]

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pmmds::drift::{DriftDetector, DriftSettings};
-use pmmds::ledger::{AlertStore, DecisionStore, DriftStore, RunState};
+use pmmds::ledger::{Alert, AlertStore, DecisionStore, DriftStore, RunState};
 use serde_json::{Value, json};
 
 use crate::support::ledger::{alert, full_ledger, ledger, promotion, report, retraining, run};
 use crate::support::python::{self, python};
 use crate::support::{
-    Habit, Server, TestLog, TestRegistry, artifact, body, body_with, quick, serve, serve_on,
-    until_asked,
+    Habit, RegistryMode, Server, TestLog, TestRegistry, artifact, body, body_with, quick, serve,
+    serve_on, until_asked,
 };
 
 const HOSTILE: [&str; 5] = [
@@ -147,7 +147,9 @@ async fn what_is_on_record_is_counted_once_and_outages_are_told() {
     assert!(is(of(&samples, "pmmds_drift_events_total", &[]), 1.0));
     assert!(is(of(&samples, "pmmds_retraining_runs_total", &[("state", "completed")]), 4.0));
     assert!(is(of(&samples, "pmmds_promotions_total", &[]), 5.0));
-    assert!(is(of(&samples, "pmmds_alerts_open", &[("severity", "major")]), 4.0));
+    let open = |about| [("about", about), ("severity", "major")];
+    assert!(is(of(&samples, "pmmds_alerts_open", &open("drift")), 4.0));
+    assert_eq!(of(&samples, "pmmds_alerts_open", &[("about", "service")]), None);
     assert!(is(of(&samples, "pmmds_ledger_up", &[]), 1.0));
     assert!(of(&samples, "pmmds_drift_psi", &[("feature", "x")]).unwrap() > 0.2);
     assert!(is(of(&samples, "pmmds_drift_run_timestamp_seconds", &[]), 1_935_817_693.0), "{text}");
@@ -156,6 +158,8 @@ async fn what_is_on_record_is_counted_once_and_outages_are_told() {
     ledger.record_retraining_run(&retraining(4, RunState::Failed), None).await.unwrap();
     ledger.record_decision(&promotion(9), None).await.unwrap();
     ledger.open_alert(&alert(9)).await.unwrap();
+    let skew = Alert { key: "version skew/a".to_owned(), drift_run: None, ..alert(10) };
+    ledger.open_alert(&skew).await.unwrap();
     // The ledger was asked a moment ago, and is asked again after a while.
     let as_before = is(glance(&before, "pmmds_drift_events_total").await, 1.0);
     assert!(as_before || asked.elapsed() > Duration::from_secs(5), "asked a moment ago");
@@ -168,7 +172,8 @@ async fn what_is_on_record_is_counted_once_and_outages_are_told() {
     assert!(is(of(&after, "pmmds_drift_checks_total", &[("verdict", "stable")]), 4.0));
     assert!(is(of(&after, "pmmds_retraining_runs_total", &[("state", "failed")]), 1.0));
     assert!(is(of(&after, "pmmds_promotions_total", &[]), 6.0));
-    assert!(is(of(&after, "pmmds_alerts_open", &[("severity", "major")]), 5.0));
+    assert!(is(of(&after, "pmmds_alerts_open", &open("drift")), 5.0));
+    assert!(is(of(&after, "pmmds_alerts_open", &open("service")), 1.0));
 
     ledger.take_down();
     until_asked("it is missed", async || is(glance(&before, "pmmds_ledger_up").await, 0.0)).await;
@@ -246,4 +251,12 @@ async fn an_alias_that_has_moved_shows_as_skew() {
     let (text, samples) = scrape(&python, &server).await;
     assert!(is(of(&samples, "pmmds_model_version_skew", &[]), 1.0), "{text}");
     assert!(of(&samples, "pmmds_model_reloads_total", &[("result", "failed")]).unwrap() >= 1.0);
+    // What is not known is not claimed.
+    let skew = async || glance(&server, "pmmds_model_version_skew").await;
+    registry.point_at(None);
+    until_asked("there is no alias", async || skew().await.is_none()).await;
+    registry.point_at(Some(1));
+    until_asked("it is back", async || is(skew().await, 0.0)).await;
+    registry.set(RegistryMode::Down);
+    until_asked("the registry is away", async || skew().await.is_none()).await;
 }

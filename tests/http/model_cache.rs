@@ -1,16 +1,21 @@
 //! A start while the registry is away, on what was loaded before.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pmmds::axum::{ModelSource, ServiceBuilder};
+use async_trait::async_trait;
+use pmmds::axum::{ModelSource, ServiceBuilder, SkewAlerts};
 use pmmds::files::FileCache;
-use pmmds::registry::{Alias, ModelCache};
+use pmmds::ledger::AlertStore;
+use pmmds::lifecycle::{SkewRecord, VersionSkew};
+use pmmds::memory::MemoryLedger;
+use pmmds::registry::{Alias, CachedVersion, ModelCache, ModelName, VersionId};
 use pmmds::schema::{Feature, FeatureSchema};
+use pmmds::{Error, ErrorKind};
 use serde_json::json;
 
-use crate::support::ledger::model;
+use crate::support::ledger::{at, model};
 use crate::support::{
     Habit, RegistryMode, Server, TestLog, TestRegistry, artifact, artifact_of, body, quick,
     serve_on, until, until_asked,
@@ -224,15 +229,11 @@ async fn what_is_kept_is_verified_like_any_other_version() {
 }
 
 #[tokio::test]
-async fn it_is_asked_at_the_start_alone_and_keeps_only_what_was_served() {
+async fn it_is_asked_at_the_start_alone() {
     let (folder, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let registry = filled(folder.path(), 1).await;
     let server = serve_with(folder.path(), &registry, |b| b).await;
-    registry.promote(artifact(Habit::Fickle, 0.0));
-    assert_eq!(server.reload().await.0, 502);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(kept(folder.path()).await, Some(1), "a version that was refused is not kept");
-
+    server.stop().await;
     registry.set(RegistryMode::Down);
     let late = serve_with(empty.path(), &registry, |b| b.poll_every(POLL)).await;
     assert_serves_nothing(&late, "nothing is kept").await;
@@ -246,14 +247,72 @@ async fn it_is_asked_at_the_start_alone_and_keeps_only_what_was_served() {
 
 #[tokio::test]
 async fn a_cache_that_cannot_be_written_takes_nothing_away() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("cache");
     let registry = TestRegistry::with(&[artifact(Habit::Good, 0.0)]);
-    let cache = cache(&path).await;
-    std::fs::remove_dir_all(&path).unwrap();
+    let full = Arc::<Full>::default();
+    let cache = Arc::clone(&full);
     let options = |b: ServiceBuilder| b.limits(quick()).model_cache(cache);
-    let server = serve_on(TestLog::new(), registry, options).await;
+    let server = serve_on(TestLog::new(), Arc::clone(&registry), options).await;
+    let asked = async |versions: &[u64]| {
+        until("it is asked to keep it", || *full.0.lock().unwrap() == versions).await;
+    };
+    asked(&[1]).await;
     assert_eq!(server.predict(&body()).await.0, 200);
+    // What is refused is not to be kept: the next that it is asked for is the one after.
+    registry.promote(artifact(Habit::Fickle, 0.0));
+    assert_eq!(server.reload().await.0, 502);
+    registry.promote(artifact(Habit::Good, 3.0));
     assert_eq!(server.reload().await.0, 200);
+    asked(&[1, 3]).await;
     assert_eq!(server.service.model().unwrap().source, ModelSource::Registry);
+    assert_eq!(server.predict(&body()).await.1["model_version"], "3");
+}
+
+/// A cache on a full disk: what it was asked to keep.
+#[derive(Debug, Default)]
+struct Full(Mutex<Vec<u64>>);
+
+#[async_trait]
+impl ModelCache for Full {
+    async fn keep(&self, _: &ModelName, _: &Alias, cached: &CachedVersion) -> Result<(), Error> {
+        self.0.lock().unwrap().push(cached.version.number());
+        Err(Error::new(ErrorKind::Unavailable, "test cache", "the disk is full"))
+    }
+
+    async fn last(&self, _: &ModelName, _: &Alias) -> Result<Option<CachedVersion>, Error> {
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn a_version_from_the_cache_neither_lags_nor_agrees_before_it_is_confirmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = filled(folder.path(), 1).await;
+    let ledger = Arc::new(MemoryLedger::with_clock(|| at(0)));
+    let skew = VersionSkew {
+        alias: Alias::production(),
+        expected: VersionId::FIRST,
+        served: None,
+        since: at(0),
+        why: None,
+    };
+    let record = SkewRecord::new(Arc::clone(&ledger) as _, model(), "a");
+    record.lagging(&skew, uuid::Uuid::from_u128(1), at(0)).await.unwrap();
+    registry.set(RegistryMode::Down);
+    let (alerts, on) = (SkewAlerts::new("a").after(POLL), Arc::clone(&ledger));
+    let options = |b: ServiceBuilder| b.poll_every(POLL).ledger(on).skew_alerts(alerts);
+    let server = serve_with(folder.path(), &registry, options).await;
+    // It names the version that is served, and cannot give its files.
+    registry.set(RegistryMode::WithoutFiles);
+    let asked = registry.asked();
+    until("it was looked at", || registry.asked() > asked + 20).await;
+    assert_eq!(server.service.model().unwrap().source, ModelSource::Cache);
+    let open = async || ledger.open_alerts(&model()).await.unwrap().len();
+    assert_eq!(open().await, 1);
+    assert!(!metrics(&server).await.contains("\npmmds_model_version_skew"));
+    registry.set(RegistryMode::Up);
+    until_asked("it agrees", async || open().await == 0).await;
+    let text = metrics(&server).await;
+    let mut lines = text.lines().filter(|line| line.starts_with("pmmds_model_version_skew"));
+    assert!(lines.any(|line| line.ends_with(" 0")), "{text}");
+    server.stop().await;
 }

@@ -67,6 +67,10 @@ async fn they_name_what_the_service_exposes() {
             assert!(exposed.contains(name), "{what}: {name} is none of {exposed:?}");
         }
     }
+    // Of alerts about drift alone it is said that they are about drift.
+    assert!(text.contains(r#"pmmds_alerts_open{about="drift","#), "{text}");
+    assert!(rules.contains(r#"pmmds_alerts_open{about="drift"}"#), "{rules}");
+    assert!(!rules.contains("pmmds_alerts_open)"), "{rules}");
     // And nothing that is exposed is shown nowhere.
     let shown = names(&expressions);
     for name in exposed.iter().filter(|name| !name.ends_with("_sum") && !name.ends_with("_count")) {

@@ -9,8 +9,8 @@ use pmmds::schema::{Feature, FeatureSchema};
 use serde_json::{Value, json};
 
 use crate::support::{
-    CAUSE, ENDLESS, FOR_EVER, Habit, RegistryMode, Server, TestLog, TestRegistry, artifact,
-    artifact_of, body, quick, serve, serve_on, until,
+    CAUSE, ENDLESS, ENDLESS_TOO, FOR_EVER, Habit, RegistryMode, Server, TestLog, TestRegistry,
+    artifact, artifact_of, body, quick, serve, serve_on, until, until_asked,
 };
 
 type Break = Box<dyn Fn(&TestRegistry)>;
@@ -84,7 +84,46 @@ async fn a_version_that_never_ends_its_smoke_predictions_holds_up_nobody() {
     assert_eq!(server.predict(&body()).await.0, 200);
     assert_eq!(server.get("/livez").await.0, 200);
     assert_eq!(serving(&server).await, "1");
+    // Nor the next version.
+    server.registry.promote(artifact(Habit::Good, 3.0));
+    let (status, answer) = server.reload().await;
+    assert_eq!((status, &answer["current_version"]), (200, &json!("3")), "{answer}");
     ENDLESS.let_go();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polling_leaves_a_version_alone_that_never_ends_its_smoke_predictions() {
+    let server = serve(|b| b.limits(quick()).poll_every(Duration::from_millis(30))).await;
+    server.registry.promote(artifact(Habit::EndlessToo, 0.0));
+    let metrics = async || {
+        let text = server.client.get(server.url("/metrics")).send().await.unwrap();
+        text.text().await.unwrap()
+    };
+    let failed = r#"pmmds_model_reloads_total{result="failed"} 1"#;
+    until_asked("it is given up", async || metrics().await.contains(failed)).await;
+    let fetched = server.registry.fetched();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(server.registry.fetched(), fetched, "it takes one thread, and no more");
+    server.registry.promote(artifact(Habit::Good, 3.0));
+    let service = server.service.clone();
+    until("version 3 is served", || service.model().unwrap().version.number() == 3).await;
+    ENDLESS_TOO.let_go();
+}
+
+#[tokio::test]
+async fn what_was_damaged_on_its_way_is_fetched_again() {
+    let server = serve(|b| b.limits(quick()).poll_every(Duration::from_millis(30))).await;
+    server.registry.set(RegistryMode::Damages);
+    server.registry.promote(artifact(Habit::Good, 2.0));
+    until("it is fetched", || server.registry.fetched() == 2).await;
+    // After a pause, and not at every look.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(server.registry.fetched(), 2);
+    let (status, answer) = server.reload().await;
+    assert_eq!((status, &answer["detail"]["code"]), (502, &json!("registry_failed")), "{answer}");
+    server.registry.set(RegistryMode::Up);
+    let service = server.service.clone();
+    until("version 2 is served", || service.model().unwrap().version.number() == 2).await;
 }
 
 #[tokio::test]

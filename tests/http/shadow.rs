@@ -74,6 +74,18 @@ async fn it_is_logged_and_compared_and_never_answers() {
 }
 
 #[tokio::test]
+async fn its_row_is_found_by_what_the_client_calls_its_request() {
+    let server = beside(Habit::Good, 1.0).await;
+    let post = server.client.post(server.url("/api/v1/predict")).json(&body());
+    let answer = post.header("x-request-id", "abc").send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    until("both are logged", || server.log.events().len() == 2).await;
+    for event in server.log.events() {
+        assert_eq!(event.correlation_id.unwrap().to_string(), "abc");
+    }
+}
+
+#[tokio::test]
 async fn rows_of_a_batch_and_of_elsewhere_are_watched_too() {
     let server = beside(Habit::Good, 0.0).await;
     let features = body()["features"].take();

@@ -15,8 +15,8 @@ use serde_json::json;
 
 use crate::support::ledger::{at, model};
 use crate::support::{
-    Habit, RegistryMode, Server, TestLog, TestRegistry, artifact, artifact_of, body, builder,
-    quick, serve_on, until, until_asked,
+    Habit, LogMode, RegistryMode, Server, TestLog, TestRegistry, artifact, artifact_of, body,
+    builder, quick, serve_on, until, until_asked,
 };
 
 const POLL: Duration = Duration::from_millis(20);
@@ -216,6 +216,76 @@ async fn receivers_hear_of_it_also_where_ledger_or_receiver_were_away() {
     until_open(&ledger, 0).await;
     heard(&[opened, opened, "resolved version skew/a"]).await;
     server.stop().await;
+}
+
+/// A delivery to `pager`, by a clock that goes, with a short cooldown.
+fn paging(ledger: &Arc<MemoryLedger>, pager: &Arc<Pager>) -> Delivery {
+    let started = Instant::now();
+    let log = Arc::new(MemoryLog::with_clock(move || at(0).saturating_add(started.elapsed())));
+    let delivery = Delivery::new(log, Arc::clone(ledger) as _, "a/delivery");
+    delivery.sink(Arc::clone(pager) as _).cooldown(Duration::from_secs(4))
+}
+
+#[tokio::test]
+async fn a_skew_that_comes_back_within_the_cooldown_is_told_when_that_is_over() {
+    let (registry, ledger, pager) = (registry(), ledger(), Arc::<Pager>::default());
+    let delivery = paging(&ledger, &pager);
+    let server = replica("a", &registry, &ledger, |a| a.delivery(delivery)).await;
+    let heard = async |lines: &[&str]| {
+        until("it is heard", || *pager.0.lock().unwrap() == lines).await;
+    };
+    let (opened, resolved) = ("opened version skew/a", "resolved version skew/a");
+    registry.promote(artifact(Habit::Fickle, 0.0));
+    // Once in vain.
+    heard(&[opened, opened]).await;
+    registry.point_at(Some(1));
+    heard(&[opened, opened, resolved]).await;
+    registry.point_at(Some(2));
+    heard(&[opened, opened, resolved, opened]).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_process_before_this_one_has_not_told_is_told() {
+    let (registry, ledger, pager) = (registry(), ledger(), Arc::<Pager>::default());
+    let silent = replica("a", &registry, &ledger, |a| a).await;
+    registry.promote(of_another_schema());
+    until_open(&ledger, 1).await;
+    silent.stop().await;
+    // It serves version 1 again, and cannot take version 2.
+    registry.point_at(Some(1));
+    let delivery = paging(&ledger, &pager);
+    let server = replica("a", &registry, &ledger, |a| a.delivery(delivery)).await;
+    registry.point_at(Some(2));
+    let lines = || pager.0.lock().unwrap().clone();
+    until("it is heard", || !lines().is_empty()).await;
+    server.stop().await;
+
+    let (ledger, pager) = (self::ledger(), Arc::<Pager>::default());
+    registry.point_at(Some(1));
+    let silent = replica("a", &registry, &ledger, |a| a).await;
+    registry.point_at(Some(2));
+    until_open(&ledger, 1).await;
+    registry.point_at(Some(1));
+    until_open(&ledger, 0).await;
+    silent.stop().await;
+    let delivery = paging(&ledger, &pager);
+    let server = replica("a", &registry, &ledger, |a| a.delivery(delivery)).await;
+    let resolved = "resolved version skew/a";
+    until("that it is over is heard", || pager.0.lock().unwrap().contains(&resolved.to_owned()))
+        .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_nobody_behind() {
+    let (registry, ledger, log) = (registry(), ledger(), TestLog::new());
+    log.set(LogMode::Forgets);
+    let options = builder(&log, &registry).poll_every(POLL).ledger(ledger);
+    let error = options.skew_alerts(SkewAlerts::new("a").after(AFTER)).start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    tokio::time::sleep(5 * POLL).await;
+    assert_eq!(registry.asked(), 0);
 }
 
 #[tokio::test]

@@ -121,7 +121,8 @@ fn families(state: &Inner, view: &View) -> Vec<Family> {
         reloads,
     );
     let skew = state.models.skew().map_or_else(Vec::new, |skew| one(u64::from(skew)));
-    let help = "1 while the alias points at another version than the one in service, as last seen";
+    let help = "1 while the alias points at another version than the one in service, 0 while it \
+                points at that one; nothing where that is not known, as in an outage";
     all.gauge("pmmds_model_version_skew", help, skew);
 
     let account = state.queue.account();
@@ -155,8 +156,12 @@ fn families(state: &Inner, view: &View) -> Vec<Family> {
     all.counter("pmmds_retraining_runs", help, by("state", runs));
     let help = "Promotions that were carried out since the service started, by any process";
     all.counter("pmmds_promotions", help, one(view.promotions));
-    let open = view.open_alerts.iter().map(|(severity, count)| (*severity, *count));
-    all.gauge("pmmds_alerts_open", "Alerts that are not resolved", by("severity", open));
+    let open = view.open_alerts.iter().map(|((about, severity), count)| {
+        let labels = vec![("about", (*about).to_owned()), ("severity", (*severity).to_owned())];
+        Sample::new(labels, Value::Count(*count))
+    });
+    let help = "Alerts that are not resolved, about drift or about the service";
+    all.gauge("pmmds_alerts_open", help, open.collect());
     let up = view.ledger_up.map_or_else(Vec::new, |up| one(u64::from(up)));
     all.gauge("pmmds_ledger_up", "Whether the ledger answered when it was last asked", up);
     let at = view.drift.iter().filter_map(|drift| drift.at).map(|at| {

@@ -47,7 +47,8 @@ pub(super) struct View {
     pub(super) checks: BTreeMap<&'static str, u64>,
     pub(super) retraining: BTreeMap<&'static str, u64>,
     pub(super) promotions: u64,
-    pub(super) open_alerts: BTreeMap<&'static str, u64>,
+    // by what they are about, and how severe they are
+    pub(super) open_alerts: BTreeMap<(&'static str, &'static str), u64>,
     // None without a ledger
     pub(super) ledger_up: Option<bool>,
 }
@@ -181,7 +182,9 @@ impl Known {
             }
         }
         for alert in &open {
-            *view.open_alerts.entry(alert.severity.word()).or_default() += 1;
+            // A look at drift has opened it, or somebody who looks after the service itself.
+            let about = if alert.drift_run.is_some() { "drift" } else { "service" };
+            *view.open_alerts.entry((about, alert.severity.word())).or_default() += 1;
         }
         Ok(view)
     }

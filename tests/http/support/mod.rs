@@ -20,7 +20,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub(crate) use logs::{Logs, listen};
-pub(crate) use model::{ENDLESS, Habit, THOUGHT, TestFormat, artifact, artifact_of, telco};
+pub(crate) use model::{
+    ENDLESS, ENDLESS_TOO, Habit, THOUGHT, TestFormat, artifact, artifact_of, telco,
+};
 pub(crate) use stores::{CAUSE, LogMode, RegistryMode, TestLog, TestRegistry};
 
 /// The body of the quick start, as it stands in the README of the original.

@@ -70,6 +70,8 @@ pub(crate) enum Habit {
     Explosive,
     /// Comes back from its first smoke prediction when [`ENDLESS`] is let go.
     Endless,
+    /// The same for [`ENDLESS_TOO`].
+    EndlessToo,
 }
 
 /// Holds up a score until a test lets it go. Each is for one test.
@@ -84,6 +86,9 @@ pub(crate) static THOUGHT: Hold = Hold::new();
 
 /// Where [`Habit::Endless`] waits.
 pub(crate) static ENDLESS: Hold = Hold::new();
+
+/// Where [`Habit::EndlessToo`] waits.
+pub(crate) static ENDLESS_TOO: Hold = Hold::new();
 
 impl Hold {
     const fn new() -> Self {
@@ -155,6 +160,7 @@ impl Model for TestModel {
             Habit::Number => return 100.0_f64.mul_add(tenure, self.document.bias),
             Habit::Explosive if self.loaded => panic!("the smoke prediction explodes"),
             Habit::Endless if self.loaded && is(0.0) => ENDLESS.wait(),
+            Habit::EndlessToo if self.loaded && is(0.0) => ENDLESS_TOO.wait(),
             _ => {}
         }
         1.0 / (1.0 + (tenure / 24.0 - self.document.bias).exp())

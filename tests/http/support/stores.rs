@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use pmmds::drift::Profile;
 use pmmds::log::{
     Appended, BatchId, Cursor, EventBatch, InferenceEvent, InferenceLog, LabelledEvent,
-    LoggedEvent, Outcome, OutcomeReceipt, Page, Purged, WindowCounts,
+    LoggedEvent, Outcome, OutcomeReceipt, Page, Purged, Reply, WindowCounts,
 };
 use pmmds::memory::MemoryLog;
 use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry, ModelVersion, VersionId};
@@ -38,6 +38,8 @@ pub(crate) enum LogMode {
     /// Says so of batches with this request.
     RefusesRequest(Uuid),
     Panics,
+    /// Cannot say what was answered before.
+    Forgets,
 }
 
 /// The mode once it is not `held`.
@@ -174,6 +176,13 @@ impl InferenceLog for TestLog {
         self.inner.labelled(model, window, after, limit).await
     }
 
+    async fn replies(&self, _: usize) -> Result<Vec<Reply>, Error> {
+        match *self.mode.lock().unwrap() {
+            LogMode::Forgets => Err(down("test log")),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     async fn purge(&self, before: Timestamp) -> Result<Purged, Error> {
         self.inner.purge(before).await
     }
@@ -200,6 +209,8 @@ pub(crate) enum RegistryMode {
     Unauthorized,
     /// Names versions, and cannot give their files.
     WithoutFiles,
+    /// Names versions, and notices that their files do not come whole.
+    Damages,
 }
 
 /// A registry that can be made to fail in ways that no real one does on demand: changed bytes, a
@@ -322,6 +333,9 @@ impl ModelRegistry for TestRegistry {
             return Err(down("test registry"));
         }
         *self.fetched.lock().unwrap() += 1;
+        if *self.mode.lock().unwrap() == RegistryMode::Damages {
+            return Err(Error::new(ErrorKind::Corrupt, "test registry", "model.json is cut off"));
+        }
         let index = usize::try_from(version.number()).unwrap() - 1;
         let missing = || Error::new(ErrorKind::NotFound, "test registry", "no such version");
         self.versions.lock().unwrap().get(index).cloned().ok_or_else(missing)
