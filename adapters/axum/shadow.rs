@@ -418,7 +418,7 @@ fn log(
     let id = parts.clock.id(at);
     let codes = shadow.model.profile().encode(&row, prediction.score());
     let event = InferenceEvent::new(id, id, at, prediction, took, codes);
-    let ticket = Ticket::new(id, payload_of(&row, Some(prediction)));
+    let ticket = Ticket::new(id, payload_of(shadow.model.schema(), &row, Some(prediction)));
     room.push(Item { model: Arc::clone(shadow), row, event, ticket, answer: Bytes::new() });
     true
 }
