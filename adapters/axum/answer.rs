@@ -24,6 +24,7 @@ use crate::log::{CorrelationId, InferenceEvent};
 use crate::model::{InvalidScore, Prediction};
 use crate::record::Row;
 use crate::registry::{ModelName, VersionId};
+use crate::schema::FeatureSchema;
 
 /// The code of a prediction that was handed over, and is not committed in time.
 pub(super) const NOT_LOGGED_YET: &str = "not_logged_yet";
@@ -141,7 +142,7 @@ pub(super) async fn answer(
         let (mut new, mut rows) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
         let mut known = Vec::new();
         for (index, asked) in open.drain(..) {
-            match claim(state, at, &mut origin, index, asked) {
+            match claim(state, model.model.schema(), at, &mut origin, index, asked) {
                 Ok(Claimant::First(first, row)) => {
                     rows.push((row, first.given));
                     new.push(first);
@@ -239,7 +240,7 @@ pub(super) fn observe(
 ) -> Result<Uuid, NotTaken> {
     let at = state.clock.now();
     let id = state.clock.id(at);
-    let ticket = Ticket::new(id, payload_of(&row, Some(given.prediction)));
+    let ticket = Ticket::new(id, payload_of(model.model.schema(), &row, Some(given.prediction)));
     let claimed = Claimed { state, ticket, handed_over: false };
     let scored = encoded(model, &row, given.prediction);
     let new = New {
@@ -266,12 +267,14 @@ enum Claimant<'s> {
 /// Takes the id that the client sent, or finds who has it; makes one where there is none.
 fn claim<'s>(
     state: &'s Inner,
+    schema: &FeatureSchema,
     at: crate::Timestamp,
     origin: &mut Origin,
     index: usize,
     asked: Asked,
 ) -> Result<Claimant<'s>, Problem> {
-    let payload = payload_of(&asked.row, asked.given.map(|given| given.prediction));
+    let given = asked.given.map(|given| given.prediction);
+    let payload = payload_of(schema, &asked.row, given);
     let ticket = match asked.request_id {
         None => None,
         Some(id) => match state.replay.claim(id, payload) {

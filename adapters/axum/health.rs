@@ -192,13 +192,14 @@ pub(super) async fn ready(Shared(state): Shared<State>, RawQuery(query): RawQuer
     let trouble = worst.and_then(|check| check.trouble.clone());
     let verbose = wants_all(query.as_deref()).then(|| {
         let (entries, evicted) = state.replay.size();
+        let (log, spool) = state.queue.accounts();
         let model = state.models.current();
         Verbose {
             checks: checks.into_iter().map(listed).collect(),
             model_version: model.as_ref().map(|loaded| loaded.model.version()),
             model_source: model.as_ref().map(|loaded| loaded.info.source),
-            log: Some(state.queue.account()),
-            spool: state.queue.backlog(),
+            log: Some(log),
+            spool,
             replay_window: Some(Remembered { entries, evicted }),
         }
     });

@@ -33,7 +33,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Where the events are: `accepted = written + spooled + queued + refused + quarantined + lost`,
-/// always, in one snapshot.
+/// always, in one snapshot. One service at a time may use a log that keeps events on disk: what
+/// another one gives it would be in this account.
 ///
 /// ```
 /// # fn show(service: &pmmds::axum::Service) {
@@ -68,16 +69,19 @@ impl LogAccount {
     /// The same with what is known of a log that keeps events on disk: what it acknowledged is not
     /// in the store yet. `before` events were in it before the first of these.
     fn behind(self, backlog: &Backlog, before: u64) -> Self {
-        // A batch that it has taken, and whose writer has not heard of it, is in both accounts.
-        let unheard = (backlog.taken() - before).saturating_sub(self.written).min(self.queued);
+        // A batch that it has taken, and whose writer has not heard of it, is in both accounts: as
+        // on its way, or as lost where a shutdown did not leave the time to hear of it.
+        let unheard = (backlog.taken() - before).saturating_sub(self.written);
+        let on_its_way = unheard.min(self.queued);
+        let given_up = (unheard - on_its_way).min(self.lost);
         Self {
             accepted: self.accepted + before,
             written: backlog.replayed,
             spooled: backlog.events,
-            queued: self.queued - unheard,
+            queued: self.queued - on_its_way,
             refused: self.refused,
             quarantined: backlog.quarantined,
-            lost: self.lost + backlog.unreadable,
+            lost: self.lost - given_up + backlog.unreadable,
         }
     }
 }
@@ -213,11 +217,16 @@ impl LogQueue {
     }
 
     pub(super) fn account(&self) -> LogAccount {
+        self.accounts().0
+    }
+
+    /// The account, and what of it the log keeps on disk, of one moment.
+    pub(super) fn accounts(&self) -> (LogAccount, Option<Backlog>) {
         let account = locked(&self.shared.account);
         // While nobody changes the account: the log then has at least what the account says.
         match self.log.backlog() {
-            Some(backlog) => account.behind(&backlog, self.before),
-            None => *account,
+            Some(backlog) => (account.behind(&backlog, self.before), Some(backlog)),
+            None => (*account, None),
         }
     }
 
@@ -540,6 +549,20 @@ fn jittered(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_given_up_and_is_on_disk_is_in_one_place() {
+        let mut backlog = Backlog::default();
+        (backlog.recovered, backlog.spooled, backlog.replayed, backlog.events) = (5, 12, 6, 11);
+        for (queued, lost, expected) in [(2, 0, (0, 0)), (0, 2, (0, 0)), (1, 4, (0, 3))] {
+            let account =
+                LogAccount { accepted: 10 + queued + lost, queued, lost, ..LogAccount::default() };
+            let account = LogAccount { written: 10, ..account }.behind(&backlog, 5);
+            assert_eq!((account.queued, account.lost), expected);
+            let LogAccount { written, spooled, queued, lost, .. } = account;
+            assert_eq!(account.accepted, written + spooled + queued + lost, "{account:?}");
+        }
+    }
 
     #[test]
     fn pauses_differ_within_bounds() {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::model::Prediction;
 use crate::record::{Row, Value};
-use crate::schema::{Fingerprint, LevelId};
+use crate::schema::{FeatureSchema, Fingerprint, LevelId};
 
 /// How a request ended; `A` is what is kept of its answer.
 #[derive(Debug, Clone)]
@@ -59,8 +59,20 @@ impl<A: Clone + Send + Sync> Ticket<A> {
     }
 }
 
-/// Hash of a decoded row, and of the prediction that came with it if one did.
-pub(super) fn payload_of(row: &Row, given: Option<Prediction>) -> Fingerprint {
+/// Bytes at the beginning of a payload's fingerprint that are its schema's.
+const SCHEMA: usize = 8;
+
+/// Whether `payload` was decoded by `schema`: by another the same request is another row.
+pub(super) fn is_of(payload: Fingerprint, schema: &FeatureSchema) -> bool {
+    payload.as_bytes()[..SCHEMA] == schema.fingerprint().as_bytes()[..SCHEMA]
+}
+
+/// Hash of a row that was decoded by `schema`, and of the prediction that came with it if one did.
+pub(super) fn payload_of(
+    schema: &FeatureSchema,
+    row: &Row,
+    given: Option<Prediction>,
+) -> Fingerprint {
     let mut bytes = Vec::with_capacity(row.values().len() * 9 + 9);
     for value in row.values() {
         let (tag, bits) = match value {
@@ -77,7 +89,9 @@ pub(super) fn payload_of(row: &Row, given: Option<Prediction>) -> Fingerprint {
         bytes.extend(prediction.score().to_bits().to_le_bytes());
         bytes.extend(prediction.label());
     }
-    Fingerprint::of_bytes(&bytes)
+    let mut print = *Fingerprint::of_bytes(&bytes).as_bytes();
+    print[..SCHEMA].copy_from_slice(&schema.fingerprint().as_bytes()[..SCHEMA]);
+    Fingerprint::from_bytes(print)
 }
 
 /// What became of an id that a client sent.

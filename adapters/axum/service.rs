@@ -20,7 +20,7 @@ use super::metrics::Metrics;
 use super::models::{ModelInfo, Models, ReloadError, Reloaded, Source};
 use super::operations::Operations;
 use super::options::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
-use super::replay::Replay;
+use super::replay::{self, Replay};
 use super::routes;
 use super::shadow::{Parts, Shadow, Shadowing};
 use super::skew::{SkewAlerts, SkewWatch};
@@ -378,7 +378,15 @@ impl ServiceBuilder {
             tokio::spawn(Arc::clone(&models).poll(interval, sender)).abort_handle()
         });
         let replay = Arc::new(Replay::new(self.limits.replay_entries, self.limits.replay_bytes));
+        // What was decoded by another schema cannot be compared with what comes now.
+        let current = models.current();
+        let is_known = |payload| {
+            current.as_ref().is_none_or(|loaded| replay::is_of(payload, loaded.model.schema()))
+        };
         for Reply { request_id, payload, answer, .. } in replies {
+            if !is_known(payload) {
+                continue;
+            }
             let bytes = answer.len();
             replay.restore(request_id, payload, answer.into(), bytes);
         }

@@ -426,7 +426,7 @@ fn log(
     let codes = shadow.model.profile().encode(&row, prediction.score());
     let mut event = InferenceEvent::new(id, id, at, prediction, took, codes);
     event.correlation_id = correlation_id;
-    let ticket = Ticket::new(id, payload_of(&row, Some(prediction)));
+    let ticket = Ticket::new(id, payload_of(shadow.model.schema(), &row, Some(prediction)));
     room.push(Item { model: Arc::clone(shadow), row, event, ticket, answer: Bytes::new() });
     true
 }

@@ -33,8 +33,21 @@ impl Disk {
         let mut builder = DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        let new: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
         let mut make = || self.step().and_then(|()| builder.recursive(true).create(path));
-        make().map_err(|error| unavailable("make the folder", path, error))
+        make().map_err(|error| unavailable("make the folder", path, error))?;
+        // Their names are to last as what is in them does.
+        let parents = new.iter().filter_map(|path| path.parent());
+        let here = |path: &'_ Path| path.as_os_str().is_empty();
+        parents
+            .map(|path| if here(path) { Path::new(".") } else { path })
+            .try_for_each(|path| self.sync_folder(path))
+    }
+
+    /// A whole file.
+    pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.step()?;
+        fs::read(path)
     }
 
     /// A new file, whose name lasts.
@@ -72,8 +85,8 @@ impl Disk {
         file.sync_all()
     }
 
-    /// Replaces the file at `path` in one step; it lasts if `lasting`.
-    pub(super) fn replace(&self, path: &Path, bytes: &[u8], lasting: bool) -> Result<(), Error> {
+    /// Replaces the file at `path` in one step, and lastingly.
+    pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let draft = path.with_extension("tmp");
         let write = || {
             self.step()?;
@@ -81,15 +94,12 @@ impl Disk {
             let mut file = private(options.write(true).create(true).truncate(true)).open(&draft)?;
             file.write_all(bytes)?;
             self.step()?;
-            if lasting {
-                file.sync_all()?;
-            }
+            file.sync_all()?;
             self.step()?;
             fs::rename(&draft, path)
         };
         write().map_err(|error| unavailable("write", path, error))?;
-        let folder = path.parent().filter(|_| lasting);
-        folder.map_or(Ok(()), |folder| self.sync_folder(folder))
+        path.parent().map_or(Ok(()), |folder| self.sync_folder(folder))
     }
 
     /// Writes lines behind what is there, down to the disk.
@@ -114,6 +124,8 @@ impl Disk {
     pub(super) fn link(&self, from: &Path, to: &Path) -> Result<(), Error> {
         let linked = self.step().and_then(|()| match fs::hard_link(from, to) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            // Somebody has removed it: there is nothing left to look at.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             // Not every file system has them.
             Err(_) => fs::copy(from, to).map(drop),
             Ok(()) => Ok(()),
@@ -146,15 +158,12 @@ fn last_byte(path: &Path) -> io::Result<Option<u8>> {
 }
 
 /// The bytes of a part of a file.
-pub(super) fn read_part(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
-    let read = || {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(offset))?;
-        let mut bytes = vec![0; length];
-        file.read_exact(&mut bytes)?;
-        Ok(bytes)
-    };
-    read().map_err(|error| unavailable("read", path, error))
+pub(super) fn read_part(path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = vec![0; length];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {

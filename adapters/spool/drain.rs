@@ -1,12 +1,13 @@
 //! What waits on its way to the store, in order, each group until it is there.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::Instant;
 
-use super::disk::read_part;
+use super::disk::{read_part, unavailable};
 use super::folder::{segment_name, write_cursor};
 use super::frame;
 use super::quarantine::Quarantine;
@@ -17,6 +18,10 @@ use crate::{Error, ErrorKind};
 /// First and longest pause before a group is sent again.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often the disk is asked for a group before what it does not give back counts as lost: about
+/// half a minute.
+const READS: u32 = 14;
 
 /// How often the place is noted in front of which the store has everything.
 const NOTE: Duration = Duration::from_secs(1);
@@ -72,13 +77,15 @@ impl Drain {
         }
     }
 
-    /// What is to be sent, and how many events the disk does not give back.
+    /// What is to be sent, and how many events the disk does not give back. What it does not give
+    /// back now it may give back later; but what is behind does not wait for ever.
     async fn read(&self, group: &Group) -> (Vec<EventBatch>, u64) {
-        for pause in pauses() {
+        for (attempt, pause) in (1..).zip(pauses()) {
             let (core, group) = (Arc::clone(&self.core), group.clone());
-            match blocking(move || read(&core, &group)).await {
+            match blocking(move || read(&core, &group, attempt)).await {
                 Some(Ok(read)) => return read,
                 Some(Err(error)) => self.waits("a batch cannot be read", &error),
+                None if attempt >= READS => break,
                 None => {}
             }
             tokio::time::sleep(pause).await;
@@ -124,6 +131,8 @@ impl Drain {
                 }
             };
             if is_final(&error) {
+                // It answers, and that is what it says.
+                self.core.state().totals.trouble = None;
                 return Err(error);
             }
             self.waits("the store does not take a batch", &error);
@@ -138,14 +147,26 @@ impl Drain {
         tracing::error!(batch = %id, events, error, "the store refuses this for ever");
         let refused = Arc::new(refused);
         for pause in pauses() {
-            let Some(mut quarantine) = self.quarantine.take() else { return };
+            let (quarantine, core) = (self.quarantine.take(), Arc::clone(&self.core));
             let (batch, refused) = (Arc::clone(batch), Arc::clone(&refused));
-            let kept = blocking(move || (quarantine.keep(&batch, &refused), quarantine)).await;
-            let Some((kept, quarantine)) = kept else { return };
-            self.quarantine = Some(quarantine);
-            match kept {
-                Ok(()) => return,
-                Err(error) => self.waits("the quarantine cannot be written", &error),
+            let kept = blocking(move || {
+                // It is gone after a panic, and read again then.
+                let opened =
+                    quarantine.map_or_else(|| Quarantine::open(&core.folder, &core.disk), Ok);
+                let mut quarantine = opened?;
+                quarantine.keep(&batch, &refused).map(|()| quarantine)
+            });
+            match kept.await {
+                Some(Ok(quarantine)) => {
+                    self.quarantine = Some(quarantine);
+                    return;
+                }
+                Some(Err(error)) => self.waits("the quarantine cannot be written", &error),
+                None => {
+                    let error =
+                        Error::new(ErrorKind::Other, super::COMPONENT, "file work was ended");
+                    self.waits("the quarantine cannot be written", &error);
+                }
             }
             tokio::time::sleep(pause).await;
         }
@@ -153,18 +174,29 @@ impl Drain {
 
     fn waits(&self, what: &str, error: &Error) {
         tracing::warn!(error = error.chain(), "the spool waits: {what}");
-        self.core.state().totals.trouble = Some(error.to_string());
+        // Everybody may read it: what names hosts, databases and paths is for our own log.
+        let told = format!("{}: {}", error.component(), error.kind());
+        self.core.state().totals.trouble = Some(told);
     }
 }
 
 /// The group as one batch, or as several if they do not fit together; and how many events are not
-/// as they were written.
-fn read(core: &Core, group: &Group) -> Result<(Vec<EventBatch>, u64), Error> {
+/// as they were written. An error as long as a disk that fails may be asked again: `attempt` says
+/// how often it was.
+fn read(core: &Core, group: &Group, attempt: u32) -> Result<(Vec<EventBatch>, u64), Error> {
     let (mut batches, mut unreadable): (Vec<EventBatch>, u64) = (Vec::new(), 0);
     for place in &group.places {
         let path = core.folder.join(segment_name(place.segment));
-        let frame = read_part(&path, place.offset, place.head.frame_bytes())?;
-        let batch = match frame::open(&frame, &place.head) {
+        let frame = read_part(&path, place.offset, place.head.frame_bytes());
+        let opened = match frame {
+            Ok(frame) => frame::open(&frame, &place.head),
+            // A file that is gone or too short stays so.
+            Err(error) if attempt < READS && !is_missing(&error) => {
+                return Err(unavailable("read", &path, error));
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let batch = match opened {
             Ok(batch) => batch,
             Err(why) => {
                 let (path, batch) = (path.display(), place.head.batch);
@@ -179,17 +211,26 @@ fn read(core: &Core, group: &Group) -> Result<(Vec<EventBatch>, u64), Error> {
         match batches.last_mut().map(|whole| whole.merge(&batch)) {
             Some(Ok(())) => {}
             Some(Err(_)) => batches.push(batch),
-            // Under the name of the group, also where the batch that gave it is damaged.
+            // Under the name of the group; one that is alone in it under its own, by which the
+            // store knows it should it be appended once more. Which batches are in a group is on
+            // the disk before it is sent, so that each start comes to the same.
+            None if group.places.len() == 1 => batches.push(batch),
             None => batches.push(batch.with_id(group.id)),
         }
     }
     Ok((batches, unreadable))
 }
 
-/// Notes how far the store is, and removes what is no longer needed.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+}
+
+/// Notes how far the store is, lastingly, and then removes what is no longer needed: what is kept
+/// is behind the place that was noted, and not sent again.
 pub(super) fn note(core: &Core) {
+    let _alone = core.noting.lock().unwrap_or_else(PoisonError::into_inner);
     let place = core.state().cursor();
-    if let Err(error) = write_cursor(&core.folder, &core.disk, place, false) {
+    if let Err(error) = write_cursor(&core.folder, &core.disk, place) {
         // The store is sent some of it again then, and knows it.
         tracing::warn!(error = error.chain(), "the spool could not note how far the store is");
     }

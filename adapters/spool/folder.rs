@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::COMPONENT;
 use super::disk::{self, Disk, unavailable};
@@ -23,9 +24,18 @@ pub(super) fn damaged_name(number: u64) -> String {
     format!("damaged-{number:020}.seg")
 }
 
+/// No file of a spool has such a number, however long it lives; room is left to count on.
+const BEYOND: u64 = 1 << 60;
+
 fn segment_number(name: &str) -> Option<u64> {
-    let number = name.strip_suffix(".seg")?.parse().ok()?;
+    let number = name.strip_suffix(".seg")?.parse().ok().filter(|number| *number < BEYOND)?;
     (segment_name(number) == name).then_some(number)
+}
+
+/// Whether a crash can have left it: what was to replace a file of ours.
+fn is_draft(name: &str) -> bool {
+    let of_segment = |stem: &str| segment_number(&format!("{stem}.seg")).is_some();
+    name.strip_suffix(".tmp").is_some_and(|stem| stem == CURSOR || of_segment(stem))
 }
 
 /// What was found.
@@ -53,14 +63,15 @@ pub(super) fn open(folder: &Path, disk: &Disk) -> Result<Opened, Error> {
                 return Err(Error::new(ErrorKind::Corrupt, COMPONENT, context));
             }
             Some(number) => numbers.push(number),
-            None if name.ends_with(".tmp") => disk.remove(&entry.path())?,
+            None if is_draft(name) => disk.remove(&entry.path())?,
             None => {}
         }
     }
     numbers.sort_unstable();
     let cursor = read_cursor(folder);
     let newest = numbers.last().copied();
-    let mut state = State::default();
+    // Where nothing waits the store has as much as it had.
+    let mut state = State { end: cursor, ..State::default() };
     let mut found: Vec<Place> = Vec::new();
     for number in numbers {
         let path = folder.join(segment_name(number));
@@ -98,7 +109,20 @@ impl Segment {
         from: Option<u64>,
         state: &mut State,
     ) -> Result<Vec<Place>, Error> {
-        let bytes = fs::read(&self.path).map_err(|error| unavailable("read", &self.path, error))?;
+        let bytes = match patiently(|| disk.read(&self.path)) {
+            Ok(bytes) => bytes,
+            // For a person, who can make it right; what can be read must not wait for it.
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                let aside = free_name(folder, self.number);
+                let (path, kept) = (self.path.display(), aside.display());
+                tracing::error!(%path, %error, aside = %kept, "a file of the spool is unreadable");
+                disk.link(&self.path, &aside)?;
+                disk.remove(&self.path)?;
+                state.totals.damaged += 1;
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(unavailable("read", &self.path, error)),
+        };
         let start = match from.map(usize::try_from) {
             None => bytes.len(),
             // What is beyond the end is wrong, and the store knows what it has.
@@ -106,10 +130,12 @@ impl Segment {
         };
         // What the store has is known when it is sent once more, and holds answers.
         let known = scan(&bytes[..start], 0).frames;
-        known.iter().for_each(|(_, head)| state.remember(head.batch));
         let segment = state.segments.entry(self.number).or_default();
         segment.bytes = bytes.len() as u64;
-        segment.has_answers = known.iter().any(|(_, head)| head.answers > 0);
+        for (_, head) in &known {
+            state.known.insert(head.batch);
+            segment.holds(head, 0);
+        }
         let Scan { mut frames, torn, damaged } = scan(&bytes, start);
         // A write that did not end is the last of its file, and nobody was told that it was kept.
         // In a file behind which another was begun, something kept may be missing.
@@ -129,7 +155,7 @@ impl Segment {
             disk.link(&self.path, &aside)?;
             if start > 0 {
                 // First, so that a crash in between sends too much and not too little.
-                write_cursor(folder, disk, (self.number, 0), true)?;
+                write_cursor(folder, disk, (self.number, 0))?;
             }
             let mut whole = Vec::new();
             for (offset, head) in &mut frames {
@@ -137,7 +163,7 @@ impl Segment {
                 *offset = whole.len();
                 whole.extend_from_slice(frame);
             }
-            disk.replace(&self.path, &whole, true)?;
+            disk.replace(&self.path, &whole)?;
         } else if let Some(at) = torn_in_order {
             let file = OpenOptions::new().write(true).open(&self.path);
             let cut = file.and_then(|mut file| disk.cut(&mut file, at as u64));
@@ -151,6 +177,27 @@ impl Segment {
         };
         Ok(frames.into_iter().map(place).collect())
     }
+}
+
+/// A name for a damaged file that no other has.
+fn free_name(folder: &Path, number: u64) -> PathBuf {
+    let name = folder.join(damaged_name(number));
+    let others = (2_u32..).map(|copy| name.with_extension(format!("{copy}.seg")));
+    let mut names = std::iter::once(name.clone()).chain(others);
+    names.find(|name| !name.exists()).unwrap_or(name)
+}
+
+/// What a disk fails at once it may do a moment later.
+fn patiently<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for pause in [20, 80, 320] {
+        match read() {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                std::thread::sleep(Duration::from_millis(pause));
+            }
+            done => return done,
+        }
+    }
+    read()
 }
 
 #[derive(Debug, Default)]
@@ -219,14 +266,14 @@ pub(super) fn replies(folder: &Path, limit: usize) -> Result<Vec<Reply>, Error> 
 
 /// The place in front of which the store has everything; the beginning, if it is not known.
 fn read_cursor(folder: &Path) -> (u64, u64) {
-    // It is not brought down to the disk, so a crash may leave anything. What it says wrongly
-    // early is sent again and recognised.
+    // What it says wrongly early is sent again and recognised.
     let text = fs::read_to_string(folder.join(CURSOR)).unwrap_or_default();
     let place = |text: &str| {
         let (place, sum) = text.strip_suffix('\n')?.rsplit_once(' ')?;
         let (segment, offset) = place.split_once(' ')?;
         let same = format!("{:08x}", crc32fast::hash(place.as_bytes())) == sum;
-        Some((segment.parse().ok()?, offset.parse().ok()?)).filter(|_| same)
+        let segment = segment.parse().ok().filter(|segment| *segment < BEYOND)?;
+        Some((segment, offset.parse().ok()?)).filter(|_| same)
     };
     place(&text).unwrap_or((0, 0))
 }
@@ -235,9 +282,8 @@ pub(super) fn write_cursor(
     folder: &Path,
     disk: &Disk,
     (segment, offset): (u64, u64),
-    lasting: bool,
 ) -> Result<(), Error> {
     let place = format!("{segment} {offset}");
     let sum = crc32fast::hash(place.as_bytes());
-    disk.replace(&folder.join(CURSOR), format!("{place} {sum:08x}\n").as_bytes(), lasting)
+    disk.replace(&folder.join(CURSOR), format!("{place} {sum:08x}\n").as_bytes())
 }

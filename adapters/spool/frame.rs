@@ -187,7 +187,13 @@ pub(super) fn open(frame: &[u8], head: &Head) -> Result<EventBatch, String> {
     match look(frame) {
         Found::Frame(found) if found == *head => {
             let (batch, _) = parts(frame, head).ok_or("its parts have no such lengths")?;
-            EventBatch::from_bytes(batch).map_err(|error| error.to_string())
+            let batch = EventBatch::from_bytes(batch).map_err(|error| error.to_string())?;
+            let (events, told) = (batch.events().len(), head.events);
+            if batch.id() != head.batch || events as u64 != u64::from(told) {
+                let (id, other) = (head.batch, batch.id());
+                return Err(format!("{events} events of {other} where {told} of {id} should be"));
+            }
+            Ok(batch)
         }
         Found::Frame(found) => {
             Err(format!("batch {} is in the place of {}", found.batch, head.batch))

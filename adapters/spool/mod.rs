@@ -48,14 +48,15 @@
 //!   firmly as [`Fsync`] says. A process that is killed loses nothing.
 //! * *Once.* A batch reaches the store under an id that is on the disk with it, as often as it takes,
 //!   and the store recognises it. While the store lags behind, batches of one version and one second
-//!   are sent together, up to 1,000 events; which ones, and under which id, is on the disk too. The
-//!   65,536 latest batches are recognised when they are appended again; an older one is left to the
-//!   store, which knows it if it was sent alone.
+//!   are sent together, up to 1,000 events, under an id of their own; which ones, and under which id,
+//!   is on the disk too. The 65,536 latest batches are recognised when they are appended again; an
+//!   older one is left to the store, which knows the batch if it was sent alone, and else refuses its
+//!   events, which then go into the quarantine.
 //! * *In order, and nothing is skipped.* What the store refuses for ever ([`is_final`]) is halved
 //!   until the events are found that it cannot take; these go into the quarantine, those beside them
 //!   are written. An unfinished write at the end is cut off: nobody was told that it is kept. Damage
 //!   anywhere else is set aside under a name that says so, told and counted, and what is whole around
-//!   it is sent.
+//!   it is sent. So is a file that the disk does not give back, after half a minute.
 //! * *Bounded.* More than [`max_bytes`](SpoolBuilder::max_bytes) is refused as
 //!   [`Unavailable`](crate::ErrorKind::Unavailable), and so is what the disk does not take. After a
 //!   failed `fsync` a new file is begun, and what was acknowledged is written there again.
@@ -70,6 +71,10 @@
 //!   the events, as long as the files that it is in are among the newest
 //!   [`kept_bytes`](SpoolBuilder::kept_bytes).
 //!
+//! [`purge`](InferenceLog::purge) also removes the files that are kept for their answers, once all in
+//! them is of before. What is for a person, the quarantine and what is damaged, is the person's to
+//! remove.
+//!
 //! Requests that were refused, in a batch without events, count at the time the store has them.
 //! Folder and files are for their owner alone (0700, 0600 on Unix). One process at a time uses the
 //! folder: a lock sees to it.
@@ -82,6 +87,7 @@ mod folder;
 mod frame;
 mod options;
 mod quarantine;
+mod recent;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -94,8 +100,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use crate::drift::Profile;
 use crate::log::{
@@ -110,9 +117,18 @@ use frame::Frame;
 pub use options::{Fsync, SpoolBuilder};
 use quarantine::Quarantine;
 use state::{Core, Key, Refusing};
-use writer::{Order, Writer};
+use writer::{Answer, Order, Writer};
 
 const COMPONENT: &str = "spool";
+/// Most bytes that are on their way to the disk at a time.
+const ON_THE_WAY: u32 = 64 << 20;
+
+/// As good as for ever, and no overflow.
+const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// Time beyond that of its caller in which `close` brings everything down to the disk.
+const FOR_THE_DISK: Duration = Duration::from_secs(5);
+
 const RULES: Rules = Rules::new(COMPONENT);
 
 /// An [`InferenceLog`] with a folder in front of it; see the [module](self) for its promises.
@@ -127,13 +143,18 @@ pub struct SpooledLog {
 struct Handle {
     core: Arc<Core>,
     orders: Sender<Order>,
-    drain: Mutex<JoinHandle<()>>,
+    // bytes that may be on their way to the writer
+    room: Arc<Semaphore>,
+    // until it is closed
+    drain: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         // The writer ends by itself once nobody can ask it for anything.
-        self.drain.get_mut().abort();
+        if let Some(drain) = self.drain.get_mut() {
+            drain.abort();
+        }
     }
 }
 
@@ -198,12 +219,14 @@ impl SpooledLog {
                 .with_source(error)
         })?;
         let drain = tokio::spawn(Drain::new(Arc::clone(&core), quarantine).run());
-        Ok(Self { handle: Arc::new(Handle { core, orders, drain: Mutex::new(drain) }) })
+        let room = Arc::new(Semaphore::new(ON_THE_WAY as usize));
+        Ok(Self { handle: Arc::new(Handle { core, orders, room, drain: Mutex::new(Some(drain)) }) })
     }
 
     /// Takes nothing more in, brings everything down to the disk, goes on sending for at most
     /// `timeout`, and gives the folder back. What is left stays there, and is sent by the next
-    /// process that opens it: [`Backlog::events`] says how much.
+    /// process that opens it: [`Backlog::events`] says how much. A disk that hangs is given five
+    /// seconds more. Closing twice is fine.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -225,8 +248,24 @@ impl SpooledLog {
     /// ```
     pub async fn close(&self, timeout: Duration) -> Backlog {
         let core = &self.handle.core;
-        let mut drain = self.handle.drain.lock().await;
+        let until = Instant::now() + timeout.min(A_YEAR);
         core.state().refusing = Some(Refusing::Closed);
+        if timeout_at(until + FOR_THE_DISK, self.end(until)).await.is_err() {
+            // Its lock stays with this process, which may still write.
+            tracing::error!(folder = %core.folder.display(), "the disk hangs: it is not closed");
+        }
+        let backlog = core.backlog();
+        if backlog.events > 0 {
+            let (events, folder) = (backlog.events, core.folder.display());
+            tracing::warn!(events, %folder, "events stay on disk, for the next start");
+        }
+        backlog
+    }
+
+    async fn end(&self, until: Instant) {
+        let core = &self.handle.core;
+        // One that closes at the same time waits for the other, and finds nothing to do.
+        let mut drain = self.handle.drain.lock().await;
         let (done, closed) = oneshot::channel();
         if self.handle.orders.send(Order::Close { done }).is_ok() {
             // It ends without a word only where it has ended before.
@@ -234,10 +273,11 @@ impl SpooledLog {
         }
         let acked = core.state().acked;
         let mut drained = core.drained.subscribe();
-        let _ = tokio::time::timeout(timeout, drained.wait_for(|last| *last >= acked)).await;
-        drain.abort();
-        let _ = (&mut *drain).await;
-        drop(drain);
+        let _ = timeout_at(until, drained.wait_for(|last| *last >= acked)).await;
+        if let Some(drain) = drain.take() {
+            drain.abort();
+            let _ = drain.await;
+        }
         let lock = core.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(lock) = lock {
             let core = Arc::clone(core);
@@ -249,12 +289,6 @@ impl SpooledLog {
             // Nothing depends on it: see `drain::note`.
             let _ = blocking(end).await;
         }
-        let backlog = core.backlog();
-        if backlog.events > 0 {
-            let (events, folder) = (backlog.events, core.folder.display());
-            tracing::warn!(events, %folder, "events stay on disk, for the next start");
-        }
-        backlog
     }
 
     /// Waits until the store has what was acknowledged so far.
@@ -297,7 +331,12 @@ impl InferenceLog for SpooledLog {
     ) -> Result<Appended, Error> {
         RULES.batch(batch)?;
         let (frame, key) = (Frame::new(batch, replies)?, Key::of(batch));
+        // A disk that hangs does not take the memory too: who comes then waits here.
+        let bytes = u32::try_from(frame.head.frame_bytes()).unwrap_or(ON_THE_WAY).min(ON_THE_WAY);
+        let room = Arc::clone(&self.handle.room).acquire_many_owned(bytes).await;
+        let room = room.map_err(|_| writer::closed())?;
         let (answer, answered) = oneshot::channel();
+        let answer = Answer { answer, _room: room };
         let order = Order::Append { frame, key, answer };
         self.handle.orders.send(order).map_err(|_| writer::closed())?;
         answered.await.map_err(|_| writer::closed())?
@@ -345,7 +384,17 @@ impl InferenceLog for SpooledLog {
 
     async fn purge(&self, before: Timestamp) -> Result<Purged, Error> {
         self.settled().await?;
-        self.handle.core.inner.purge(before).await
+        let purged = self.handle.core.inner.purge(before).await?;
+        let core = Arc::clone(&self.handle.core);
+        {
+            let mut state = core.state();
+            state.purged = state.purged.max(Some(before));
+        }
+        let tidied = blocking(move || {
+            drain::note(&core);
+            Ok(())
+        });
+        tidied.await.map(|()| purged)
     }
 
     async fn now(&self) -> Result<Timestamp, Error> {

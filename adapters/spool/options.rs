@@ -117,8 +117,13 @@ impl SpoolBuilder {
     }
 
     /// Most bytes that wait; beyond them batches are refused as
-    /// [`Unavailable`](ErrorKind::Unavailable). The folder is at most one file larger. Defaults to
-    /// 1 GiB.
+    /// [`Unavailable`](ErrorKind::Unavailable). Defaults to 1 GiB.
+    ///
+    /// Beside what waits the folder holds what the store has of a file in which something still
+    /// waits (at most [`segment_bytes`](Self::segment_bytes) and what is written at one moment),
+    /// files that are kept for their answers ([`kept_bytes`](Self::kept_bytes)), a second copy of
+    /// what had to be written again, and what is for a person, without a bound: the quarantine and
+    /// damaged files.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.options.max_bytes = bytes;
         self

@@ -1,25 +1,30 @@
 //! What a store can never take, in a file that a person can read.
 
-use std::collections::HashSet;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::disk::{Disk, unavailable};
+use super::recent::Recent;
 use crate::Error;
 use crate::log::{BatchId, EventBatch, InferenceEvent};
 
 const FILE: &str = "quarantine.jsonl";
+
+/// Bytes at the end of the file that are read at the start: more than what was refused between the
+/// last place that was noted and a crash.
+const TAIL: u64 = 4 << 20;
 
 /// The file, one JSON object a line.
 #[derive(Debug)]
 pub(super) struct Quarantine {
     path: PathBuf,
     disk: Disk,
-    // what the file has: after a crash the same is refused once more
-    known: HashSet<BatchId>,
+    // what the file had last: after a crash the same is refused once more
+    known: Recent<4_096>,
 }
 
 #[derive(Deserialize)]
@@ -30,21 +35,22 @@ struct Line {
 impl Quarantine {
     pub(super) fn open(folder: &Path, disk: &Disk) -> Result<Self, Error> {
         let path = folder.join(FILE);
-        let text = match fs::read(&path) {
+        let text = match tail(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(unavailable("read", &path, error)),
         };
         // A line that a crash cut short is written again, whole.
         let lines = text.split(|byte| *byte == b'\n');
-        let known = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok());
-        let known = known.map(|line| line.batch).collect();
+        let lines = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+        let mut known = Recent::default();
+        lines.for_each(|line| known.insert(line.batch));
         Ok(Self { path, disk: disk.clone(), known })
     }
 
     /// Keeps `batch`, which the store refused for the reason `error`, once.
     pub(super) fn keep(&mut self, batch: &EventBatch, error: &Error) -> Result<(), Error> {
-        if self.known.contains(&batch.id()) {
+        if self.known.contains(batch.id()) {
             return Ok(());
         }
         let line = json!({
@@ -60,6 +66,14 @@ impl Quarantine {
         self.known.insert(batch.id());
         Ok(())
     }
+}
+
+fn tail(path: &Path) -> io::Result<Vec<u8>> {
+    let (mut file, mut text) = (File::open(path)?, Vec::new());
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    file.read_to_end(&mut text)?;
+    Ok(text)
 }
 
 fn event(event: &InferenceEvent) -> Value {

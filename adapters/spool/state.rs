@@ -1,6 +1,6 @@
 //! What waits, and what became of the rest: all of it behind one lock, so that it adds up.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,16 +11,14 @@ use tokio::sync::{Notify, watch};
 use super::disk::Disk;
 use super::frame::Head;
 use super::options::Options;
+use super::recent::Recent;
 use crate::Timestamp;
 use crate::log::{Backlog, BatchId, EventBatch, InferenceLog};
 use crate::registry::{ModelName, VersionId};
 use crate::schema::Fingerprint;
 
-/// Ids of batches that are recognised when they are sent again.
-const REMEMBERED: usize = 1 << 16;
-
 /// As long as fewer groups wait, each batch is a group of its own.
-const LAG: usize = 8;
+pub(super) const LAG: usize = 8;
 
 /// Most events, bytes and time of a group.
 const GROUP_EVENTS: u64 = 1_000;
@@ -102,13 +100,30 @@ impl Group {
 }
 
 /// A file of the folder.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Segment {
     // batches that wait in it
     waiting: u64,
     pub(super) bytes: u64,
     // clients' answers stand in it
     pub(super) has_answers: bool,
+    // moment of the last event in it
+    pub(super) last: Timestamp,
+}
+
+impl Default for Segment {
+    fn default() -> Self {
+        Self { waiting: 0, bytes: 0, has_answers: false, last: Timestamp::EPOCH }
+    }
+}
+
+impl Segment {
+    /// Takes note of a batch in it that ends at `end`.
+    pub(super) fn holds(&mut self, head: &Head, end: u64) {
+        self.bytes = self.bytes.max(end);
+        self.has_answers |= head.answers > 0;
+        self.last = self.last.max(head.last);
+    }
 }
 
 /// Why nothing is taken in.
@@ -128,35 +143,21 @@ pub(super) struct State {
     pub(super) current: Option<u64>,
     // files that did not give back what was written, and are kept
     pub(super) spoiled: BTreeSet<u64>,
-    // ids of late, the oldest first
-    known: HashSet<BatchId>,
-    by_age: VecDeque<BatchId>,
+    // ids of batches that are recognised when they are sent again
+    pub(super) known: Recent<65_536>,
+    // events before this are no longer wanted
+    pub(super) purged: Option<Timestamp>,
     // the number of the last batch that was acknowledged, and of the last that is on the disk for sure
     pub(super) acked: u64,
     pub(super) synced: u64,
-    // behind the last batch that was acknowledged
-    end: (u64, u64),
+    // behind the last batch that was acknowledged; before there is one, what the cursor says
+    pub(super) end: (u64, u64),
     pub(super) refusing: Option<Refusing>,
     // `events`, `bytes` and `oldest` follow from `groups`; `refusing` from the field above
     pub(super) totals: Backlog,
 }
 
 impl State {
-    pub(super) fn knows(&self, id: BatchId) -> bool {
-        self.known.contains(&id)
-    }
-
-    pub(super) fn remember(&mut self, id: BatchId) {
-        if self.known.insert(id) {
-            self.by_age.push_back(id);
-        }
-        if self.by_age.len() > REMEMBERED
-            && let Some(oldest) = self.by_age.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
-
     /// Whether the store lags so far behind, with `planned` groups more, that batches are put
     /// together.
     pub(super) fn lags(&self, planned: usize) -> bool {
@@ -209,9 +210,8 @@ impl State {
         let (events, bytes) = (u64::from(place.head.events), place.head.frame_bytes() as u64);
         let segment = self.segments.entry(place.segment).or_default();
         segment.waiting += 1;
-        segment.bytes = segment.bytes.max(place.offset + bytes);
-        segment.has_answers |= place.head.answers > 0;
-        self.remember(place.head.batch);
+        segment.holds(&place.head, place.offset + bytes);
+        self.known.insert(place.head.batch);
         self.acked = self.acked.max(place.seq);
         self.end = (place.segment, place.offset + bytes);
         self.totals.events += events;
@@ -237,8 +237,7 @@ impl State {
         let end = offset + place.head.frame_bytes() as u64;
         let new = self.segments.entry(segment).or_default();
         new.waiting += 1;
-        new.bytes = new.bytes.max(end);
-        new.has_answers |= place.head.answers > 0;
+        new.holds(&place.head, end);
         (place.segment, place.offset) = (segment, offset);
         self.end = (segment, end);
     }
@@ -253,6 +252,8 @@ impl State {
             }
         }
         let totals = &mut self.totals;
+        // Whatever it was that it had to wait for.
+        totals.trouble = None;
         totals.events -= group.events;
         totals.bytes -= group.bytes;
         totals.quarantined += ended.quarantined;
@@ -263,23 +264,30 @@ impl State {
         next.map_or(self.acked, |place| place.seq.saturating_sub(1))
     }
 
-    /// Files that are no longer needed, and whether each is kept for a person; they are forgotten.
-    /// Of those with answers the newest stay, `kept` bytes of them.
-    pub(super) fn empty_segments(&mut self, kept: u64) -> Vec<(u64, bool)> {
+    /// Files that are no longer needed, and whether each is kept for a person, the oldest first. Of
+    /// those with answers the newest stay, `kept` bytes of them, but for what was purged.
+    fn empty_segments(&self, kept: u64) -> Vec<(u64, bool)> {
         let (mut gone, mut bytes) = (Vec::new(), 0);
         for (number, segment) in self.segments.iter().rev() {
             if segment.waiting > 0 || Some(*number) == self.current {
                 continue;
             }
-            bytes += segment.bytes;
-            let stays = segment.has_answers && bytes <= kept && !self.spoiled.contains(number);
-            gone.extend((!stays).then_some(*number));
+            let spoiled = self.spoiled.contains(number);
+            let wanted = self.purged.is_none_or(|before| segment.last >= before);
+            let mut stays = segment.has_answers && wanted && !spoiled;
+            if stays {
+                bytes += segment.bytes;
+                stays = bytes <= kept;
+            }
+            gone.extend((!stays).then_some((*number, spoiled)));
         }
-        let forget = |number| {
-            self.segments.remove(&number);
-            (number, self.spoiled.remove(&number))
-        };
-        gone.into_iter().map(forget).collect()
+        gone.reverse();
+        gone
+    }
+
+    fn forget(&mut self, number: u64) {
+        self.segments.remove(&number);
+        self.spoiled.remove(&number);
     }
 
     /// The place in front of which the store has everything.
@@ -296,8 +304,8 @@ impl State {
             Some(Refusing::Closed) => Some(CLOSED.to_owned()),
             _ => None,
         };
-        let oldest = self.groups.front().map(|group| group.first);
-        let oldest = oldest.filter(|_| self.totals.events > 0);
+        // Refused requests alone have no moment.
+        let oldest = self.groups.iter().find(|group| group.events > 0).map(|group| group.first);
         let mut backlog = self.totals.clone();
         (backlog.capacity, backlog.oldest, backlog.refusing) = (most, oldest, refusing);
         backlog
@@ -331,6 +339,8 @@ pub(super) struct Core {
     pub(super) drained: watch::Sender<u64>,
     // until it is closed
     pub(super) lock: Mutex<Option<File>>,
+    // held while the cursor is written and files are removed: writer and drain both do it
+    pub(super) noting: Mutex<()>,
 }
 
 impl Core {
@@ -352,6 +362,7 @@ impl Core {
             work: Notify::new(),
             drained,
             lock: Mutex::new(Some(lock)),
+            noting: Mutex::default(),
         }
     }
 
@@ -365,15 +376,17 @@ impl Core {
     }
 
     /// Removes the files that are no longer needed, but for those that a person has to look at.
+    /// The oldest first, so that none is found by the next process whose later copy is gone. One
+    /// that cannot be removed is tried again next time.
     pub(super) fn tidy(&self) {
         let empty = self.state().empty_segments(self.options.kept_bytes);
         for (number, spoiled) in empty {
             let path = self.folder.join(super::folder::segment_name(number));
             let aside = self.folder.join(super::folder::damaged_name(number));
             let kept = if spoiled { self.disk.link(&path, &aside) } else { Ok(()) };
-            if let Err(error) = kept.and_then(|()| self.disk.remove(&path)) {
-                // Sent again by the next process, and recognised by the store.
-                tracing::warn!(error = error.chain(), "a file of the spool stays");
+            match kept.and_then(|()| self.disk.remove(&path)) {
+                Ok(()) => self.state().forget(number),
+                Err(error) => tracing::warn!(error = error.chain(), "a file of the spool stays"),
             }
         }
     }

@@ -21,6 +21,12 @@ fn options() -> log::Options {
     log::Options::new().deferred()
 }
 
+/// What was answered to request `number`.
+fn reply(number: u64) -> Reply {
+    let payload = crate::schema::Fingerprint::of_bytes(&number.to_le_bytes());
+    Reply::new(uuid::Uuid::from_u128(number.into()), payload, vec![7; 500])
+}
+
 /// Long enough for whatever a busy machine does in between.
 const LONG: Duration = Duration::from_secs(60);
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::COMPONENT;
@@ -21,10 +21,19 @@ use crate::{Error, ErrorKind};
 
 const NOT_KEPT: &str = "the disk did not take a batch";
 
+/// Longest pause before a disk that failed is asked again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// Most bytes that are written together.
 const TOGETHER: usize = 8 << 20;
 
-pub(super) type Answer = oneshot::Sender<Result<Appended, Error>>;
+/// Where the one who appends waits.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) answer: oneshot::Sender<Result<Appended, Error>>,
+    // of the memory that the batch takes, for as long
+    pub(super) _room: OwnedSemaphorePermit,
+}
 
 /// What the writer is asked for.
 #[derive(Debug)]
@@ -55,6 +64,8 @@ pub(super) struct Writer {
     unsynced: Vec<(u64, Vec<u8>)>,
     // when the first of them came, or the last attempt failed
     since: Instant,
+    // attempts in a row that failed to bring them down
+    failures: u32,
 }
 
 /// A batch that is about to be written.
@@ -77,7 +88,8 @@ fn copied(error: &Error) -> Error {
 impl Writer {
     pub(super) fn new(core: Arc<Core>, orders: Receiver<Order>, next: u64) -> Self {
         let (segment, unsynced) = (None, Vec::new());
-        Self { core, orders, segment, next, unsynced, since: Instant::now() }
+        let since = Instant::now();
+        Self { core, orders, segment, next, unsynced, since, failures: 0 }
     }
 
     pub(super) fn run(mut self) {
@@ -126,7 +138,10 @@ impl Writer {
     fn left(&self) -> Option<Duration> {
         match self.core.options.fsync {
             Fsync::Within(within) if !self.unsynced.is_empty() => {
-                Some(within.saturating_sub(self.since.elapsed()))
+                // A disk that fails is not asked again all the time.
+                let pause = within.saturating_mul(1 << self.failures.min(16));
+                let pause = pause.min(within.max(LONGEST_PAUSE));
+                Some(pause.saturating_sub(self.since.elapsed()))
             }
             _ => None,
         }
@@ -189,7 +204,7 @@ impl Writer {
         state.current = Some(number);
         state.segments.entry(number).or_default();
         drop(state);
-        self.core.tidy();
+        super::drain::note(&self.core);
         Ok(())
     }
 
@@ -197,6 +212,7 @@ impl Writer {
     fn plan(&self, appends: Vec<(Frame, Key, Answer)>) -> Vec<Planned> {
         let most = self.core.options.max_bytes;
         let current = self.segment.as_ref().map(|segment| segment.number);
+        let mut end = self.segment.as_ref().map_or(0, |segment| segment.length);
         let mut state = self.core.state();
         if matches!(state.refusing, Some(Refusing::Full { .. })) {
             state.refusing = None;
@@ -207,8 +223,8 @@ impl Writer {
         let in_reach = |group: &&Group| group.places.last().map(|place| place.segment) == current;
         let mut tail = state.groups.back().filter(|_| state.lags(0)).filter(in_reach).cloned();
         for (frame, key, answer) in appends {
-            let (head, needed) = (frame.head, frame.head.frame_bytes() as u64);
-            if state.knows(head.batch) {
+            let (mut head, needed) = (frame.head, frame.head.frame_bytes() as u64);
+            if state.known.contains(head.batch) {
                 tell(answer, Ok(Appended::AlreadyThere));
                 continue;
             }
@@ -222,7 +238,15 @@ impl Writer {
             }
             debug_assert!(bytes + needed <= most);
             bytes += needed;
-            let place = Place { seq: 0, segment: current.unwrap_or(0), offset: 0, head };
+            let segment = current.unwrap_or(0);
+            // A group has a name of its own. Under that of its first batch the store would know it
+            // if that batch was sent long ago and is appended once more, and would take the others
+            // for written. The place makes it different each time: no two batches that are
+            // acknowledged ever have the same.
+            let own = [segment.to_le_bytes(), end.to_le_bytes()].concat();
+            head.group = head.batch.derived(&own);
+            let place = Place { seq: 0, segment, offset: end, head };
+            end += needed;
             let joined =
                 tail.as_mut().filter(|group| state.lags(groups) && group.takes(&key, &head));
             let group = match joined {
@@ -234,7 +258,7 @@ impl Writer {
                 None => {
                     groups += 1;
                     tail = Some(Group::new(Some(key.clone()), place));
-                    head.batch
+                    head.group
                 }
             };
             planned.push(Planned { frame, group, key, answer, again: Vec::new() });
@@ -280,16 +304,19 @@ impl Writer {
             }
             return Err(error);
         }
-        segment.length += bytes.len() as u64;
         if fsync == Fsync::Each
             && let Err(error) = disk.sync(&segment.file)
         {
             let error = unavailable("sync", &segment.path, error);
             // The system may have thrown away what it could not write, and say next time that all
-            // is well: this file is not trusted again.
+            // is well: this file is not trusted again. What nobody was told to be kept goes, or
+            // else the next start would take it for a part of its group; it does no more harm than
+            // that if this fails too.
+            let _ = disk.cut(&mut segment.file, start);
             self.segment = None;
             return Err(error);
         }
+        segment.length += bytes.len() as u64;
         Ok((number, start))
     }
 
@@ -347,6 +374,7 @@ impl Writer {
             Ok(()) => self.all_synced(),
             Err(error) => {
                 self.failed(&error);
+                self.failures = self.failures.saturating_add(1);
                 self.since = Instant::now();
             }
         }
@@ -377,6 +405,7 @@ impl Writer {
     }
 
     fn all_synced(&mut self) {
+        self.failures = 0;
         let mut state = self.core.state();
         if let Some((last, _)) = self.unsynced.last() {
             state.synced = *last;
@@ -401,7 +430,7 @@ impl Writer {
 
 /// Whoever asked may have gone; what was done is done all the same.
 fn tell(answer: Answer, told: Result<Appended, Error>) {
-    let _ = answer.send(told);
+    let _ = answer.answer.send(told);
 }
 
 pub(super) fn closed() -> Error {

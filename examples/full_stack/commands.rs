@@ -14,7 +14,6 @@ use pmmds::lifecycle::{
     Holdout, Monitor, RetrainRequest, RetrainSettings, Retrained, Retraining, ServingModel,
 };
 use pmmds::linfa::formats;
-use pmmds::log::Backlog;
 use pmmds::model::Progress;
 use pmmds::promote::OriginalPolicy;
 use pmmds::schedule::Schedule;
@@ -164,7 +163,9 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
     let (state, spool) = state.spooled(settings.durability).await?;
     if spool.is_none() && state.has_spooled() {
         let folder = state.file("spool");
-        say!("note: predictions wait in {}; --durability spool brings them in", folder.display());
+        let folder = folder.display();
+        say!("note: {folder} is of a service with --durability spool; what may wait there");
+        say!("  is brought in by the next one");
     }
     let schedule = match schedule {
         None if settings.scheduled_monitoring => {
@@ -207,19 +208,25 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
     if let Some(watching) = watching {
         watching.await?;
     }
-    let account = account?;
-    if account.lost > 0 {
-        eprintln!("{} answered predictions could not be logged", account.lost);
+    // In every case: what it holds comes down to the disk.
+    let waiting = match spool {
+        Some(spool) => spool.close(SPOOL_DRAIN).await.events,
+        None => 0,
+    };
+    if waiting > 0 {
+        let folder = state.file("spool");
+        say!("stopped; {waiting} answered predictions wait in {}", folder.display());
+        say!("  the next `serve --durability spool` on this folder brings them to the log");
+    }
+    account?;
+    // Not before: what was given up may have come to the disk all the same.
+    let lost = service.log_account().lost;
+    if lost > 0 {
+        eprintln!("{lost} answered predictions could not be logged");
         return Ok(ExitCode::FAILURE);
     }
-    if let Some(spool) = spool {
-        let Backlog { events, .. } = spool.close(SPOOL_DRAIN).await;
-        if events > 0 {
-            let folder = state.file("spool");
-            say!("stopped; {events} answered predictions wait in {}", folder.display());
-            say!("  the next `serve --durability spool` on this folder brings them to the log");
-            return Ok(ExitCode::SUCCESS);
-        }
+    if waiting > 0 {
+        return Ok(ExitCode::SUCCESS);
     }
     say!("stopped; every answered prediction is in the log");
     Ok(ExitCode::SUCCESS)

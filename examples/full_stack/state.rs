@@ -165,7 +165,7 @@ impl State {
         Ok((Self { log: Arc::new(spool.clone()), ..self }, Some(spool)))
     }
 
-    /// Whether a service left files there.
+    /// Whether a service left files there: of what waits, or of answers that it gave.
     pub(crate) fn has_spooled(&self) -> bool {
         let files = std::fs::read_dir(self.file("spool")).into_iter().flatten().flatten();
         files.map(|file| file.path()).any(|path| path.extension().is_some_and(|e| e == "seg"))

@@ -47,7 +47,8 @@ pub struct Backlog {
     pub torn: u64,
     /// times that the disk did not take what was to be written
     pub failed_writes: u64,
-    /// why the store does not take what waits, if it does not
+    /// why the store does not take what waits, if it does not: which part says what kind of thing,
+    /// as everybody may know it; the whole is for logs
     pub trouble: Option<String>,
     /// why nothing more is taken in, if so: it is full, the disk failed, it is closed
     pub refusing: Option<String>,

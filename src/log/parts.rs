@@ -31,11 +31,11 @@ impl EventBatch {
             return None;
         }
         let (mut first, mut at) = (self.clone(), 0);
-        let second = first.take_out(self.id.half(b"second"), |_| {
+        let second = first.take_out(self.id.derived(b"second"), |_| {
             at += 1;
             at > events / 2
         });
-        first.id = self.id.half(b"first");
+        first.id = self.id.derived(b"first");
         Some([first, second])
     }
 
@@ -77,8 +77,17 @@ impl EventBatch {
 }
 
 impl BatchId {
-    /// Always the same for this id and `which`, and nobody else's.
-    fn half(self, which: &[u8]) -> Self {
+    /// Another id: always the same for this one and `which`, and nobody else's.
+    ///
+    /// ```
+    /// use pmmds::log::BatchId;
+    /// use uuid::Uuid;
+    /// let id = BatchId(Uuid::from_u128(7));
+    /// assert_eq!(id.derived(b"a part"), id.derived(b"a part"));
+    /// assert_ne!(id.derived(b"a part"), id.derived(b"another"));
+    /// ```
+    #[must_use]
+    pub fn derived(self, which: &[u8]) -> Self {
         let print = Fingerprint::of_bytes(&[self.0.as_bytes(), which].concat());
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&print.as_bytes()[..16]);

@@ -125,7 +125,7 @@ fn families(state: &Inner, view: &View) -> Vec<Family> {
                 points at that one; nothing where that is not known, as in an outage";
     all.gauge("pmmds_model_version_skew", help, skew);
 
-    let account = state.queue.account();
+    let (account, backlog) = state.queue.accounts();
     all.gauge("pmmds_log_queue_depth", "Events on their way to the log", one(account.queued));
     let mut rows = vec![
         ("accepted", account.accepted),
@@ -133,9 +133,12 @@ fn families(state: &Inner, view: &View) -> Vec<Family> {
         ("rejected", account.refused),
         ("lost", account.lost),
     ];
-    let backlog = state.queue.backlog();
-    rows.extend(backlog.iter().flat_map(spool::rows));
-    all.counter("pmmds_log_rows", "Events by what became of them", by("state", rows));
+    rows.extend(backlog.is_some().then_some(("quarantined", account.quarantined)));
+    let help = "Events, those found on disk at the start included: accepted, and of them written to \
+                the store, refused by it (rejected, or quarantined if they were on disk), lost; \
+                accepted = written + rejected + quarantined + lost + pmmds_log_queue_depth + \
+                pmmds_log_spool_rows in each answer";
+    all.counter("pmmds_log_rows", help, by("state", rows));
     spool::add(&mut all, backlog.as_ref(), state.clock.now());
     let latency = state.queue.latency().value();
     // Not those of the shadow, which are events too.

@@ -4,19 +4,10 @@ use super::{Answer, by, number, one};
 use crate::Timestamp;
 use crate::log::Backlog;
 
-/// What became of events, beside what every log tells.
-pub(super) fn rows(backlog: &Backlog) -> [(&'static str, u64); 3] {
-    [
-        ("spooled", backlog.spooled),
-        ("replayed", backlog.replayed),
-        ("quarantined", backlog.quarantined),
-    ]
-}
-
 /// Nothing but names for a log that keeps nothing on disk: a 0 would say that it is empty.
 pub(super) fn add(all: &mut Answer, backlog: Option<&Backlog>, now: Timestamp) {
     let count = |count: fn(&Backlog) -> u64| backlog.map_or_else(Vec::new, |b| one(count(b)));
-    let help = "Events on local disk that the store does not have yet";
+    let help = "Events that wait on local disk: the store does not have them yet";
     all.gauge("pmmds_log_spool_rows", help, count(|backlog| backlog.events));
     let help = "Bytes that they take";
     all.gauge("pmmds_log_spool_bytes", help, count(|backlog| backlog.bytes));

@@ -67,7 +67,7 @@ async fn a_read_does_not_claim_what_it_does_not_know() {
     assert_eq!(
         error.to_string(),
         "spool: unavailable: 3 events since 1970-01-01T00:00:05Z still wait on disk: \
-         memory log: unavailable: it was taken down"
+         memory log: unavailable"
     );
     store.bring_up();
     until("the store has them", || spool.backlog().unwrap().events == 0).await;
@@ -253,10 +253,6 @@ async fn an_empty_batch_is_refused_and_numbers_come_back() {
 async fn answers_are_given_back_as_long_as_their_files_are_kept() {
     let place = tempfile::tempdir().unwrap();
     let (traffic, store) = (Traffic::new(), memory());
-    let reply = |number: u64| {
-        let payload = crate::schema::Fingerprint::of_bytes(&number.to_le_bytes());
-        Reply::new(uuid::Uuid::from_u128(number.into()), payload, vec![7; 500])
-    };
     let open = async |store: &Arc<MemoryLog>| {
         let spool =
             SpooledLog::builder(Arc::<MemoryLog>::clone(store), place.path()).patience(LONG);
@@ -283,4 +279,100 @@ async fn answers_are_given_back_as_long_as_their_files_are_kept() {
     let again = spool.append(&traffic.batch(59, 1)).await.unwrap();
     assert_eq!(again, Appended::AlreadyThere);
     assert_eq!(traffic.rows(&spool).await, 60);
+}
+
+#[tokio::test]
+async fn what_the_store_has_is_not_sent_again_after_an_idle_start() {
+    let place = tempfile::tempdir().unwrap();
+    let (traffic, store) = (Traffic::new(), memory());
+    let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
+    for number in 0..3 {
+        spool.append_answered(&traffic.batch(number, 2), &[reply(number)]).await.unwrap();
+    }
+    drop(spool.close(LONG).await);
+    for start in 0..3 {
+        let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
+        assert_eq!(spool.replies(10).await.unwrap().len(), 3);
+        let end = spool.close(LONG).await;
+        assert_eq!(end.recovered, 0, "start {start}: {end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_old_that_is_appended_again_takes_no_other_along() {
+    let place = tempfile::tempdir().unwrap();
+    let (traffic, store) = (Traffic::new(), memory());
+    let old = traffic.batch_from(100, 2, Timestamp::EPOCH);
+    store.append(&old).await.unwrap();
+    store.take_down();
+    let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
+    // Of another second, so that nothing joins them, and then so that all do.
+    for number in 0..state::LAG as u64 {
+        spool.append(&traffic.batch(10 + 2 * number, 2)).await.unwrap();
+    }
+    spool.append(&old).await.unwrap();
+    for number in 0..3 {
+        spool.append(&traffic.batch_from(200 + number, 2, Timestamp::EPOCH)).await.unwrap();
+    }
+    let groups = spool.handle.core.state().groups.len();
+    assert_eq!(groups, state::LAG + 1, "the old one and the three behind it are one");
+    store.bring_up();
+    assert_eq!(traffic.rows(&spool).await, 2 * (1 + state::LAG as u64 + 3));
+    let end = spool.close(LONG).await;
+    assert_eq!((end.quarantined, end.events), (2, 0), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_batch_of_old_that_is_sent_alone_is_known_to_the_store() {
+    let place = tempfile::tempdir().unwrap();
+    let (traffic, store) = (Traffic::new(), memory());
+    store.append(&traffic.batch(100, 2)).await.unwrap();
+    let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
+    spool.append(&traffic.batch(100, 2)).await.unwrap();
+    assert_eq!(traffic.rows(&spool).await, 2);
+    assert_eq!(spool.close(LONG).await.quarantined, 0);
+}
+
+#[tokio::test]
+async fn closing_twice_is_fine() {
+    let place = tempfile::tempdir().unwrap();
+    let spool = open(down(), place.path(), Fsync::Each).await;
+    spool.append(&Traffic::new().batch(1, 2)).await.unwrap();
+    let (one, other) = tokio::join!(spool.close(Duration::ZERO), spool.close(Duration::ZERO));
+    assert_eq!((one.events, other.events), (2, 2));
+    assert_eq!(spool.close(Duration::ZERO).await.events, 2);
+}
+
+#[tokio::test]
+async fn a_purge_takes_the_answers_along() {
+    let place = tempfile::tempdir().unwrap();
+    let (traffic, store) = (Traffic::new(), memory());
+    let spool = SpooledLog::builder(Arc::<MemoryLog>::clone(&store), place.path());
+    let spool = spool.segment_bytes(4_096).patience(LONG).open().await.unwrap();
+    for number in 0..40 {
+        spool.append_answered(&traffic.batch(number, 1), &[reply(number)]).await.unwrap();
+    }
+    let before = traffic.batch(20, 1).events()[0].at;
+    assert_eq!(spool.replies(100).await.unwrap().len(), 40);
+    let _ = spool.purge(before).await.unwrap();
+    let found = spool.replies(100).await.unwrap();
+    assert!(found.contains(&reply(20)) && found.contains(&reply(39)));
+    assert!(!found.contains(&reply(5)), "{} are left", found.len());
+    assert!((20..35).contains(&found.len()), "{} are left", found.len());
+}
+
+#[tokio::test]
+async fn files_without_answers_take_no_room_from_those_with_some() {
+    let place = tempfile::tempdir().unwrap();
+    let (traffic, store) = (Traffic::new(), memory());
+    let spool = SpooledLog::builder(Arc::<MemoryLog>::clone(&store), place.path());
+    let spool = spool.segment_bytes(4_096).kept_bytes(9_000).patience(LONG).open().await.unwrap();
+    spool.append_answered(&traffic.batch(0, 20), &[reply(0)]).await.unwrap();
+    for number in 1..60 {
+        spool.append(&traffic.batch(number, 8)).await.unwrap();
+    }
+    assert_eq!(traffic.rows(&spool).await, 20 + 59 * 8);
+    drop(spool.close(LONG).await);
+    let spool = open(store, place.path(), Fsync::Each).await;
+    assert_eq!(spool.replies(10).await.unwrap(), [reply(0)]);
 }

@@ -25,24 +25,39 @@ async fn events(traffic: &Traffic, store: &Arc<MemoryLog>) -> BTreeMap<u64, usiz
     found
 }
 
+/// What is appended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Load {
+    /// Batches that are sent alone.
+    Alone,
+    /// Batches of one moment, with answers: most are sent together.
+    Groups,
+}
+
 /// Appends, closes and opens with the steps from `step` on failing, `more` of them behind the
 /// first; what was acknowledged must be in the store once in the end. Whether a step failed.
-async fn one_fault(fsync: Fsync, step: u64, more: u64) -> bool {
+async fn one_fault(fsync: Fsync, step: u64, more: u64, load: Load) -> bool {
     let place = tempfile::tempdir().unwrap();
     let (traffic, store) = (Traffic::new(), memory());
     store.take_down();
+    let batches: u64 = if load == Load::Groups { 20 } else { 6 };
     let disk = Disk::default();
     disk.fuse.set(step, more);
     let mut acknowledged = Vec::new();
     if let Ok(spool) = open_on(&store, place.path(), fsync, &disk).await {
-        for number in 0..6 {
-            let batch = traffic.batch(number, 8);
-            let mut answer = spool.append(&batch).await;
+        for number in 0..batches {
+            let (batch, said) = match load {
+                Load::Alone => (traffic.batch(number, 8), Vec::new()),
+                Load::Groups => {
+                    (traffic.batch_from(number, 8, Timestamp::EPOCH), vec![reply(number)])
+                }
+            };
+            let mut answer = spool.append_answered(&batch, &said).await;
             if let Err(error) = &answer {
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "step {step}: {error}");
                 assert!(error.chain().ends_with("the fuse"), "step {step}: {}", error.chain());
                 // The caller sends the same again.
-                answer = spool.append(&batch).await;
+                answer = spool.append_answered(&batch, &said).await;
             }
             if answer.is_ok() {
                 acknowledged.push(number);
@@ -52,8 +67,15 @@ async fn one_fault(fsync: Fsync, step: u64, more: u64) -> bool {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
+        if load == Load::Groups && more == 0 {
+            let groups = spool.handle.core.state().groups.len() as u64;
+            assert!((state::LAG as u64..batches).contains(&groups), "{groups} groups");
+        }
         if more == 0 {
-            assert_eq!(acknowledged, [0, 1, 2, 3, 4, 5], "one fault at step {step} costs nothing");
+            assert!(
+                acknowledged.iter().copied().eq(0..batches),
+                "one fault at step {step} costs nothing"
+            );
         }
         if step.is_multiple_of(2) {
             store.bring_up();
@@ -67,6 +89,16 @@ async fn one_fault(fsync: Fsync, step: u64, more: u64) -> bool {
     spool.settled().await.unwrap();
     let end = spool.close(LONG).await;
     assert_eq!((end.events, end.unreadable, end.damaged), (0, 0, 0), "step {step}: {end:?}");
+    if load == Load::Groups {
+        // The files are kept for their answers, and nothing in them waits.
+        let spool = open_on(&store, place.path(), fsync, &disk).await.unwrap();
+        assert_eq!(spool.backlog().unwrap().recovered, 0, "step {step}");
+        let replies = spool.replies(1_000).await.unwrap();
+        for number in &acknowledged {
+            assert!(replies.contains(&reply(*number)), "step {step}: the answer of {number}");
+        }
+        drop(spool.close(LONG).await);
+    }
     let found = events(&traffic, &store).await;
     for number in acknowledged {
         assert_eq!(found.get(&number), Some(&8), "step {step}: batch {number} in {found:?}");
@@ -78,20 +110,24 @@ async fn one_fault(fsync: Fsync, step: u64, more: u64) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_error_at_any_step_costs_nothing() {
     for fsync in [Fsync::Each, Fsync::Within(Duration::from_millis(2))] {
-        let mut steps = 0;
-        while one_fault(fsync, steps, 0).await {
-            steps += 1;
+        for load in [Load::Alone, Load::Groups] {
+            let mut steps = 0;
+            while one_fault(fsync, steps, 0, load).await {
+                steps += 1;
+            }
+            assert!(steps > 20, "{fsync:?} takes {steps} steps");
         }
-        assert!(steps > 20, "{fsync:?} takes {steps} steps");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fails_from_any_step_on_loses_nothing_that_was_acknowledged() {
     for fsync in [Fsync::Each, Fsync::Within(Duration::from_millis(2))] {
-        let mut step = 0;
-        while one_fault(fsync, step, u64::MAX).await {
-            step += 1;
+        for load in [Load::Alone, Load::Groups] {
+            let mut step = 0;
+            while one_fault(fsync, step, u64::MAX, load).await {
+                step += 1;
+            }
         }
     }
 }
@@ -214,9 +250,87 @@ async fn what_is_damaged_while_it_waits_is_told_too() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_gone_or_cut_costs_what_was_in_it() {
+    for cut in [false, true] {
+        let place = tempfile::tempdir().unwrap();
+        let (traffic, store, disk) = (Traffic::new(), memory(), Disk::default());
+        store.take_down();
+        let spool = open_on(&store, place.path(), Fsync::Each, &disk).await.unwrap();
+        // Files of 4,096 bytes; the first is on its way as soon as it is written.
+        for number in 0..30 {
+            spool.append(&traffic.batch(number, 8)).await.unwrap();
+        }
+        let file = place.path().join(folder::segment_name(2));
+        if cut {
+            fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(10).unwrap();
+        } else {
+            fs::remove_file(&file).unwrap();
+        }
+        store.bring_up();
+        spool.settled().await.unwrap();
+        let end = spool.close(LONG).await;
+        assert!(end.unreadable > 0 && end.events == 0 && end.trouble.is_none(), "{end:?}");
+        assert_eq!(end.replayed + end.unreadable, 240, "{end:?}");
+        assert_eq!(traffic.rows(&store).await, end.replayed);
+        assert_eq!(place.path().join(folder::damaged_name(2)).exists(), cut);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_disk_does_not_give_back_at_the_start_is_set_aside() {
+    let traffic = Traffic::new();
+    let (place, file) = three(&traffic).await;
+    let (store, disk, bytes) = (memory(), Disk::default(), fs::read(&file).unwrap());
+    // Folders there are: the only step before is the one that makes them.
+    disk.fuse.set(1, 3);
+    let spool = open_on(&store, place.path(), Fsync::Each, &disk).await.unwrap();
+    assert_eq!(spool.backlog().unwrap().damaged, 1);
+    spool.append(&traffic.batch(9, 4)).await.unwrap();
+    assert_eq!(traffic.rows(&spool).await, 4);
+    assert_eq!(fs::read(place.path().join(folder::damaged_name(1))).unwrap(), bytes);
+    drop(spool.close(LONG).await);
+    // Three times it fails, and then not any more.
+    let (place, _) = three(&traffic).await;
+    disk.fuse.set(1, 2);
+    let spool = open_on(&store, place.path(), Fsync::Each, &disk).await.unwrap();
+    assert_eq!(spool.backlog().unwrap().recovered, 12);
+}
+
+#[tokio::test]
+async fn what_is_not_the_spools_is_left_alone() {
+    let traffic = Traffic::new();
+    let (place, _) = three(&traffic).await;
+    let others = ["18446744073709551615.seg", "notes.tmp", "1.seg"];
+    for name in others {
+        fs::write(place.path().join(name), "mine").unwrap();
+    }
+    let drafts = ["cursor.tmp", "00000000000000000001.tmp"];
+    for name in drafts {
+        fs::write(place.path().join(name), "half").unwrap();
+    }
+    let (found, backlog) = what_is_found(&traffic, place.path()).await;
+    assert_eq!((found.len(), backlog.damaged), (3, 0));
+    assert!(others.iter().all(|name| place.path().join(name).exists()));
+    assert!(!drafts.iter().any(|name| place.path().join(name).exists()));
+}
+
+#[tokio::test]
+async fn a_head_that_is_not_its_batchs_is_damage() {
+    let traffic = Traffic::new();
+    let mut frame = frame::Frame::new(&traffic.batch(1, 3), &[]).unwrap();
+    frame.head.events = 4;
+    let bytes = frame.seal(frame.head.group).to_vec();
+    let frame::Found::Frame(head) = frame::look(&bytes) else { panic!() };
+    let error = frame::open(&bytes, &head).unwrap_err();
+    assert!(error.starts_with("3 events of "), "{error}");
+}
+
+#[tokio::test]
 async fn a_wrong_cursor_costs_nothing() {
     let traffic = Traffic::new();
-    for cursor in ["", "1 99 00000000\n", "garbage", "1 0\n", "18446744073709551615 0 00000000\n"] {
+    let far =
+        format!("18446744073709551615 0 {:08x}\n", crc32fast::hash(b"18446744073709551615 0"));
+    for cursor in ["", "1 99 00000000\n", "garbage", "1 0\n", &far] {
         let (place, _) = three(&traffic).await;
         fs::write(place.path().join("cursor"), cursor).unwrap();
         let (found, _) = what_is_found(&traffic, place.path()).await;
