@@ -280,4 +280,23 @@ mod tests {
         replay.abandon(&ticket);
         assert!(!claimed(&replay, 1), "an old ticket does not remove a newer one");
     }
+
+    #[test]
+    fn a_payload_says_by_which_schema_it_was_decoded() {
+        use crate::record::decode_row;
+        use crate::schema::Feature;
+
+        let schema =
+            |levels: [&str; 2]| FeatureSchema::new([Feature::categorical("plan", levels)]).unwrap();
+        let (one, other) = (schema(["a", "b"]), schema(["b", "a"]));
+        let payload = |schema: &FeatureSchema, text: &str| {
+            let mut problems = crate::validate::Violations::new();
+            let row = decode_row(schema, text.as_bytes(), &mut problems).unwrap();
+            payload_of(schema, &row, None)
+        };
+        let asked = payload(&one, r#"{"plan": "a"}"#);
+        assert_eq!(asked, payload(&one, r#"{ "plan": "a" }"#));
+        assert_ne!(asked, payload(&one, r#"{"plan": "b"}"#));
+        assert!(is_of(asked, &one) && !is_of(asked, &other));
+    }
 }

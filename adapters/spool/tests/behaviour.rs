@@ -376,3 +376,55 @@ async fn files_without_answers_take_no_room_from_those_with_some() {
     let spool = open(store, place.path(), Fsync::Each).await;
     assert_eq!(spool.replies(10).await.unwrap(), [reply(0)]);
 }
+
+#[tokio::test]
+async fn refused_requests_alone_have_no_age() {
+    let place = tempfile::tempdir().unwrap();
+    let traffic = Traffic::new();
+    let mut problems = crate::validate::Violations::new();
+    let _ = crate::record::decode_row(&traffic.schema, br#"{"x": "one"}"#, &mut problems);
+    let mut refused = traffic.batch(3, 0);
+    refused.push_rejected(&traffic.schema, &problems);
+    let spool = open(down(), place.path(), Fsync::Each).await;
+    spool.append(&refused).await.unwrap();
+    assert_eq!(spool.backlog().unwrap().oldest, None);
+    let batch = traffic.batch(5, 3);
+    spool.append(&batch).await.unwrap();
+    assert_eq!(spool.backlog().unwrap().oldest, Some(batch.events()[0].at));
+}
+
+#[tokio::test]
+async fn trouble_ends_with_the_last_group_also_in_quarantine() {
+    let place = tempfile::tempdir().unwrap();
+    let (traffic, store) = (Traffic::new(), memory());
+    let known = traffic.batch(7, 1);
+    store.append(&known).await.unwrap();
+    store.take_down();
+    let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
+    let mut batch = traffic.batch(8, 1);
+    batch.merge(&known).unwrap();
+    spool.append(&batch).await.unwrap();
+    until("it is told", || spool.backlog().unwrap().trouble.is_some()).await;
+    store.bring_up();
+    spool.settled().await.unwrap();
+    let backlog = spool.backlog().unwrap();
+    assert_eq!((backlog.quarantined, backlog.trouble), (1, None));
+}
+
+#[test]
+fn a_quarantine_reads_the_end_of_its_file() {
+    let place = tempfile::tempdir().unwrap();
+    let (traffic, disk) = (Traffic::new(), Disk::default());
+    let error = Error::new(ErrorKind::Conflict, "test", "never");
+    let mut quarantine = Quarantine::open(place.path(), &disk).unwrap();
+    quarantine.keep(&traffic.batch(1, 1), &error).unwrap();
+    let path = place.path().join("quarantine.jsonl");
+    let line = std::fs::read(&path).unwrap();
+    let long = [line.repeat(5 << 20 >> 8), b"{\"batch\": \"cut".to_vec()].concat();
+    std::fs::write(&path, &long).unwrap();
+    let mut quarantine = Quarantine::open(place.path(), &disk).unwrap();
+    quarantine.keep(&traffic.batch(1, 1), &error).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), long.len() as u64, "it is there already");
+    quarantine.keep(&traffic.batch(2, 1), &error).unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() > long.len() as u64);
+}
