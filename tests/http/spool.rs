@@ -60,6 +60,7 @@ async fn assert_metrics_add_up(server: &Server) {
     let waiting = of("pmmds_log_queue_depth{} ") + of("pmmds_log_spool_rows{} ");
     assert!(rows("accepted") > 0);
     assert_eq!(rows("accepted"), ends + waiting, "{text}");
+    assert!(rows("spooled") > 0 && rows("replayed") <= rows("written"), "{text}");
 }
 
 /// G2, G5

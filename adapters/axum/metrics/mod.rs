@@ -133,11 +133,18 @@ fn families(state: &Inner, view: &View) -> Vec<Family> {
         ("rejected", account.refused),
         ("lost", account.lost),
     ];
-    rows.extend(backlog.is_some().then_some(("quarantined", account.quarantined)));
+    rows.extend(backlog.as_ref().into_iter().flat_map(|backlog| {
+        [
+            ("quarantined", account.quarantined),
+            ("spooled", backlog.spooled),
+            ("replayed", backlog.replayed),
+        ]
+    }));
     let help = "Events, those found on disk at the start included: accepted, and of them written to \
                 the store, refused by it (rejected, or quarantined if they were on disk), lost; \
                 accepted = written + rejected + quarantined + lost + pmmds_log_queue_depth + \
-                pmmds_log_spool_rows in each answer";
+                pmmds_log_spool_rows in each answer. Beside that sum: spooled went to local disk, \
+                replayed from there to the store";
     all.counter("pmmds_log_rows", help, by("state", rows));
     spool::add(&mut all, backlog.as_ref(), state.clock.now());
     let latency = state.queue.latency().value();
