@@ -239,7 +239,11 @@ msrv:
 # Catches: a licence, a source or a crate that deny.toml does not accept; known vulnerabilities.
 deny:
 	@if $(CARGO) deny --version > /dev/null 2>&1; then \
-		set -x; $(CARGO) deny check; \
+		set -x; $(CARGO) deny check bans licenses sources; \
+		{ set +x; } 2> /dev/null; said=$$($(CARGO) deny check advisories 2>&1) || { \
+			grep -q "failed to fetch advisory database" <<< "$$said" || { echo "$$said" >&2; exit 1; }; \
+			said="SKIPPED: the database of known vulnerabilities cannot be fetched"; }; \
+		tail -n 1 <<< "$$said"; \
 	else \
 		echo "SKIPPED: cargo-deny is not installed"; \
 	fi
