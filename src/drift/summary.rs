@@ -221,8 +221,16 @@ impl Position {
 pub(crate) fn quantile(count: usize, share: f64, at: impl Fn(usize) -> Option<f64>) -> Option<f64> {
     let Position { lower, upper, part } = Position::of(count, share)?;
     let (a, b) = (at(lower)?, at(upper)?);
-    // From the nearer end, so that a quantile that falls on a value is that value.
-    let value = if part < 0.5 { (b - a).mul_add(part, a) } else { (b - a).mul_add(part - 1.0, b) };
+    let span = b - a;
+    // From the nearer end, so that a quantile that falls on a value is that value. Between the
+    // largest numbers of either sign, whose distance is no number, by their shares.
+    let value = if !span.is_finite() {
+        a.mul_add(1.0 - part, b * part)
+    } else if part < 0.5 {
+        span.mul_add(part, a)
+    } else {
+        span.mul_add(part - 1.0, b)
+    };
     Some(value + 0.0)
 }
 
@@ -349,6 +357,14 @@ mod tests {
         }
         let none = of(&[f64::NAN]);
         assert_eq!((none.min, none.quantiles, none.moments.mean()), (None, None, None));
+    }
+
+    #[test]
+    fn quantiles_lie_between_the_largest_numbers() {
+        let ends = [-f64::MAX, f64::MAX];
+        let of = |share| quantile(2, share, |rank| ends.get(rank).copied());
+        assert_eq!((of(0.0), of(0.5), of(1.0)), (Some(-f64::MAX), Some(0.0), Some(f64::MAX)));
+        assert_eq!(of(0.25), Some(-f64::MAX / 2.0));
     }
 
     #[test]

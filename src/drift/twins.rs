@@ -86,7 +86,11 @@ fn sorted_quantile(sorted: &[f64], share: f64) -> f64 {
     let lower = (position.floor() as usize).min(last);
     let (a, b) = (sorted[lower], sorted[(lower + 1).min(last)]);
     let part = position - lower as f64;
-    let value = if part < 0.5 { (b - a).mul_add(part, a) } else { (b - a).mul_add(part - 1.0, b) };
+    let value = match b - a {
+        span if span.is_infinite() => a.mul_add(1.0 - part, b * part),
+        span if part < 0.5 => span.mul_add(part, a),
+        span => span.mul_add(part - 1.0, b),
+    };
     value + 0.0
 }
 
