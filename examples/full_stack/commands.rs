@@ -14,6 +14,7 @@ use pmmds::lifecycle::{
     Holdout, Monitor, RetrainRequest, RetrainSettings, Retrained, Retraining, ServingModel,
 };
 use pmmds::linfa::formats;
+use pmmds::log::InferenceLog as _;
 use pmmds::model::Progress;
 use pmmds::promote::OriginalPolicy;
 use pmmds::schedule::Schedule;
@@ -192,6 +193,10 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
     say!("  predictions  http://{address}/api/v1/predict");
     say!("  API          http://{address}/docs");
     say!("  log          {}", crate::configuration::store(settings)?);
+    if let Some(backlog) = spool.as_ref().and_then(|spool| spool.backlog()) {
+        let (waiting, folder) = (backlog.events, state.file("spool"));
+        say!("  spool        {}, {waiting} events wait there", folder.display());
+    }
     say!("  monitor      {}", watch.as_ref().map_or("off", |watch| &watch.plan));
     let (served, over) = oneshot::channel::<()>();
     let watching = watch.map(|watch| {
@@ -408,8 +413,14 @@ pub(crate) async fn monitor_summary(settings: &Settings) -> Outcome<ExitCode> {
 
 pub(crate) async fn retrain(settings: &Settings, force: bool) -> Outcome<ExitCode> {
     let state = State::open(&folder(settings), settings).await?;
+    let begun = state.log.now().await?;
     match operations::retrain(&state, settings, force, &Steps).await? {
-        Some(done) => print_retrained(&done),
+        Some(done) => {
+            if let Some(at) = done.run.finished_at.filter(|at| *at < begun) {
+                say!("the open alert was answered at {at} (--force retrains all the same):");
+            }
+            print_retrained(&done);
+        }
         None => say!("no open drift alert, so nothing to do (--force retrains all the same)"),
     }
     Ok(ExitCode::SUCCESS)
