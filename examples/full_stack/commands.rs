@@ -181,6 +181,8 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
     let address = SocketAddr::new(settings.host, settings.port);
     let listener =
         TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
+    // Whoever reads that it serves may stop it at once.
+    let (stop, stop_watching) = (stop_signal(), stop_signal());
     match service.model() {
         Some(model) => {
             say!("serving {} v{}", model.name, model.version);
@@ -202,13 +204,13 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
     let watching = watch.map(|watch| {
         let stop = async {
             tokio::select! {
-                () = stop_signal() => {}
+                () = stop_watching => {}
                 _ = over => {}
             }
         };
         tokio::spawn(watch.run(stop))
     });
-    let account = service.serve(listener, stop_signal()).await;
+    let account = service.serve(listener, stop).await;
     drop(served);
     if let Some(watching) = watching {
         watching.await?;
@@ -237,32 +239,39 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
     Ok(ExitCode::SUCCESS)
 }
 
-/// Resolves on Ctrl-C, and where there is one on SIGTERM.
-async fn stop_signal() {
-    one_signal().await;
-    // Whoever sends a second one does not want to wait for a good end.
-    tokio::spawn(async {
-        one_signal().await;
-        eprintln!("stopped by a second signal; what was queued may not be in the log");
-        std::process::exit(1);
-    });
+/// Resolves on Ctrl-C, and where there is one on SIGTERM: at the first of them from this call on, also
+/// one that comes before anybody waits.
+fn stop_signal() -> impl Future<Output = ()> {
+    let first = one_signal();
+    async {
+        first.await;
+        // Whoever sends a second one does not want to wait for a good end.
+        tokio::spawn(async {
+            one_signal().await;
+            eprintln!("stopped by a second signal; what was queued may not be in the log");
+            std::process::exit(1);
+        });
+    }
 }
 
-async fn one_signal() {
-    let interrupt = async { drop(tokio::signal::ctrl_c().await) };
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-            return interrupt.await;
+#[cfg(unix)]
+fn one_signal() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async {
+        let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
+            return drop(tokio::signal::ctrl_c().await);
         };
         tokio::select! {
-            () = interrupt => {}
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
     }
-    #[cfg(not(unix))]
-    interrupt.await;
+}
+
+#[cfg(not(unix))]
+async fn one_signal() {
+    drop(tokio::signal::ctrl_c().await);
 }
 
 /// What `seed-traffic` sends, and where.
