@@ -204,22 +204,17 @@ impl SkewWatch {
         if !is_due(since) {
             return Ok(());
         }
+        let told = self.told.as_ref().map(|(_, told)| told);
+        let first_seen = self.clock.now().saturating_sub(now.saturating_sub(since));
         let skew = VersionSkew {
             alias: self.models.alias().clone(),
             expected,
             served,
-            since: self.clock.now().saturating_sub(now.saturating_sub(since)),
+            // As it was told: the two clocks may differ by a little.
+            since: told.map_or(first_seen, |told| told.since),
             why: self.models.why_not(expected),
         };
-        let is_new = match &self.told {
-            // The two clocks may differ by a little.
-            Some((_, told)) => VersionSkew { since: told.since, ..skew.clone() } != *told,
-            None => true,
-        };
-        let skew = match &self.told {
-            Some((_, told)) => VersionSkew { since: told.since, ..skew },
-            None => skew,
-        };
+        let is_new = told != Some(&skew);
         if is_new || self.told.as_ref().is_some_and(|(last, _)| is_due(*last)) {
             let at = self.clock.now();
             let id = self.clock.id(at);
