@@ -11,12 +11,15 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sqlx::Connection;
 
+use crate::story::private::Private;
+
 mod python;
 mod story {
     mod environment;
     mod limits;
     mod operators;
     mod prefect;
+    pub(crate) mod private;
     mod replicas;
     mod schedule;
     mod servers;
@@ -173,16 +176,9 @@ fn on_postgresql_it_has_the_same_figures() {
 #[test]
 fn a_restart_of_postgresql_in_mid_story_is_survived() {
     let (Some(data), Ok(_)) = (real_data(), std::env::var("PMMDS_TEST_POSTGRES")) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let services = |arguments: &[&str]| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
-        let servers = folder.path().join("servers");
-        let mut command = Command::new(script);
-        told(&command.args(arguments).env("PMMDS_TEST_SERVICES", servers).output().unwrap())
-    };
-    services(&["up", "postgres"]);
-    let url = services(&["url"]).trim().to_owned();
-    let state = folder.path().join("state");
+    let server = Private::new();
+    let url = server.up("postgres");
+    let state = server.state();
     let arguments = ["--data", data.to_str().unwrap(), "--database-url", &url];
     let mut restarts = 0;
     // A call that is under way when the server goes is answered with an error, which ends the
@@ -193,8 +189,8 @@ fn a_restart_of_postgresql_in_mid_story_is_survived() {
         let mut child = story.spawn().unwrap();
         std::thread::sleep(Duration::from_millis(moment));
         restarts += u32::from(child.try_wait().unwrap().is_none());
-        services(&["stop", "postgres", "immediate"]);
-        services(&["up", "postgres"]);
+        server.run(&["stop", "postgres", "immediate"]);
+        server.run(&["up", "postgres"]);
         let output = child.wait_with_output().unwrap();
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -204,7 +200,6 @@ fn a_restart_of_postgresql_in_mid_story_is_survived() {
     assert!(restarts > 0, "no restart met the story");
     let told = told(&command(&arguments, Some(&state)).output().unwrap());
     assert!(told.contains("all 4743, each once"), "{told}");
-    services(&["down"]);
 }
 
 #[test]

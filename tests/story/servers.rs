@@ -2,12 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::story::private::Private;
 use crate::story::serving::Serving;
 use crate::{assert_has_the_figures, command, database, real_data, told};
 
@@ -104,39 +105,36 @@ fn on_both_servers_it_has_the_same_figures_and_mlflow_shows_them() {
     crate::ask(&format!("{server}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)"));
 }
 
-/// A server of this test alone, which it may stop.
-struct Mlflow {
-    folder: tempfile::TempDir,
-}
-
-impl Mlflow {
-    fn run(&self, arguments: &[&str]) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
-        let servers: PathBuf = self.folder.path().join("servers");
-        let mut command = Command::new(script);
-        told(&command.args(arguments).env("PMMDS_TEST_SERVICES", servers).output().unwrap())
+/// Commands on `data`, with models and runs on the MLflow at `uri`.
+fn on_mlflow<'a>(
+    uri: &'a str,
+    data: &'a Path,
+    state: &'a Path,
+) -> impl Fn(&[&str]) -> Command + Copy + 'a {
+    move |arguments| {
+        let common = ["--data", data.to_str().unwrap(), "--mlflow-uri", uri];
+        let mut command = command(&[arguments, &common].concat(), Some(state));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
     }
 }
 
-impl Drop for Mlflow {
-    fn drop(&mut self) {
-        self.run(&["down"]);
+/// Nobody concludes from the outage that nothing is in production.
+fn assert_unavailable(run: impl Fn(&[&str]) -> Command) {
+    for arguments in [&["train"][..], &["retrain", "--force"], &["rollback"], &["monitor"]] {
+        let output = run(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains("mlflow: unavailable"), "{arguments:?}: {said}");
     }
 }
 
 #[test]
 fn with_mlflow_stopped_the_old_model_serves_and_nothing_is_promoted() {
     let (Some(data), Ok(_)) = (real_data(), std::env::var("PMMDS_TEST_MLFLOW")) else { return };
-    let mlflow = Mlflow { folder: tempfile::tempdir().unwrap() };
-    mlflow.run(&["up", "mlflow"]);
-    let uri = mlflow.run(&["url", "mlflow"]).trim().to_owned();
-    let state = mlflow.folder.path().join("state");
-    let run = |arguments: &[&str]| {
-        let common = ["--data", data.to_str().unwrap(), "--mlflow-uri", &uri];
-        let mut command = command(&[arguments, &common].concat(), Some(&state));
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    };
+    let mlflow = Private::new();
+    let (uri, state) = (mlflow.up("mlflow"), mlflow.state());
+    let run = on_mlflow(&uri, &data, &state);
     told(&run(&["train"]).output().unwrap());
 
     let service = Serving::start(run);
@@ -155,13 +153,7 @@ fn with_mlflow_stopped_the_old_model_serves_and_nothing_is_promoted() {
     assert!(status == 503 && problem.contains("registry_unavailable"), "{status}: {problem}");
     assert!(took < Duration::from_secs(45), "the reload answered after {took:?}");
     served("21");
-    // Nobody concludes from the outage that nothing is in production.
-    for arguments in [&["train"][..], &["retrain", "--force"], &["rollback"], &["monitor"]] {
-        let output = run(arguments).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains("mlflow: unavailable"), "{arguments:?}: {said}");
-    }
+    assert_unavailable(run);
 
     mlflow.run(&["up", "mlflow"]);
     let (status, reloaded) = http("POST", &url, "/model/reload");
@@ -175,16 +167,9 @@ fn with_mlflow_stopped_the_old_model_serves_and_nothing_is_promoted() {
 #[test]
 fn with_mlflow_stopped_a_service_starts_on_what_it_has_kept_and_says_so() {
     let (Some(data), Ok(_)) = (real_data(), std::env::var("PMMDS_TEST_MLFLOW")) else { return };
-    let mlflow = Mlflow { folder: tempfile::tempdir().unwrap() };
-    mlflow.run(&["up", "mlflow"]);
-    let uri = mlflow.run(&["url", "mlflow"]).trim().to_owned();
-    let state = mlflow.folder.path().join("state");
-    let run = |arguments: &[&str]| {
-        let common = ["--data", data.to_str().unwrap(), "--mlflow-uri", &uri];
-        let mut command = command(&[arguments, &common].concat(), Some(&state));
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    };
+    let mlflow = Private::new();
+    let (uri, state) = (mlflow.up("mlflow"), mlflow.state());
+    let run = on_mlflow(&uri, &data, &state);
     let until = |what: &str, done: &dyn Fn() -> bool| {
         let begun = Instant::now();
         while !done() {
@@ -218,12 +203,7 @@ fn with_mlflow_stopped_a_service_starts_on_what_it_has_kept_and_says_so() {
         (&"degraded".into(), &"degraded".into())
     );
     // What is kept answers nobody who asks what is in production.
-    for arguments in [&["train"][..], &["retrain", "--force"], &["rollback"], &["monitor"]] {
-        let output = run(arguments).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains("mlflow: unavailable"), "{arguments:?}: {said}");
-    }
+    assert_unavailable(run);
     // Who wants no cache gets what there was without one.
     let off = |arguments: &[&str]| run(&[arguments, &["--model-cache", "false"]].concat());
     let nothing = "nothing is in production yet: train first; serving 503 until then\n";

@@ -2,46 +2,19 @@
 //! whoever was answered is in the log once, also after a kill and after a good end in the outage.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::private::Private;
+use super::servers::http;
 use super::serving::Serving;
 use super::sigterm::{answered, assert_each_once};
 use crate::{ask, command, told};
 
-/// A server of this test alone, which it may stop.
-struct Server {
-    folder: tempfile::TempDir,
-}
-
-impl Server {
-    fn run(&self, arguments: &[&str]) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
-        let servers: PathBuf = self.folder.path().join("servers");
-        let mut command = Command::new(script);
-        told(&command.args(arguments).env("PMMDS_TEST_SERVICES", servers).output().unwrap())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.run(&["down"]);
-    }
-}
-
-/// What a GET of the service says.
-fn get(serving: &Serving, path: &str) -> String {
-    use std::io::{Read, Write};
-    let address = serving.url.trim_start_matches("http://").to_owned();
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+/// Status and body of a GET.
+fn get(serving: &Serving, path: &str) -> (u16, String) {
+    http("GET", &serving.url, path)
 }
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {
@@ -55,10 +28,9 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 #[test]
 fn an_outage_of_postgresql_is_bridged_and_none_is_lost() {
     let Ok(_) = std::env::var("PMMDS_TEST_POSTGRES") else { return };
-    let server = Server { folder: tempfile::tempdir().unwrap() };
-    server.run(&["up", "postgres"]);
-    let url = server.run(&["url"]).trim().to_owned();
-    let state = server.folder.path().join("state");
+    let server = Private::new();
+    let url = server.up("postgres");
+    let state = server.state();
     let arguments = ["--database-url", &url];
     told(&command(&[&["train"], &arguments[..]].concat(), Some(&state)).output().unwrap());
     let start = |durability| {
@@ -90,11 +62,11 @@ fn an_outage_of_postgresql_is_bridged_and_none_is_lost() {
     some_are_answered();
     server.run(&["stop", "postgres", "immediate"]);
     some_are_answered();
-    until("it is noticed", || get(&serving, "/readyz").contains("\"degraded\""));
-    let ready = get(&serving, "/readyz");
-    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("\"degraded\""), "{ready}");
+    until("it is noticed", || get(&serving, "/readyz").1.contains("\"degraded\""));
+    let (status, ready) = get(&serving, "/readyz");
+    assert!(status == 200 && ready.contains("\"degraded\""), "{status}: {ready}");
     server.run(&["up", "postgres"]);
-    until("the store has all", || get(&serving, "/readyz").contains("\"ready\""));
+    until("the store has all", || get(&serving, "/readyz").1.contains("\"ready\""));
     serving.stop();
     let first = runtime.block_on(clients).unwrap();
     assert_each_once(&first, &ask(&url, ids));
@@ -124,7 +96,7 @@ fn an_outage_of_postgresql_is_bridged_and_none_is_lost() {
     server.run(&["up", "postgres"]);
     let serving = start("spool");
     until("the store has all", || {
-        let metrics = get(&serving, "/metrics");
+        let (_, metrics) = get(&serving, "/metrics");
         metrics.contains("pmmds_log_spool_rows{} 0\n")
     });
     serving.stop();

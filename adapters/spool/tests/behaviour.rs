@@ -121,13 +121,19 @@ async fn batches_of_refused_requests_and_of_other_times_stay_apart() {
     assert_eq!(spool.handle.core.state().groups.len(), 40, "two seconds apart");
 }
 
+/// A store that is down, and a batch of one event that it has.
+async fn down_with_an_event(traffic: &Traffic) -> (Arc<MemoryLog>, EventBatch) {
+    let (store, known) = (memory(), traffic.batch(7, 1));
+    store.append(&known).await.unwrap();
+    store.take_down();
+    (store, known)
+}
+
 #[tokio::test]
 async fn what_the_store_can_never_take_goes_into_quarantine_alone() {
     let place = tempfile::tempdir().unwrap();
-    let (traffic, store) = (Traffic::new(), memory());
-    let known = traffic.batch(7, 1);
-    store.append(&known).await.unwrap();
-    store.take_down();
+    let traffic = Traffic::new();
+    let (store, known) = down_with_an_event(&traffic).await;
     let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
     // Under another id, an event that the store has among 12 that it has not.
     let mut batch = traffic.batch(8, 12);
@@ -396,10 +402,8 @@ async fn refused_requests_alone_have_no_age() {
 #[tokio::test]
 async fn trouble_ends_with_the_last_group_also_in_quarantine() {
     let place = tempfile::tempdir().unwrap();
-    let (traffic, store) = (Traffic::new(), memory());
-    let known = traffic.batch(7, 1);
-    store.append(&known).await.unwrap();
-    store.take_down();
+    let traffic = Traffic::new();
+    let (store, known) = down_with_an_event(&traffic).await;
     let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
     let mut batch = traffic.batch(8, 1);
     batch.merge(&known).unwrap();
