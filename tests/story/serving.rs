@@ -6,13 +6,13 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A port that is free, and stays so until a service takes it: none of those that the machine gives
-/// to whoever asks for any.
+/// to whoever asks for any, nor of those that `scripts/services` tries.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         // Another process that tests has others.
         let at = std::process::id().wrapping_mul(64) + NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = u16::try_from(10_000 + at % 20_000).unwrap();
+        let port = u16::try_from(10_000 + at % 3_000).unwrap();
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
