@@ -27,6 +27,7 @@ mod story {
     mod sigterm;
     mod skew;
     mod spool;
+    mod start;
     mod tracing;
 }
 

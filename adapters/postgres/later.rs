@@ -97,9 +97,8 @@ async fn open(builder: &PostgresStoreBuilder, store: &PostgresStore, stage: &wat
             return;
         }
         let (kind, why) = (error.kind(), error.chain());
-        let is_news = said.is_none_or(|(of, at): (ErrorKind, Instant)| {
-            of != kind || at.elapsed() >= SAID_AGAIN
-        });
+        let is_news = said
+            .is_none_or(|(of, at): (ErrorKind, Instant)| of != kind || at.elapsed() >= SAID_AGAIN);
         if is_news && kind == ErrorKind::Unavailable {
             tracing::warn!(error = why, "the database does not answer: it is opened when it does");
         } else if is_news {
