@@ -9,8 +9,8 @@ use ::axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
+use super::loaded::ModelSource;
 use super::log_writer::LogAccount;
-use super::models::ModelSource;
 use super::state::{Inner, State};
 use crate::Timestamp;
 use crate::log::Backlog;

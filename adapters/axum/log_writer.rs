@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::clock::Clock;
+use super::loaded::Loaded;
 use super::metrics::Histogram;
-use super::models::Loaded;
 use super::options::{Durability, Limits};
 use super::replay::{Replay, Ticket};
 use crate::drift::Counts;
