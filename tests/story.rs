@@ -254,6 +254,7 @@ fn what_cannot_be_is_said_and_exits_with_2() {
         (&["--data", "no/such/file.csv"][..], "no/such/file.csv"),
         (&["monitor", "--psi-threshold", "NaN"], "psi_threshold is NaN"),
         (&["serve", "--model-alias", "latest"], "alias \"latest\" cannot be used"),
+        (&["monitor", "--min-drift-features", "0"], "min_drift_features is 0, expected at least 1"),
         (&["serve", "--host", "0.0.0.0", "--port", "0"], "admin token"),
         (&["rollback"], "no version in production"),
         (&["monitor"], "nothing is in production"),

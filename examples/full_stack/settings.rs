@@ -181,7 +181,7 @@ pub(crate) struct Settings {
     )]
     pub(crate) prediction_psi_threshold: f64,
 
-    /// Drifted features that raise an alert; all of them, of a model that has fewer
+    /// Drifted features that raise an alert, at most as many as there are
     #[arg(long, env = "PMMDS_DRIFT_MIN_DRIFT_FEATURES", default_value_t = 3, global = true)]
     pub(crate) min_drift_features: usize,
 

@@ -15,6 +15,11 @@ use crate::data::TelcoCsv;
 const SCHEMA: &str = include_str!("../telco_schema.toml");
 
 /// Every customer of the file, with the truth about each.
+/// The features of a customer.
+pub(crate) fn schema() -> Outcome<FeatureSchema> {
+    Ok(FeatureSchema::from_toml(SCHEMA)?)
+}
+
 #[derive(Debug)]
 pub(crate) struct Customers {
     pub(crate) all: Dataset,
@@ -24,7 +29,7 @@ pub(crate) struct Customers {
 impl Customers {
     /// Reads the file by the reviewed schema.
     pub(crate) fn read(csv: &TelcoCsv) -> Outcome<Self> {
-        let schema = Arc::new(FeatureSchema::from_toml(SCHEMA)?);
+        let schema = Arc::new(schema()?);
         let table: Table = Reader::new().rename(snake_case).read(&*csv.bytes)?;
         let mut found = Violations::with_limit(10);
         let (target, customer) = ("churn", Some("customer_id"));
