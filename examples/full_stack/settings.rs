@@ -47,7 +47,8 @@ impl FromStr for Secret {
 /// Settings of every subcommand.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Settings {
-    /// A Telco CSV file to use instead of the download
+    /// A Telco CSV file to use instead of the download; to train on, instead of what production was
+    /// trained on
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) data: Option<PathBuf>,
 
