@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::binning::{Binning, BinningError, BinningStrategy, NumericBinning};
+use super::binning::Binning;
+use super::edges::BinningStrategy;
+use super::numeric_binning::{BinningError, NumericBinning};
 use super::order::Order;
 use super::settings::SettingsError;
 use super::summary::ReferenceSummary;
