@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::COMPONENT;
-use super::disk::{self, Disk, unavailable};
+use super::disk::{self, Disk, Lock, unavailable};
 use super::frame::{self, Found, Head, Search};
 use super::state::{Place, State};
 use crate::log::{BatchId, Reply};
@@ -41,7 +41,7 @@ fn is_draft(name: &str) -> bool {
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) lock: File,
+    pub(super) lock: Lock,
     pub(super) state: State,
     // of the next file
     pub(super) next: u64,
