@@ -10,8 +10,8 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::lasting::Lasting;
+use super::loaded::ModelSource;
 use super::log_writer::LogAccount;
-use super::models::ModelSource;
 use super::state::{Inner, State};
 use crate::log::Backlog;
 use crate::registry::VersionId;

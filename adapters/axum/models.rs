@@ -1,19 +1,17 @@
 //! The version that is served, and how it is replaced.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ::axum::http::StatusCode;
 use arc_swap::ArcSwapOption;
-use serde::Serialize;
 use tokio::sync::{Mutex, watch};
 
 use super::clock::Clock;
 use super::lasting::Lasting;
+use super::loaded::{Loaded, ModelSource, Reloaded};
 use super::model_cache::Keeper;
-use super::problem::Problem;
+use super::reload_error::{Cause, ReloadError};
 use super::service::AXUM;
 use super::skew::Seen;
 use crate::drift::{LiveCounters, LiveOptions};
@@ -22,7 +20,6 @@ use crate::model::ModelFormat;
 use crate::registry::{
     Alias, ArtifactFiles, CachedVersion, ModelCache, ModelName, ModelRegistry, VersionId,
 };
-use crate::schema::Fingerprint;
 use crate::{Error, ErrorKind, Timestamp};
 
 /// How much longer than a load its caller waits.
@@ -31,258 +28,6 @@ const GRACE: Duration = Duration::from_millis(200);
 /// How long polling leaves a version alone whose load failed through no fault of its own: at first,
 /// doubled with each time that it fails alike, and at most.
 const PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
-
-/// A version in service, with how it came in.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) model: ServingModel,
-    pub(super) info: ModelInfo,
-    // when it was kept, where it came from a cache and the registry has not confirmed it yet
-    pub(super) kept_at: Option<Timestamp>,
-    // what it has answered lately
-    pub(super) live: Arc<LiveCounters>,
-    // the OpenAPI document of its schema, made when first asked for
-    pub(super) openapi: OnceLock<super::openapi::Document>,
-}
-
-impl Loaded {
-    /// What there is to say of a version that was found by `alias`, came at `loaded_at` and `took`
-    /// so long.
-    pub(super) fn info_of(
-        model: &ServingModel,
-        alias: Alias,
-        loaded_at: Timestamp,
-        took: Duration,
-    ) -> ModelInfo {
-        ModelInfo {
-            name: model.name().clone(),
-            version: model.version(),
-            alias,
-            source: ModelSource::Registry,
-            source_since: loaded_at,
-            loaded_at,
-            load_time_ms: super::millis(took),
-            digest: model.digest(),
-            schema: model.schema().fingerprint(),
-            profile: model.profile().fingerprint(),
-        }
-    }
-}
-
-/// Where the version in service came from.
-///
-/// ```
-/// use pmmds::axum::ModelSource;
-/// assert_eq!(ModelSource::Cache.as_str(), "cache");
-/// assert_eq!(serde_json::to_string(&ModelSource::Registry)?, r#""registry""#);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ModelSource {
-    /// The registry.
-    Registry,
-    /// What the [cache](super::ServiceBuilder::model_cache) had kept, at a start while the registry
-    /// was away; it has not confirmed it since.
-    Cache,
-}
-
-impl ModelSource {
-    /// The word that is sent, such as `"registry"`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Registry => "registry",
-            Self::Cache => "cache",
-        }
-    }
-}
-
-/// What a service says about the version that it serves: the answer of `GET /model`.
-///
-/// ```
-/// # fn show(service: &pmmds::axum::Service) {
-/// if let Some(info) = service.model() {
-///     println!("version {} of {}, loaded in {} ms", info.version, info.name, info.load_time_ms);
-/// }
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct ModelInfo {
-    /// name of the model
-    pub name: ModelName,
-    /// the version
-    pub version: VersionId,
-    /// the alias by which it was found
-    pub alias: Alias,
-    /// where it came from
-    pub source: ModelSource,
-    /// since when that is so, by the log's clock
-    pub source_since: Timestamp,
-    /// when it came into service, by the log's clock
-    pub loaded_at: Timestamp,
-    /// how long loading and verifying took
-    pub load_time_ms: f64,
-    /// digest of its files
-    pub digest: Fingerprint,
-    /// fingerprint of the schema of its rows
-    pub schema: Fingerprint,
-    /// fingerprint of the profile that live traffic is compared with
-    pub profile: Fingerprint,
-}
-
-/// A reload that worked: the answer of `POST /model/reload`.
-///
-/// ```
-/// # async fn reload(service: &pmmds::axum::Service) -> Result<(), pmmds::axum::ReloadError> {
-/// let reloaded = service.reload().await?;
-/// if reloaded.previous_version != Some(reloaded.current_version) {
-///     println!("version {} is in service now", reloaded.current_version);
-/// }
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Reloaded {
-    /// always `"reloaded"`
-    pub status: &'static str,
-    /// the version before; `None` where there was none
-    pub previous_version: Option<VersionId>,
-    /// the version now
-    pub current_version: VersionId,
-    /// the version now, in full
-    pub model: ModelInfo,
-}
-
-/// A reload that did not work; what was served before is served still.
-///
-/// Its text has every cause, for the log. `POST /model/reload` tells the code and one sentence: causes
-/// name hosts, paths, and what drivers say.
-///
-/// ```
-/// # async fn reload(service: &pmmds::axum::Service) {
-/// if let Err(error) = service.reload().await {
-///     eprintln!("{}: {error}", error.code());
-/// }
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReloadError {
-    // what to answer: 502 where the registry answered, and 503 where it did not
-    status: StatusCode,
-    code: &'static str,
-    // with every cause, for the log
-    reason: String,
-    // for whoever asked, where the reason is not
-    told: Option<String>,
-    cause: Cause,
-}
-
-/// What follows from a failed reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    /// The registry did not answer: nothing is known.
-    Away,
-    /// This version will not do, however often it is fetched.
-    Refused,
-    /// It may be better the next time.
-    Other,
-}
-
-impl ReloadError {
-    fn new(status: StatusCode, cause: Cause, code: &'static str, reason: String) -> Self {
-        Self { status, code, reason, told: None, cause }
-    }
-
-    fn away(code: &'static str, reason: String) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, Cause::Away, code, reason)
-    }
-
-    fn late(reason: String) -> Self {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self::new(status, Cause::Other, "reload_deadline", reason)
-    }
-
-    fn refused(code: &'static str, reason: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_GATEWAY, Cause::Refused, code, reason.into())
-    }
-
-    /// A version that is whole, and no good: its reason is told, and what is behind that is for the
-    /// log.
-    fn refused_for(code: &'static str, error: &Error) -> Self {
-        let mut told = error.to_string();
-        let cause = std::error::Error::source(error);
-        if let Some(cause) = cause.and_then(|cause| cause.downcast_ref::<Error>()) {
-            told = format!("{told}: {cause}");
-        }
-        Self { told: Some(told), ..Self::refused(code, error.chain()) }
-    }
-
-    /// The version has not come back from its smoke predictions.
-    fn stuck(deadline: Duration) -> Self {
-        let reason = format!("the version was not verified within {deadline:?}");
-        Self { cause: Cause::Refused, ..Self::late(reason) }
-    }
-
-    fn failed(code: &'static str, reason: String) -> Self {
-        Self::new(StatusCode::BAD_GATEWAY, Cause::Other, code, reason)
-    }
-
-    /// What a registry answers.
-    fn of(error: &Error) -> Self {
-        let reason = error.chain();
-        let (failed, what) = match error.kind() {
-            ErrorKind::Unavailable => {
-                (Self::away("registry_unavailable", reason), "the registry cannot be reached")
-            }
-            ErrorKind::Unauthorized => (
-                Self::failed("registry_unauthorized", reason),
-                "the registry does not let this service in",
-            ),
-            ErrorKind::NotFound => {
-                (Self::failed("version_not_found", reason), "the registry has no such version")
-            }
-            // Nothing is known of the version itself: its files may be whole the next time.
-            _ => (
-                Self::failed("registry_failed", reason),
-                "the registry did not give the version whole",
-            ),
-        };
-        let told = format!("{what} ({}); the log of the service says why", super::told(error));
-        Self { told: Some(told), ..failed }
-    }
-
-    /// Stable name of what went wrong, such as `"registry_unavailable"`.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.code
-    }
-
-    /// What everybody may know.
-    fn told(&self) -> &str {
-        self.told.as_deref().unwrap_or(&self.reason)
-    }
-
-    pub(super) fn problem(&self) -> Problem {
-        let problem = Problem::new(self.status, self.code, self.told().to_owned());
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            problem.retry_after(5)
-        } else {
-            problem
-        }
-    }
-}
-
-impl fmt::Display for ReloadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for ReloadError {}
 
 /// Where versions come from, and how they are read.
 #[derive(Debug)]

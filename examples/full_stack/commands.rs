@@ -15,7 +15,7 @@ use pmmds::lifecycle::{
 };
 use pmmds::linfa::formats;
 use pmmds::log::InferenceLog as _;
-use pmmds::model::Progress;
+use pmmds::model::{Progress, Trainer};
 use pmmds::promote::OriginalPolicy;
 use pmmds::schedule::Schedule;
 use pmmds::spool::SpooledLog;
@@ -26,8 +26,9 @@ use tokio::sync::oneshot;
 
 use crate::Outcome;
 use crate::client::Client;
-use crate::data::{self, TelcoCsv};
+use crate::data;
 use crate::operations::{self, Flows};
+use crate::origin;
 use crate::schedule::{self, Watch};
 use crate::settings::{Durability, Settings};
 use crate::state::{State, WRITER, WithoutDatabase};
@@ -50,15 +51,12 @@ pub(crate) fn folder(settings: &Settings) -> PathBuf {
     settings.state.clone().unwrap_or_else(|| PathBuf::from(FOLDER))
 }
 
-/// The data, and on stdout where it comes from.
-pub(crate) async fn load_data(settings: &Settings, cache: &std::path::Path) -> Outcome<TelcoCsv> {
-    let csv = data::load(settings.data.as_deref(), cache, &ProgressBar::no_length()).await?;
+/// Those who are sent as traffic, and on stdout where they come from.
+async fn customers(settings: &Settings) -> Outcome<Customers> {
+    let cache = State::data_cache(&folder(settings));
+    let csv = data::load(settings.data.as_deref(), &cache, &ProgressBar::no_length()).await?;
     say!("{csv}");
-    Ok(csv)
-}
-
-pub(crate) async fn customers(settings: &Settings) -> Outcome<Customers> {
-    Customers::read(&load_data(settings, &State::data_cache(&folder(settings))).await?)
+    Customers::read(&csv)
 }
 
 pub(crate) async fn download_data(settings: &Settings) -> Outcome<ExitCode> {
@@ -82,9 +80,9 @@ impl Progress for Steps {
 
 /// Retraining as the subcommands and the story do it: the recommended policy, which asks that the
 /// interval of the improvement lie above 0.
-pub(crate) fn retraining(state: &State, holdout: Holdout) -> Retraining {
+pub(crate) fn retraining(state: &State, trainer: Arc<dyn Trainer>, holdout: Holdout) -> Retraining {
     let settings = RetrainSettings::default().holdout(holdout);
-    Retraining::new(state.promotion(), Arc::clone(&state.trainer), formats())
+    Retraining::new(state.promotion(), trainer, formats())
         .policy(Arc::new(OriginalPolicy::new().strict()))
         .settings(settings)
 }
@@ -102,14 +100,15 @@ pub(crate) async fn train(settings: &Settings) -> Outcome<ExitCode> {
         say!("{name} v{version} is in production already; to make a better one: retrain");
         return Ok(ExitCode::SUCCESS);
     }
-    let known = customers(settings).await?.training();
+    let customers = Customers::read(&origin::to_train_on(settings, &state).await?)?;
+    let (known, trainer) = (customers.training(), customers.origin.trainer(&state));
     let request = RetrainRequest {
         model: &state.model,
         trigger: Trigger::Manual,
         alert: None,
         reference: &known,
     };
-    let done = retraining(&state, newest_half()).run(&request, &Steps).await?;
+    let done = retraining(&state, trainer, newest_half()).run(&request, &Steps).await?;
     print_retrained(&done);
     if let Some(serving) = state.production().await? {
         for (metric, value) in &serving.artifact().training().metrics {

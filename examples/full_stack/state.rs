@@ -170,6 +170,11 @@ impl State {
         folder.join("data")
     }
 
+    /// The same of this folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        Self::data_cache(&self.folder)
+    }
+
     /// A file of this folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
