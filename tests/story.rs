@@ -28,6 +28,7 @@ mod story {
     mod sigterm;
     mod skew;
     mod spool;
+    mod start;
     mod tracing;
 }
 

@@ -38,7 +38,8 @@
 //!   machine where there is none, can change anything.
 //! * **No time but the store's.** Events carry the time of the log's clock
 //!   ([`InferenceLog::now`](crate::log::InferenceLog::now)), read at the start and at every health
-//!   check, and a monotonic clock in between.
+//!   check, and a monotonic clock in between. A service that is to start while the store behind its
+//!   log is away takes [another clock](ServiceBuilder::clock_meanwhile) until it answers, and says so.
 //!
 //! The service makes no runtime and no tracing subscriber; it uses those of the application.
 //!
@@ -74,6 +75,7 @@ mod foreign;
 mod health;
 mod idempotency;
 mod jobs;
+mod lasting;
 mod live;
 mod loaded;
 mod log_writer;

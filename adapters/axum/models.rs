@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Mutex, watch};
 
 use super::clock::Clock;
+use super::lasting::Lasting;
 use super::loaded::{Loaded, ModelSource, Reloaded};
 use super::model_cache::Keeper;
 use super::reload_error::{Cause, ReloadError};
@@ -77,6 +78,9 @@ pub(super) struct Models {
     seen: AtomicU64,
     // of the last load
     failure: std::sync::Mutex<Option<Failure>>,
+    // of looks where the alias points, and of the loads that follow
+    unseen: Lasting<ErrorKind>,
+    unloaded: Lasting<&'static str>,
     // one load at a time; what the last one gave, with its number
     flight: Mutex<Option<(u64, Result<Reloaded, ReloadError>)>>,
 }
@@ -99,6 +103,8 @@ impl Models {
             failed: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             failure: std::sync::Mutex::default(),
+            unseen: Lasting::default(),
+            unloaded: Lasting::default(),
             flight: Mutex::default(),
         }
     }
@@ -406,25 +412,46 @@ impl Models {
         if is_there {
             // Should the alias come back to a version that was refused, it has moved.
             self.failure().take();
+            self.say_loaded();
         } else if self.is_left_alone(behind) {
             tracing::debug!(version = %behind, "polling: the version was refused before, or failed");
-        } else if let Err(error) = self.reload().await {
-            tracing::error!(code = error.code, reason = error.reason, "reload failed");
+        } else {
+            match self.reload().await {
+                Ok(_) => self.say_loaded(),
+                Err(error) if self.unloaded.is_news(self.clock.elapsed(), error.code) => {
+                    tracing::error!(code = error.code, reason = error.reason, "reload failed");
+                }
+                Err(_) => {}
+            }
         }
         Some(behind)
     }
 
-    /// Asks the registry where the alias points.
+    /// Says that what is behind the alias is in service, where it was said that it is not.
+    fn say_loaded(&self) {
+        if let Some(lasted) = self.unloaded.over(self.clock.elapsed()) {
+            tracing::warn!(?lasted, "the version behind the alias is in service again");
+        }
+    }
+
+    /// Asks the registry where the alias points. What it cannot say is logged when that begins, now
+    /// and then, and when it is over.
     async fn behind(&self) -> Option<VersionId> {
         let Source { registry, name, alias, deadline, .. } = &self.source;
         let resolve = registry.resolve(name, alias);
-        match tokio::time::timeout(*deadline, resolve).await {
-            Ok(Ok(Some(version))) => return Some(version),
-            Ok(Ok(None)) => tracing::warn!(%alias, "polling: there is no such alias"),
-            Ok(Err(error)) => {
-                tracing::warn!(error = error.chain(), "polling: the registry failed");
+        let (kind, why) = match tokio::time::timeout(*deadline, resolve).await {
+            Ok(Ok(Some(version))) => {
+                if let Some(lasted) = self.unseen.over(self.clock.elapsed()) {
+                    tracing::warn!(?lasted, %version, "polling: the registry names a version again");
+                }
+                return Some(version);
             }
-            Err(_) => tracing::warn!("polling: the registry did not answer in time"),
+            Ok(Ok(None)) => (ErrorKind::NotFound, format!("there is no alias {alias}")),
+            Ok(Err(error)) => (error.kind(), error.chain()),
+            Err(_) => (ErrorKind::Unavailable, "it did not answer in time".to_owned()),
+        };
+        if self.unseen.is_news(self.clock.elapsed(), kind) {
+            tracing::warn!(why, "polling: the registry names no version");
         }
         None
     }

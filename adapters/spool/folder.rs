@@ -1,17 +1,17 @@
 //! The folder as it is found: what waits in it, what was torn by a crash, what is damaged.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::COMPONENT;
-use super::disk::{self, Disk, unavailable};
+use super::disk::{self, Disk, Lock, unavailable};
 use super::frame::{self, Found, Head, Search};
 use super::state::{Place, State};
-use crate::log::{BatchId, Reply};
+use crate::log::{Backlog, BatchId, Reply};
 use crate::{Error, ErrorKind};
 
 const CURSOR: &str = "cursor";
@@ -41,7 +41,7 @@ fn is_draft(name: &str) -> bool {
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) lock: File,
+    pub(super) lock: Lock,
     pub(super) state: State,
     // of the next file
     pub(super) next: u64,
@@ -241,24 +241,62 @@ fn scan(bytes: &[u8], start: usize) -> Scan {
     scan
 }
 
-/// The latest replies that stand in the files of `folder`, the oldest first, at most `limit`.
-pub(super) fn replies(folder: &Path, limit: usize) -> Result<Vec<Reply>, Error> {
+/// The numbers of the files of `folder`, in order.
+fn numbers(folder: &Path) -> Result<Vec<u64>, Error> {
     let failed = |error| unavailable("list", folder, error);
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         numbers.extend(entry.map_err(failed)?.file_name().to_str().and_then(segment_number));
     }
     numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// A file of `folder`; `None` if it was removed just now.
+fn look_into(folder: &Path, number: u64) -> Result<Option<Vec<u8>>, Error> {
+    match fs::read(folder.join(segment_name(number))) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unavailable("read", folder, error)),
+    }
+}
+
+/// What waits in `folder` at most, as its files say by themselves: events, bytes, and the oldest.
+pub(super) fn waiting(folder: &Path) -> Result<Backlog, Error> {
+    let (mut backlog, mut seen) = (Backlog::default(), HashSet::new());
+    if !folder.exists() {
+        return Ok(backlog);
+    }
+    // First: what leaves meanwhile is counted, and nothing is missed.
+    let cursor = read_cursor(folder);
+    for number in numbers(folder)?.into_iter().filter(|number| *number >= cursor.0) {
+        let Some(bytes) = look_into(folder, number)? else { continue };
+        let start = if number == cursor.0 { cursor.1 } else { 0 };
+        let start = usize::try_from(start).ok().filter(|start| *start <= bytes.len()).unwrap_or(0);
+        for (_, head) in scan(&bytes, start).frames {
+            if !seen.insert(head.batch) {
+                continue;
+            }
+            backlog.events += u64::from(head.events);
+            backlog.bytes += head.frame_bytes() as u64;
+            // Refused requests alone have no moment.
+            let oldest = backlog.oldest.is_none_or(|oldest| head.first < oldest);
+            if head.events > 0 && oldest {
+                backlog.oldest = Some(head.first);
+            }
+        }
+    }
+    Ok(backlog)
+}
+
+/// The latest replies that stand in the files of `folder`, the oldest first, at most `limit`.
+pub(super) fn replies(folder: &Path, limit: usize) -> Result<Vec<Reply>, Error> {
+    let mut numbers = numbers(folder)?;
     let mut found = Vec::new();
     while let Some(number) = numbers.pop()
         && found.len() < limit
     {
-        let bytes = match fs::read(folder.join(segment_name(number))) {
-            Ok(bytes) => bytes,
-            // Removed just now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(unavailable("read", folder, error)),
-        };
+        let Some(bytes) = look_into(folder, number)? else { continue };
         for (at, head) in scan(&bytes, 0).frames.into_iter().rev() {
             let frame = &bytes[at..at + head.frame_bytes()];
             found.extend(frame::replies(frame, &head).into_iter().rev());

@@ -18,7 +18,9 @@ use pmmds::log::InferenceLog as _;
 use pmmds::model::{Progress, Trainer};
 use pmmds::promote::OriginalPolicy;
 use pmmds::schedule::Schedule;
-use pmmds::{Timestamp, Window};
+use pmmds::spool::SpooledLog;
+use pmmds::system::SystemEnvironment;
+use pmmds::{Error, ErrorKind, Timestamp, Window};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -29,7 +31,7 @@ use crate::operations::{self, Flows};
 use crate::origin;
 use crate::schedule::{self, Watch};
 use crate::settings::{Durability, Settings};
-use crate::state::{State, WRITER};
+use crate::state::{State, WRITER, WithoutDatabase};
 use crate::telco::Customers;
 
 /// Folder of the subcommands unless told otherwise.
@@ -136,7 +138,12 @@ pub(crate) async fn service(
             pmmds::axum::Durability::Committed
         }
     })
-    .raw_features(RawFeatures::Keep);
+    .raw_features(RawFeatures::Keep)
+    // Of a log that waits in files of the folder alone.
+    .clock_meanwhile({
+        let machine = SystemEnvironment::new();
+        move || machine.now()
+    });
     builder = builder
         .ledger(state.ledger())
         .operations(Arc::new(Flows { state: state.clone(), settings: settings.clone() }));
@@ -159,7 +166,21 @@ pub(crate) async fn service(
 
 /// Serves, and monitors by `schedule`, or as the settings say.
 pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Outcome<ExitCode> {
-    let state = State::open(&folder(settings), settings).await?;
+    let without = match settings.durability {
+        Durability::Spool | Durability::SpoolSync => WithoutDatabase::GoOn,
+        Durability::Committed | Durability::Queued => WithoutDatabase::GiveUp,
+    };
+    let opened = State::open_or(&folder(settings), settings, without).await;
+    let state = opened.inspect_err(|error| {
+        let away = |error: &Error| {
+            error.component() == "postgres" && error.kind() == ErrorKind::Unavailable
+        };
+        if error.downcast_ref().is_some_and(away) {
+            eprintln!("note: with --durability spool `serve` starts without its database, and");
+            eprintln!("  brings to it later what it has answered meanwhile; the model comes from");
+            eprintln!("  the registry, or from what --model-cache has kept of it");
+        }
+    })?;
     let (state, spool) = state.spooled(settings.durability).await?;
     if spool.is_none() && state.has_spooled() {
         let folder = state.file("spool");
@@ -352,11 +373,28 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
             schedule::once(&state, length, settings.grace(), look).await?
         }
     };
+    say_what_waits(&state).await;
     Ok(match verdict {
         Verdict::Stable => ExitCode::SUCCESS,
         Verdict::Drift | Verdict::FeatureDrift => ExitCode::from(DRIFT),
         _ => ExitCode::from(NO_VERDICT),
     })
+}
+
+/// Says what a service on this folder has answered and the log does not have yet.
+async fn say_what_waits(state: &State) {
+    let folder = state.file("spool");
+    match SpooledLog::waiting(&folder).await {
+        Ok(backlog) if backlog.events > 0 => {
+            let (events, folder) = (backlog.events, folder.display());
+            say!("note: up to {events} events wait in {folder}: they are in no window yet");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let error = error.chain();
+            tracing::warn!(error, "what waits in the spool of this folder is not known");
+        }
+    }
 }
 
 /// The monitor's look at `window` of the traffic of `serving`, on stdout.

@@ -326,8 +326,9 @@ pub(crate) enum Durability {
     Committed,
     /// Once it is in memory. A crash of the process loses what is there, at most 11,000 predictions
     Queued,
-    /// Once it is in a file of the state folder, also while the database is down. A crash of the
-    /// process loses nothing, one of the machine what was answered in the last 50 ms
+    /// Once it is in a file of the state folder, also while the database is down, and if it is when
+    /// the service starts. A crash of the process loses nothing, one of the machine what was answered
+    /// in the last 50 ms
     Spool,
     /// Once it is in that file and down on the disk. A crash loses nothing
     SpoolSync,

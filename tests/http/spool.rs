@@ -32,8 +32,7 @@ async fn open(store: &Arc<TestLog>, folder: &Path, most: u64) -> SpooledLog {
 
 async fn serve(spool: &SpooledLog, store: &Arc<TestLog>) -> Server {
     let registry = TestRegistry::with(&[artifact(Habit::Good, 0.0)]);
-    let limits = quick().commit_timeout(Duration::from_secs(5));
-    serve_through(Arc::new(spool.clone()), Arc::clone(store), registry, |b| b.limits(limits)).await
+    serve_through(Arc::new(spool.clone()), Arc::clone(store), registry, |b| b).await
 }
 
 /// The ids of events in the store, each once.

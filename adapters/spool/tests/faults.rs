@@ -355,6 +355,18 @@ async fn what_is_not_the_spools_is_left_alone() {
     assert!(!drafts.iter().any(|name| place.path().join(name).exists()));
 }
 
+#[test]
+fn a_lock_ends_though_a_child_process_has_a_copy_of_it() {
+    let place = tempfile::tempdir().unwrap();
+    let lock = disk::lock(place.path()).unwrap();
+    assert_eq!(disk::lock(place.path()).unwrap_err().kind(), ErrorKind::Conflict);
+    // As a fork makes one, until the child is another program.
+    let copy = lock.0.try_clone().unwrap();
+    drop(lock);
+    disk::lock(place.path()).unwrap();
+    drop(copy);
+}
+
 #[tokio::test]
 async fn a_head_that_is_not_its_batchs_is_damage() {
     let traffic = Traffic::new();
