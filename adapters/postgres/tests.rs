@@ -10,6 +10,7 @@ use crate::log::InferenceLog;
 mod disk;
 mod faults;
 mod jobs;
+mod later;
 mod maintain;
 mod original;
 mod outage;

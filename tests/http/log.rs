@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 fn balanced(account: LogAccount) -> bool {
-    account.accepted == account.written + account.queued + account.refused + account.lost
+    account.accepted == account.written + account.queued + account.rejected + account.lost
 }
 
 async fn many(server: &Server, n: usize) -> Vec<(u16, Value)> {
@@ -156,7 +156,7 @@ async fn a_batch_that_can_never_be_written_does_not_stop_the_log() {
     assert_eq!(server.predict(&body()).await.0, 200);
     let account = server.service.log_account();
     assert!(balanced(account), "{account:?}");
-    assert_eq!((account.refused, account.written), (1, 1));
+    assert_eq!((account.rejected, account.written), (1, 1));
 }
 
 /// G14
@@ -177,7 +177,7 @@ async fn an_event_that_can_never_be_written_costs_none_beside_it() {
     assert_eq!(server.predict(&body_with("contract", json!("Annual"))).await.0, 400);
     let account = server.stop().await;
     assert!(balanced(account), "{account:?}");
-    assert_eq!((account.refused, account.written, account.lost), (1, 20, 0));
+    assert_eq!((account.rejected, account.written, account.lost), (1, 20, 0));
     let batches = &log.batches()[1..];
     let mut written: Vec<u128> = batches
         .iter()

@@ -197,7 +197,7 @@ fn everything_that_cannot_be_is_told_at_once() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://canary:4317", "neither http nor https"),
         ("PMMDS_DRIFT_PSI_THRESHOLD", "-1", "psi_threshold is -1"),
         ("PMMDS_DRIFT_PREDICTION_PSI_THRESHOLD", "NaN", "prediction_psi_threshold is NaN"),
-        ("PMMDS_DRIFT_MIN_DRIFT_FEATURES", "0", "at least 1"),
+        ("PMMDS_DRIFT_MIN_DRIFT_FEATURES", "20", "is 20, expected at most 19"),
         ("PMMDS_DRIFT_MIN_SAMPLES_REQUIRED", "0", "at least 1"),
     ];
     let variables = impossible.map(|(name, value, _)| (name, value));

@@ -79,6 +79,8 @@ fn on_both_servers_it_has_the_same_figures_and_mlflow_shows_them() {
     let run = production["run_id"].as_str().unwrap();
     let run = ask(&mlflow, &format!("{api}/runs/get?run_id={run}"))["run"].clone();
     assert_eq!(run["info"]["status"], "FINISHED");
+    let name = run["info"]["run_name"].as_str().unwrap();
+    assert!(name.starts_with("retraining 2") && name.ends_with('Z'), "{name}");
     let id = run["outputs"]["model_outputs"][0]["model_id"].as_str().unwrap();
     let metric = |of: &Value| {
         let all = of["data"]["metrics"].as_array().unwrap();

@@ -35,6 +35,16 @@ impl Cluster {
         Self { disk: None, folder: tempfile::tempdir().unwrap() }
     }
 
+    /// `None`, said aloud, where there are no servers for tests.
+    pub(super) async fn of_its_own() -> Option<Self> {
+        database().await?;
+        let script = Self::script();
+        if script.is_none() {
+            eprintln!("SKIPPED: there is no scripts/services");
+        }
+        script.map(|_| Self::new())
+    }
+
     /// On a disk of its own of so many MiB; `None`, said aloud, where there can be none.
     pub(super) fn on_a_small_disk(mib: u32) -> Option<Self> {
         let mut cluster = Self::new();
@@ -63,7 +73,7 @@ impl Cluster {
         self.run(&["url"]).trim().to_owned()
     }
 
-    async fn stop(&self, mode: &str) {
+    pub(super) async fn stop(&self, mode: &str) {
         tokio::task::block_in_place(|| self.run(&["stop", "postgres", mode]));
     }
 }
@@ -144,12 +154,7 @@ pub(super) async fn until(what: &str, done: impl Fn() -> bool) {
 /// G1, G2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_starts_late_or_is_killed_loses_nothing() {
-    let Some(_database) = database().await else { return };
-    if Cluster::script().is_none() {
-        eprintln!("SKIPPED: there is no scripts/services");
-        return;
-    }
-    let cluster = Cluster::new();
+    let Some(cluster) = Cluster::of_its_own().await else { return };
     let url = cluster.up().await;
     cluster.stop("fast").await;
     let builder = || PostgresStore::builder(&url).connections(4);
