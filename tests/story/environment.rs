@@ -250,7 +250,7 @@ fn receiver() -> (String, std::thread::JoinHandle<String>) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let taken = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
         let (mut taken, mut part) = (String::new(), [0; 4096]);
         while !taken.contains("\r\n\r\n") || taken.starts_with("POST") && !taken.ends_with('}') {
             let bytes = stream.read(&mut part).unwrap();
