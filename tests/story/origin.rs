@@ -2,9 +2,8 @@
 
 use std::path::Path;
 use std::process::Output;
-use std::time::Duration;
 
-use super::schedule::Talking;
+use super::schedule::{PATIENCE, Talking};
 use super::serving::Serving;
 use crate::{command, real_data, told};
 
@@ -88,7 +87,7 @@ fn a_schedule_tells_of_drift_and_trains_on_nothing_else() {
     std::fs::copy(&real, cache).unwrap();
     let watch = Talking::start(run(&["monitor", "--every", "2s", "--min-drift-features", "1"]));
     let told_of = loop {
-        let line = watch.said.recv_timeout(Duration::from_secs(300)).unwrap();
+        let line = watch.said.recv_timeout(PATIENCE).unwrap();
         if line.contains("alert opened") {
             break line;
         }

@@ -55,7 +55,7 @@ impl Drop for Talking {
 }
 
 /// For what comes in seconds on a machine with nothing else to do.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Asks until `enough`.
 fn until(url: &str, query: &str, enough: impl Fn(&str) -> bool) -> String {
