@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn kinds_that_take_turns_do_not_flood() {
         let lasting = Lasting::default();
-        let kind = |second: u64| if second % 2 == 0 { "away" } else { "late" };
+        let kind = |second: u64| if second.is_multiple_of(2) { "away" } else { "late" };
         let said = (0..12).filter(|s| lasting.is_news(Duration::from_secs(*s), kind(*s)));
         assert_eq!(said.collect::<Vec<_>>(), [0, 1]);
     }
