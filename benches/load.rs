@@ -323,7 +323,7 @@ async fn main() {
     figure("memory before", before, "MiB", Limit::None);
     figure(&format!("memory after {sent:.0} more requests"), after, "MiB", Limit::None);
     let account = service.shutdown().await;
-    assert_eq!((account.lost, account.refused), (0, 0), "{account:?}");
+    assert_eq!((account.lost, account.rejected), (0, 0), "{account:?}");
 
     let folder = tempfile::tempdir().expect("a folder");
     let limits = Limits::new().concurrency(32);

@@ -18,6 +18,7 @@ mod story {
     mod environment;
     mod limits;
     mod operators;
+    mod origin;
     mod prefect;
     pub(crate) mod private;
     mod replicas;
@@ -27,6 +28,7 @@ mod story {
     mod sigterm;
     mod skew;
     mod spool;
+    mod start;
     mod tracing;
 }
 
@@ -253,6 +255,7 @@ fn what_cannot_be_is_said_and_exits_with_2() {
     for (arguments, part) in [
         (&["--data", "no/such/file.csv"][..], "no/such/file.csv"),
         (&["monitor", "--psi-threshold", "NaN"], "psi_threshold is NaN"),
+        (&["monitor", "--min-drift-features", "0"], "min_drift_features is 0, expected at least 1"),
         (&["serve", "--model-alias", "latest"], "alias \"latest\" cannot be used"),
         (&["serve", "--host", "0.0.0.0", "--port", "0"], "admin token"),
         (&["rollback"], "no version in production"),

@@ -19,7 +19,7 @@ use pmmds::sqlite::SqliteStore;
 use pmmds::webhook::{Shape, Webhook, WebhookSink};
 use pmmds::{ErrorKind, Timestamp};
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use uuid::Uuid;
 
 #[derive(Debug, Clone)]
@@ -236,9 +236,10 @@ async fn a_receiver_that_dawdles_costs_a_bounded_time() {
 #[tokio::test]
 async fn a_receiver_that_is_down_ends_as_a_dead_letter_without_the_secret() {
     let (_folder, store) = store().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Bound and never listening: nobody answers, and nobody else is given the port.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = closed.local_addr().unwrap();
     let url = format!("http://{address}/canary-of-the-url?key=canary-of-the-query");
     let sink = twice(Webhook::new("pager", url));
     let debug = format!("{sink:?}");

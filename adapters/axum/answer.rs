@@ -12,8 +12,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::loaded::Loaded;
 use super::log_writer::{Item, NotTaken};
-use super::models::Loaded;
 use super::options::{Durability, RawFeatures, Scoring};
 use super::origin::Origin;
 use super::problem::Problem;

@@ -1,16 +1,20 @@
 //! The store's time, read without asking the store.
 #![expect(clippy::disallowed_methods, reason = "the monotonic clock, and ids made of it")]
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use uuid::{ContextV7, Uuid};
 
 use crate::Timestamp;
+use crate::log::InferenceLog;
 
 /// Slowest answer of the store that is still good enough to set the clock by.
 const GOOD_ANSWER: Duration = Duration::from_millis(500);
+
+/// How often a store that has not told the time yet is asked for it.
+const ASK: Duration = Duration::from_secs(1);
 
 /// Tells the time of the log's store: its last answer, plus what the monotonic clock says has
 /// passed since. A jump of this machine's wall clock moves nothing; every health check that the
@@ -20,6 +24,8 @@ pub(super) struct Clock {
     started: Instant,
     // the store's time, in microseconds, when `started` was
     origin: AtomicI64,
+    // whether that is the store's, and not what was assumed
+    told: AtomicBool,
     // keeps ids of one millisecond in order
     ids: Mutex<ContextV7>,
 }
@@ -29,6 +35,7 @@ impl Clock {
         Self {
             started: Instant::now(),
             origin: AtomicI64::new(0),
+            told: AtomicBool::new(false),
             ids: Mutex::new(ContextV7::new()),
         }
     }
@@ -42,12 +49,44 @@ impl Clock {
     pub(super) fn set(&self, asked: Duration, answer: Timestamp) {
         let now = self.elapsed();
         let took = now.saturating_sub(asked);
-        if took > GOOD_ANSWER && self.origin.load(Ordering::Relaxed) != 0 {
+        if took > GOOD_ANSWER && self.is_told() {
             return;
         }
         // The answer is as old as half the way there and back.
         let origin = answer.saturating_sub(asked + took / 2);
+        let before = self.origin.swap(origin.as_micros(), Ordering::Relaxed);
+        if !self.told.swap(true, Ordering::Relaxed) && before != 0 {
+            let off = Duration::from_micros(before.abs_diff(origin.as_micros()));
+            tracing::warn!(
+                ?off,
+                "the store tells the time from now on; events before have another"
+            );
+        }
+    }
+
+    /// Sets the clock to what somebody else has, until the store tells the time.
+    pub(super) fn assume(&self, now: Timestamp) {
+        let origin = now.saturating_sub(self.elapsed());
         self.origin.store(origin.as_micros(), Ordering::Relaxed);
+    }
+
+    /// Whether it is the store's time.
+    pub(super) fn is_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// Asks `log` until it tells the time, or the clock is gone: health checks may never come.
+    pub(super) async fn follow(clock: Weak<Self>, log: Arc<dyn InferenceLog>) {
+        loop {
+            tokio::time::sleep(ASK).await;
+            let still = clock.upgrade().filter(|clock| !clock.is_told());
+            let Some(asked) = still.map(|clock| clock.elapsed()) else { return };
+            // Nobody keeps the clock for as long as the log takes.
+            let Ok(now) = log.now().await else { continue };
+            if let Some(clock) = clock.upgrade() {
+                clock.set(asked, now);
+            }
+        }
     }
 
     /// Now, by the store's clock.
@@ -77,6 +116,24 @@ mod tests {
         clock.set(clock.elapsed(), answer);
         let off = clock.now().since(answer).max(answer.since(clock.now()));
         assert!(off < Duration::from_secs(5), "{off:?}");
+    }
+
+    #[test]
+    fn what_is_assumed_holds_until_the_store_tells_however_slowly() {
+        let clock = Clock::new();
+        let [ours, theirs] =
+            ["2026-03-01T12:00:00Z", "2031-03-01T12:00:00Z"].map(|at| at.parse().unwrap());
+        let is_near = |at: Timestamp| {
+            clock.now().since(at).max(at.since(clock.now())) < Duration::from_secs(5)
+        };
+        clock.assume(ours);
+        assert!(is_near(ours) && !clock.is_told());
+        std::thread::sleep(GOOD_ANSWER + Duration::from_millis(1));
+        clock.set(Duration::ZERO, theirs);
+        assert!(is_near(theirs) && clock.is_told());
+        // A slow answer is worse than what is known by now.
+        clock.set(Duration::ZERO, ours);
+        assert!(is_near(theirs));
     }
 
     #[test]

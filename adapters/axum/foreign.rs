@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::answer::{NOT_LOGGED_YET, Together};
-use super::models::Loaded;
+use super::loaded::Loaded;
 use super::origin::Origin;
 use super::predict::INVALID;
 use super::problem::{Detail, Problem};

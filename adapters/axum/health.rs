@@ -9,12 +9,13 @@ use ::axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
+use super::lasting::Lasting;
+use super::loaded::ModelSource;
 use super::log_writer::LogAccount;
-use super::models::ModelSource;
 use super::state::{Inner, State};
-use crate::Timestamp;
 use crate::log::Backlog;
 use crate::registry::VersionId;
+use crate::{ErrorKind, Timestamp};
 
 /// How long an answer of the store is good for: health checks in a storm ask it once.
 const FRESH: Duration = Duration::from_millis(200);
@@ -24,31 +25,61 @@ type Answer = (Duration, Result<(), String>);
 
 /// The last answer of the store to a health check.
 #[derive(Debug, Default)]
-pub(super) struct Probe(Mutex<Option<Answer>>);
+pub(super) struct Probe {
+    last: Mutex<Option<Answer>>,
+    trouble: Lasting<ErrorKind>,
+}
 
 impl Inner {
     /// Whether the store answers; its answer sets the clock.
     async fn store(&self) -> Result<(), String> {
-        let mut last = self.probe.0.lock().await;
+        let mut last = self.probe.last.lock().await;
         let asked = self.clock.elapsed();
         if let Some((at, answer)) = &*last
             && asked.saturating_sub(*at) < FRESH
         {
             return answer.clone();
         }
-        let answer = match tokio::time::timeout(self.limits.probe_timeout, self.log.now()).await {
+        let limit = self.limits.probe_timeout;
+        let answer = match tokio::time::timeout(limit, self.log.now()).await {
             Ok(Ok(now)) => {
                 self.clock.set(asked, now);
+                if let Some(lasted) = self.probe.trouble.over(self.clock.elapsed()) {
+                    tracing::warn!(?lasted, "the store is healthy again");
+                }
                 Ok(())
             }
             Ok(Err(error)) => {
-                tracing::warn!(error = error.chain(), "the store is not healthy");
-                Err(super::told(&error))
+                self.say_unhealthy(error.kind(), &error.chain());
+                Err(match error.kind() {
+                    ErrorKind::Unavailable => super::told(&error),
+                    // It answers, and a person has to see to it.
+                    _ => format!("{}; the log of the service says why", super::told(&error)),
+                })
             }
-            Err(_) => Err(format!("no answer within {:?}", self.limits.probe_timeout)),
+            Err(_) => {
+                let why = format!("the database did not answer within {limit:?}");
+                self.say_unhealthy(ErrorKind::Unavailable, &why);
+                Err(why)
+            }
         };
         *last = Some((self.clock.elapsed(), answer.clone()));
         answer
+    }
+
+    fn say_unhealthy(&self, kind: ErrorKind, error: &str) {
+        if self.probe.trouble.is_news(self.clock.elapsed(), kind) {
+            tracing::warn!(error, "the store is not healthy");
+        }
+    }
+
+    /// What is wrong with the store, and what follows from that for the time of events.
+    async fn store_trouble(&self) -> Option<String> {
+        let why = self.store().await.err()?;
+        Some(match self.clock.is_told() {
+            true => why,
+            false => format!("{why}; until it answers, the time is this machine's"),
+        })
     }
 
     /// Why the service is not ready, first things first.
@@ -69,7 +100,7 @@ impl Inner {
         let mut checks = vec![
             check("shutdown", draining),
             Check { bridged: kept.is_some(), ..check("model", none.or(kept)) },
-            Check { bridged, ..check("database", self.store().await.err()) },
+            Check { bridged, ..check("database", self.store_trouble().await) },
             check("log", self.queue.trouble()),
         ];
         checks.extend(backlog.map(|backlog| match (backlog.refusing, backlog.trouble) {

@@ -6,7 +6,7 @@ use ::axum::Json;
 use ::axum::extract::State as Shared;
 use serde::Serialize;
 
-use super::models::Loaded;
+use super::loaded::Loaded;
 use super::problem::Problem;
 use super::state::{Inner, State};
 use crate::drift::{DriftReport, LiveSnapshot};

@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::clock::Clock;
+use super::loaded::Loaded;
 use super::metrics::Histogram;
-use super::models::Loaded;
 use super::options::{Durability, Limits};
 use super::replay::{Replay, Ticket};
 use crate::drift::Counts;
@@ -32,7 +32,7 @@ use crate::{Error, ErrorKind};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Where the events are: `accepted = written + spooled + queued + refused + quarantined + lost`,
+/// Where the events are: `accepted = written + spooled + queued + rejected + quarantined + lost`,
 /// always, in one snapshot. One service at a time may use a log that keeps events on disk: what
 /// another one gives it would be in this account.
 ///
@@ -42,7 +42,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// assert_eq!(
 ///     account.accepted,
 ///     account.written + account.spooled + account.queued
-///         + account.refused + account.quarantined + account.lost
+///         + account.rejected + account.quarantined + account.lost
 /// );
 /// # }
 /// ```
@@ -58,7 +58,7 @@ pub struct LogAccount {
     /// events in the queue or in a batch on its way
     pub queued: u64,
     /// events that the store can never take, as it says
-    pub refused: u64,
+    pub rejected: u64,
     /// events of which it said so when they were on disk; they are in a file for a person
     pub quarantined: u64,
     /// events that a shutdown could not write in time, or that the disk did not give back
@@ -79,7 +79,7 @@ impl LogAccount {
             written: backlog.replayed,
             spooled: backlog.events,
             queued: self.queued - on_its_way,
-            refused: self.refused,
+            rejected: self.rejected,
             quarantined: backlog.quarantined,
             lost: self.lost - given_up + backlog.unreadable,
         }
@@ -469,7 +469,7 @@ impl Writer {
                 account.queued -= events;
                 match ended {
                     Ended::Written => account.written += events,
-                    Ended::Refused(_) => account.refused += events,
+                    Ended::Refused(_) => account.rejected += events,
                     Ended::GivenUp => account.lost += events,
                 }
             }

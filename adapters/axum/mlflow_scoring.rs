@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::foreign::{self, Column, Predicted, Text, malformed};
-use super::models::Loaded;
+use super::loaded::Loaded;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::request::Object;

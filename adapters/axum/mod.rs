@@ -38,7 +38,8 @@
 //!   machine where there is none, can change anything.
 //! * **No time but the store's.** Events carry the time of the log's clock
 //!   ([`InferenceLog::now`](crate::log::InferenceLog::now)), read at the start and at every health
-//!   check, and a monotonic clock in between.
+//!   check, and a monotonic clock in between. A service that is to start while the store behind its
+//!   log is away takes [another clock](ServiceBuilder::clock_meanwhile) until it answers, and says so.
 //!
 //! The service makes no runtime and no tracing subscriber; it uses those of the application.
 //!
@@ -74,7 +75,9 @@ mod foreign;
 mod health;
 mod idempotency;
 mod jobs;
+mod lasting;
 mod live;
+mod loaded;
 mod log_writer;
 mod metrics;
 #[cfg(feature = "mlflow-scoring")]
@@ -94,6 +97,7 @@ mod outcomes;
 mod predict;
 mod problem;
 mod records;
+mod reload_error;
 mod replay;
 mod request;
 mod routes;
@@ -115,11 +119,12 @@ use crate::Error;
 
 pub use auth::TOKEN_CHARS;
 pub use live::LiveReport;
+pub use loaded::{ModelInfo, ModelSource, Reloaded};
 pub use log_writer::LogAccount;
-pub use models::{ModelInfo, ModelSource, ReloadError, Reloaded};
 pub use observations::ObserveError;
 pub use operations::{JobEnd, Operations};
 pub use options::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
+pub use reload_error::ReloadError;
 pub use service::{Service, ServiceBuilder};
 pub use shadow::{Shadow, ShadowReport};
 pub use skew::SkewAlerts;

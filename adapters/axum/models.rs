@@ -1,18 +1,17 @@
 //! The version that is served, and how it is replaced.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ::axum::http::StatusCode;
 use arc_swap::ArcSwapOption;
-use serde::Serialize;
 use tokio::sync::{Mutex, watch};
 
 use super::clock::Clock;
+use super::lasting::Lasting;
+use super::loaded::{Loaded, ModelSource, Reloaded};
 use super::model_cache::Keeper;
-use super::problem::Problem;
+use super::reload_error::{Cause, ReloadError};
 use super::service::AXUM;
 use super::skew::Seen;
 use crate::drift::{LiveCounters, LiveOptions};
@@ -21,7 +20,6 @@ use crate::model::ModelFormat;
 use crate::registry::{
     Alias, ArtifactFiles, CachedVersion, ModelCache, ModelName, ModelRegistry, VersionId,
 };
-use crate::schema::Fingerprint;
 use crate::{Error, ErrorKind, Timestamp};
 
 /// How much longer than a load its caller waits.
@@ -30,258 +28,6 @@ const GRACE: Duration = Duration::from_millis(200);
 /// How long polling leaves a version alone whose load failed through no fault of its own: at first,
 /// doubled with each time that it fails alike, and at most.
 const PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
-
-/// A version in service, with how it came in.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) model: ServingModel,
-    pub(super) info: ModelInfo,
-    // when it was kept, where it came from a cache and the registry has not confirmed it yet
-    pub(super) kept_at: Option<Timestamp>,
-    // what it has answered lately
-    pub(super) live: Arc<LiveCounters>,
-    // the OpenAPI document of its schema, made when first asked for
-    pub(super) openapi: OnceLock<super::openapi::Document>,
-}
-
-impl Loaded {
-    /// What there is to say of a version that was found by `alias`, came at `loaded_at` and `took`
-    /// so long.
-    pub(super) fn info_of(
-        model: &ServingModel,
-        alias: Alias,
-        loaded_at: Timestamp,
-        took: Duration,
-    ) -> ModelInfo {
-        ModelInfo {
-            name: model.name().clone(),
-            version: model.version(),
-            alias,
-            source: ModelSource::Registry,
-            source_since: loaded_at,
-            loaded_at,
-            load_time_ms: super::millis(took),
-            digest: model.digest(),
-            schema: model.schema().fingerprint(),
-            profile: model.profile().fingerprint(),
-        }
-    }
-}
-
-/// Where the version in service came from.
-///
-/// ```
-/// use pmmds::axum::ModelSource;
-/// assert_eq!(ModelSource::Cache.as_str(), "cache");
-/// assert_eq!(serde_json::to_string(&ModelSource::Registry)?, r#""registry""#);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ModelSource {
-    /// The registry.
-    Registry,
-    /// What the [cache](super::ServiceBuilder::model_cache) had kept, at a start while the registry
-    /// was away; it has not confirmed it since.
-    Cache,
-}
-
-impl ModelSource {
-    /// The word that is sent, such as `"registry"`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Registry => "registry",
-            Self::Cache => "cache",
-        }
-    }
-}
-
-/// What a service says about the version that it serves: the answer of `GET /model`.
-///
-/// ```
-/// # fn show(service: &pmmds::axum::Service) {
-/// if let Some(info) = service.model() {
-///     println!("version {} of {}, loaded in {} ms", info.version, info.name, info.load_time_ms);
-/// }
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct ModelInfo {
-    /// name of the model
-    pub name: ModelName,
-    /// the version
-    pub version: VersionId,
-    /// the alias by which it was found
-    pub alias: Alias,
-    /// where it came from
-    pub source: ModelSource,
-    /// since when that is so, by the log's clock
-    pub source_since: Timestamp,
-    /// when it came into service, by the log's clock
-    pub loaded_at: Timestamp,
-    /// how long loading and verifying took
-    pub load_time_ms: f64,
-    /// digest of its files
-    pub digest: Fingerprint,
-    /// fingerprint of the schema of its rows
-    pub schema: Fingerprint,
-    /// fingerprint of the profile that live traffic is compared with
-    pub profile: Fingerprint,
-}
-
-/// A reload that worked: the answer of `POST /model/reload`.
-///
-/// ```
-/// # async fn reload(service: &pmmds::axum::Service) -> Result<(), pmmds::axum::ReloadError> {
-/// let reloaded = service.reload().await?;
-/// if reloaded.previous_version != Some(reloaded.current_version) {
-///     println!("version {} is in service now", reloaded.current_version);
-/// }
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Reloaded {
-    /// always `"reloaded"`
-    pub status: &'static str,
-    /// the version before; `None` where there was none
-    pub previous_version: Option<VersionId>,
-    /// the version now
-    pub current_version: VersionId,
-    /// the version now, in full
-    pub model: ModelInfo,
-}
-
-/// A reload that did not work; what was served before is served still.
-///
-/// Its text has every cause, for the log. `POST /model/reload` tells the code and one sentence: causes
-/// name hosts, paths, and what drivers say.
-///
-/// ```
-/// # async fn reload(service: &pmmds::axum::Service) {
-/// if let Err(error) = service.reload().await {
-///     eprintln!("{}: {error}", error.code());
-/// }
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReloadError {
-    // what to answer: 502 where the registry answered, and 503 where it did not
-    status: StatusCode,
-    code: &'static str,
-    // with every cause, for the log
-    reason: String,
-    // for whoever asked, where the reason is not
-    told: Option<String>,
-    cause: Cause,
-}
-
-/// What follows from a failed reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    /// The registry did not answer: nothing is known.
-    Away,
-    /// This version will not do, however often it is fetched.
-    Refused,
-    /// It may be better the next time.
-    Other,
-}
-
-impl ReloadError {
-    fn new(status: StatusCode, cause: Cause, code: &'static str, reason: String) -> Self {
-        Self { status, code, reason, told: None, cause }
-    }
-
-    fn away(code: &'static str, reason: String) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, Cause::Away, code, reason)
-    }
-
-    fn late(reason: String) -> Self {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self::new(status, Cause::Other, "reload_deadline", reason)
-    }
-
-    fn refused(code: &'static str, reason: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_GATEWAY, Cause::Refused, code, reason.into())
-    }
-
-    /// A version that is whole, and no good: its reason is told, and what is behind that is for the
-    /// log.
-    fn refused_for(code: &'static str, error: &Error) -> Self {
-        let mut told = error.to_string();
-        let cause = std::error::Error::source(error);
-        if let Some(cause) = cause.and_then(|cause| cause.downcast_ref::<Error>()) {
-            told = format!("{told}: {cause}");
-        }
-        Self { told: Some(told), ..Self::refused(code, error.chain()) }
-    }
-
-    /// The version has not come back from its smoke predictions.
-    fn stuck(deadline: Duration) -> Self {
-        let reason = format!("the version was not verified within {deadline:?}");
-        Self { cause: Cause::Refused, ..Self::late(reason) }
-    }
-
-    fn failed(code: &'static str, reason: String) -> Self {
-        Self::new(StatusCode::BAD_GATEWAY, Cause::Other, code, reason)
-    }
-
-    /// What a registry answers.
-    fn of(error: &Error) -> Self {
-        let reason = error.chain();
-        let (failed, what) = match error.kind() {
-            ErrorKind::Unavailable => {
-                (Self::away("registry_unavailable", reason), "the registry cannot be reached")
-            }
-            ErrorKind::Unauthorized => (
-                Self::failed("registry_unauthorized", reason),
-                "the registry does not let this service in",
-            ),
-            ErrorKind::NotFound => {
-                (Self::failed("version_not_found", reason), "the registry has no such version")
-            }
-            // Nothing is known of the version itself: its files may be whole the next time.
-            _ => (
-                Self::failed("registry_failed", reason),
-                "the registry did not give the version whole",
-            ),
-        };
-        let told = format!("{what} ({}); the log of the service says why", super::told(error));
-        Self { told: Some(told), ..failed }
-    }
-
-    /// Stable name of what went wrong, such as `"registry_unavailable"`.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.code
-    }
-
-    /// What everybody may know.
-    fn told(&self) -> &str {
-        self.told.as_deref().unwrap_or(&self.reason)
-    }
-
-    pub(super) fn problem(&self) -> Problem {
-        let problem = Problem::new(self.status, self.code, self.told().to_owned());
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            problem.retry_after(5)
-        } else {
-            problem
-        }
-    }
-}
-
-impl fmt::Display for ReloadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for ReloadError {}
 
 /// Where versions come from, and how they are read.
 #[derive(Debug)]
@@ -332,6 +78,9 @@ pub(super) struct Models {
     seen: AtomicU64,
     // of the last load
     failure: std::sync::Mutex<Option<Failure>>,
+    // of looks where the alias points, and of the loads that follow
+    unseen: Lasting<ErrorKind>,
+    unloaded: Lasting<&'static str>,
     // one load at a time; what the last one gave, with its number
     flight: Mutex<Option<(u64, Result<Reloaded, ReloadError>)>>,
 }
@@ -354,6 +103,8 @@ impl Models {
             failed: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             failure: std::sync::Mutex::default(),
+            unseen: Lasting::default(),
+            unloaded: Lasting::default(),
             flight: Mutex::default(),
         }
     }
@@ -661,25 +412,46 @@ impl Models {
         if is_there {
             // Should the alias come back to a version that was refused, it has moved.
             self.failure().take();
+            self.say_loaded();
         } else if self.is_left_alone(behind) {
             tracing::debug!(version = %behind, "polling: the version was refused before, or failed");
-        } else if let Err(error) = self.reload().await {
-            tracing::error!(code = error.code, reason = error.reason, "reload failed");
+        } else {
+            match self.reload().await {
+                Ok(_) => self.say_loaded(),
+                Err(error) if self.unloaded.is_news(self.clock.elapsed(), error.code) => {
+                    tracing::error!(code = error.code, reason = error.reason, "reload failed");
+                }
+                Err(_) => {}
+            }
         }
         Some(behind)
     }
 
-    /// Asks the registry where the alias points.
+    /// Says that what is behind the alias is in service, where it was said that it is not.
+    fn say_loaded(&self) {
+        if let Some(lasted) = self.unloaded.over(self.clock.elapsed()) {
+            tracing::warn!(?lasted, "the version behind the alias is in service again");
+        }
+    }
+
+    /// Asks the registry where the alias points. What it cannot say is logged when that begins, now
+    /// and then, and when it is over.
     async fn behind(&self) -> Option<VersionId> {
         let Source { registry, name, alias, deadline, .. } = &self.source;
         let resolve = registry.resolve(name, alias);
-        match tokio::time::timeout(*deadline, resolve).await {
-            Ok(Ok(Some(version))) => return Some(version),
-            Ok(Ok(None)) => tracing::warn!(%alias, "polling: there is no such alias"),
-            Ok(Err(error)) => {
-                tracing::warn!(error = error.chain(), "polling: the registry failed");
+        let (kind, why) = match tokio::time::timeout(*deadline, resolve).await {
+            Ok(Ok(Some(version))) => {
+                if let Some(lasted) = self.unseen.over(self.clock.elapsed()) {
+                    tracing::warn!(?lasted, %version, "polling: the registry names a version again");
+                }
+                return Some(version);
             }
-            Err(_) => tracing::warn!("polling: the registry did not answer in time"),
+            Ok(Ok(None)) => (ErrorKind::NotFound, format!("there is no alias {alias}")),
+            Ok(Err(error)) => (error.kind(), error.chain()),
+            Err(_) => (ErrorKind::Unavailable, "it did not answer in time".to_owned()),
+        };
+        if self.unseen.is_news(self.clock.elapsed(), kind) {
+            tracing::warn!(why, "polling: the registry names no version");
         }
         None
     }

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::answer::{self, Given};
+use super::loaded::Loaded;
 use super::log_writer::NotTaken;
-use super::models::Loaded;
 use super::origin::Origin;
 use super::predict::INVALID;
 use super::problem::{Detail, Problem};

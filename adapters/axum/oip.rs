@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use self::binary::Parameters;
 use super::foreign::{self, Column, Predicted, Text, malformed, quoted};
-use super::models::Loaded;
+use super::loaded::Loaded;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::request::{MOST_UNKNOWN, Object, request_id};

@@ -9,7 +9,7 @@ use ::axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use ::axum::response::{IntoResponse, Response};
 
 use super::answer::{Asked, Reply, Together, answer};
-use super::models::Loaded;
+use super::loaded::Loaded;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::request::PredictRequest;

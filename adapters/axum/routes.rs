@@ -13,9 +13,9 @@ use ::axum::middleware::from_fn_with_state;
 use ::axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::loaded::{ModelInfo, Reloaded};
 #[cfg(feature = "mlflow-scoring")]
 use super::mlflow_scoring;
-use super::models::{ModelInfo, Reloaded};
 #[cfg(feature = "oip")]
 use super::oip;
 use super::problem::{Problem, Wanted, not_found, panicked};

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{Given, Replies, Together, answer};
 use super::idempotency::NotKept;
-use super::models::Loaded;
+use super::loaded::Loaded;
 use super::origin::Origin;
 use super::predict::{INVALID, json};
 use super::problem::{Detail, Problem};

@@ -15,11 +15,13 @@ use super::health::Probe;
 use super::idempotency;
 use super::jobs::Jobs;
 use super::live::LiveReport;
+use super::loaded::{ModelInfo, Reloaded};
 use super::log_writer::{LogAccount, LogQueue};
 use super::metrics::Metrics;
-use super::models::{ModelInfo, Models, ReloadError, Reloaded, Source};
+use super::models::{Models, Source};
 use super::operations::Operations;
 use super::options::{Durability, Limits, RawFeatures, RejectedValues, Scoring};
+use super::reload_error::ReloadError;
 use super::replay::{self, Replay};
 use super::routes;
 use super::shadow::{Parts, Shadow, Shadowing};
@@ -30,7 +32,7 @@ use crate::ledger::Ledger;
 use crate::log::{InferenceLog, Reply};
 use crate::model::ModelFormat;
 use crate::registry::{Alias, ModelCache, ModelName, ModelRegistry};
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Timestamp};
 
 /// Name of this component in errors.
 pub(super) const AXUM: &str = "axum";
@@ -97,6 +99,7 @@ pub struct ServiceBuilder {
     token: Option<String>,
     hosts: Vec<String>,
     poll: Option<Duration>,
+    meanwhile: Option<MachineClock>,
     live: LiveOptions,
     detector: DriftDetector,
     shadow: Option<Shadow>,
@@ -104,6 +107,9 @@ pub struct ServiceBuilder {
     skew: Option<SkewAlerts>,
     operations: Option<Arc<dyn Operations>>,
 }
+
+/// The wall clock of the machine, or what its owner takes for it.
+type MachineClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 impl fmt::Debug for ServiceBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,6 +128,7 @@ impl fmt::Debug for ServiceBuilder {
             .field("token", &self.token.as_ref().map(|_| "***"))
             .field("hosts", &self.hosts)
             .field("poll", &self.poll)
+            .field("meanwhile", &self.meanwhile.is_some())
             .field("live", &self.live)
             .field("detector", &self.detector)
             .field("shadow", &self.shadow)
@@ -156,6 +163,7 @@ impl ServiceBuilder {
             token: None,
             hosts: Vec::new(),
             poll: None,
+            meanwhile: None,
             live: LiveOptions::new(),
             detector: DriftDetector::default(),
             shadow: None,
@@ -248,6 +256,29 @@ impl ServiceBuilder {
         self
     }
 
+    /// Lets the service start while the store behind the log is away, where the log keeps events on
+    /// local disk meanwhile ([`InferenceLog::backlog`](crate::log::InferenceLog::backlog)): the time
+    /// is that of `clock`, the wall clock of this machine say, until the store tells its own. Events
+    /// of before keep the time that they were given; `/ready` is `degraded` and says so, and the log
+    /// of the service says by how much the clocks differ. Defaults to none: the service starts when
+    /// the store answers.
+    ///
+    /// ```
+    /// # use pmmds::axum::ServiceBuilder;
+    /// use pmmds::system::SystemEnvironment;
+    /// # fn start(builder: ServiceBuilder) -> ServiceBuilder {
+    /// let machine = SystemEnvironment::new();
+    /// builder.clock_meanwhile(move || machine.now())
+    /// # }
+    /// ```
+    pub fn clock_meanwhile(
+        mut self,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Self {
+        self.meanwhile = Some(Arc::new(clock));
+        self
+    }
+
     /// The window over which answers are counted as they are given, for
     /// [`live_report`](Service::live_report). Its memory is described at
     /// [`LiveCounters`](crate::drift::LiveCounters). Defaults to [`LiveOptions::new`]: 24 hours that
@@ -307,7 +338,7 @@ impl ServiceBuilder {
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) with every option that cannot work;
     /// [`Unavailable`](ErrorKind::Unavailable) or what else the log answers when asked for the
-    /// time, or for the answers that it keeps. No task is left behind then.
+    /// time, unless [another clock](Self::clock_meanwhile) will do, or for the answers that it keeps. No task is left behind then.
     ///
     /// # Panics
     ///
@@ -344,8 +375,17 @@ impl ServiceBuilder {
         let now = now.unwrap_or_else(|_| {
             let context = "the log did not tell the time when the service started";
             Err(Error::new(ErrorKind::Unavailable, AXUM, context))
-        })?;
-        clock.set(asked, now);
+        });
+        let meanwhile = self.meanwhile.filter(|_| self.log.backlog().is_some());
+        match (now, meanwhile) {
+            (Ok(now), _) => clock.set(asked, now),
+            (Err(error), Some(meanwhile)) if error.kind() == ErrorKind::Unavailable => {
+                let error = error.chain();
+                tracing::warn!(error, "started without the store: events wait on local disk");
+                clock.assume(meanwhile());
+            }
+            (Err(error), _) => return Err(error),
+        }
 
         // A log that keeps answers on local disk has them from before a restart. Whatever can fail
         // comes before the first task: nobody would end it.
@@ -356,6 +396,9 @@ impl ServiceBuilder {
             Err(Error::new(ErrorKind::Unavailable, AXUM, context))
         })?;
 
+        if !clock.is_told() {
+            tokio::spawn(Clock::follow(Arc::downgrade(&clock), Arc::clone(&self.log)));
+        }
         let parts = (Arc::clone(&self.registry), self.formats.clone(), self.name.clone());
         let source = Source {
             registry: self.registry,

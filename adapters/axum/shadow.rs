@@ -17,8 +17,8 @@ use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
 
 use super::clock::Clock;
+use super::loaded::Loaded;
 use super::log_writer::{Item, LogQueue};
-use super::models::Loaded;
 use super::problem::Problem;
 use super::replay::{Ticket, payload_of};
 use super::service::Service;

@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::clock::Clock;
+use super::lasting::Lasting;
 use super::models::Models;
-use crate::Error;
 use crate::ledger::Ledger;
 use crate::lifecycle::{Delivery, SkewRecord, VersionSkew};
 use crate::registry::VersionId;
+use crate::{Error, ErrorKind};
 
 /// Most characters of the name of a replica.
 const NAME_CHARS: usize = 128;
@@ -92,6 +93,8 @@ pub(super) struct SkewWatch {
     after: Duration,
     // what the ledger may take
     patience: Duration,
+    // of a ledger that is not told what it should be
+    untold: Lasting<ErrorKind>,
     delivery: Option<Arc<Delivery>>,
     // when the versions were first seen to differ; all by the monotonic clock
     since: Option<Duration>,
@@ -131,6 +134,7 @@ impl SkewWatch {
             clock,
             after,
             patience,
+            untold: Lasting::default(),
             delivery: delivery.map(Arc::new),
             since: None,
             told: None,
@@ -144,16 +148,24 @@ impl SkewWatch {
     pub(super) async fn run(mut self, mut looks: watch::Receiver<Seen>) {
         while looks.changed().await.is_ok() {
             let seen = *looks.borrow_and_update();
-            let result = tokio::time::timeout(self.patience, self.look(seen)).await;
-            match &result {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    let error = error.chain();
+            let failed = match tokio::time::timeout(self.patience, self.look(seen)).await {
+                Ok(Ok(asked)) => {
+                    let over = || self.untold.over(self.clock.elapsed());
+                    if let Some(lasted) = asked.then(over).flatten() {
+                        tracing::warn!(
+                            ?lasted,
+                            "the ledger is told of the version in service again"
+                        );
+                    }
+                    None
+                }
+                Ok(Err(error)) => Some((error.kind(), error.chain())),
+                Err(_) => Some((ErrorKind::Unavailable, "it did not answer in time".to_owned())),
+            };
+            if let Some((kind, error)) = failed {
+                if self.untold.is_news(self.clock.elapsed(), kind) {
                     tracing::warn!(error, "the ledger could not be told of the version in service");
                 }
-                Err(_) => tracing::warn!("the ledger did not answer in time about version skew"),
-            }
-            if !matches!(result, Ok(Ok(()))) {
                 // It may have taken what it was told all the same.
                 self.deliver_later();
             }
@@ -161,12 +173,13 @@ impl SkewWatch {
         }
     }
 
-    /// Puts on record what is to be said now. What fails is tried again at the next look.
+    /// Puts on record what is to be said now, and says whether anything was. What fails is tried
+    /// again at the next look.
     ///
     /// Whatever it has put there, receivers are to be told what they have not heard: that goes by
     /// the ledger, whoever has opened the alert and when, and an alert that is held back now may be
     /// due the next time.
-    async fn look(&mut self, seen: Seen) -> Result<(), Error> {
+    async fn look(&mut self, seen: Seen) -> Result<bool, Error> {
         let now = self.clock.elapsed();
         let is_due = |last: Duration| now.saturating_sub(last) >= self.after;
         let current = self.models.current();
@@ -181,8 +194,9 @@ impl SkewWatch {
                 self.record.unknown().await?;
                 *last = now;
                 self.deliver_at = Some(now);
+                return Ok(true);
             }
-            return Ok(());
+            return Ok(false);
         };
         if agrees {
             self.since = None;
@@ -197,12 +211,13 @@ impl SkewWatch {
                 for alert in resolved {
                     tracing::info!(alert = %alert.id, key = alert.key, "version skew is over");
                 }
+                return Ok(true);
             }
-            return Ok(());
+            return Ok(false);
         }
         let since = *self.since.get_or_insert(now);
         if !is_due(since) {
-            return Ok(());
+            return Ok(false);
         }
         let told = self.told.as_ref().map(|(_, told)| told);
         let first_seen = self.clock.now().saturating_sub(now.saturating_sub(since));
@@ -215,7 +230,8 @@ impl SkewWatch {
             why: self.models.why_not(expected),
         };
         let is_new = told != Some(&skew);
-        if is_new || self.told.as_ref().is_some_and(|(last, _)| is_due(*last)) {
+        let is_told = is_new || self.told.as_ref().is_some_and(|(last, _)| is_due(*last));
+        if is_told {
             let at = self.clock.now();
             let id = self.clock.id(at);
             let alert = self.record.lagging(&skew, id, at).await?;
@@ -225,7 +241,7 @@ impl SkewWatch {
             self.told = Some((now, skew));
             self.deliver_at = Some(now);
         }
-        Ok(())
+        Ok(is_told)
     }
 
     fn deliver_later(&mut self) {

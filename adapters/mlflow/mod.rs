@@ -24,7 +24,7 @@
 //! | in MLflow | from |
 //! |---|---|
 //! | experiment | named like the model, or as [`experiment`](MlflowBuilder::experiment) says |
-//! | run, named by our run id | start and end of the registration; parameters and metrics of `training.json` |
+//! | run, named `training` or `retraining` and the minute, or by a run id that is no UUID | tag `pmmds.run_id`; start and end of the registration; parameters and metrics of `training.json` |
 //! | artifacts of the run | `validation.json`, `profile.json`, `training.json` |
 //! | logged model of the run, with the metrics | `MLmodel`, `pmmds.json`, and below `files/` the artifact |
 //! | registered model and version, with its source run and source model | signature by `schema.json`; tags `pmmds/run_id` and `pmmds/digest` |

@@ -25,6 +25,18 @@ const MAX_PARAMS: usize = 100;
 const MAX_PARAM_BYTES: usize = 500;
 const MAX_KEY_BYTES: usize = 250;
 
+/// What a run is called on the pages of MLflow. Who chose an id chose a name; an id that nobody chose
+/// tells a reader nothing, and is in the tags.
+fn run_name(run_id: &str, training: &TrainingRecord, at: Timestamp) -> String {
+    if uuid::Uuid::try_parse(run_id).is_err() {
+        return run_id.to_owned();
+    }
+    let what = if training.logged.is_some() { "retraining" } else { "training" };
+    // To the minute.
+    let at: String = at.to_string().chars().take(16).collect();
+    format!("{what} {at}Z")
+}
+
 /// What is being registered.
 struct Registration<'a> {
     model: &'a ModelName,
@@ -141,7 +153,7 @@ impl MlflowRegistry {
         ];
         let body = json!({
             "experiment_id": experiment,
-            "run_name": run_id,
+            "run_name": run_name(run_id, &registration.training, self.now()),
             "user_id": self.user(),
             "start_time": millis(self.now()),
             "tags": tags.map(|(key, value)| json!({ "key": key, "value": value })),
@@ -471,4 +483,26 @@ fn description(training: &TrainingRecord) -> String {
     let auc = training.metrics.get("roc_auc");
     let auc = auc.map_or_else(String::new, |auc| format!(", ROC-AUC {auc:.4}"));
     format!("{} on {} rows{auc}", training.trainer, training.rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::{Holdout, TrainedOn};
+
+    #[test]
+    fn a_run_is_called_by_what_was_done_unless_somebody_has_named_it() {
+        let at: Timestamp = "2026-11-26T02:14:59.5Z".parse().unwrap();
+        let first = TrainingRecord::default();
+        let logged = Some(TrainedOn::new(at, Holdout::default()));
+        let later = TrainingRecord { logged, ..TrainingRecord::default() };
+        let id = "0197a5c4-7d0e-7000-8000-000000000001";
+        for (id, training, name) in [
+            (id, &first, "training 2026-11-26T02:14Z"),
+            (id, &later, "retraining 2026-11-26T02:14Z"),
+            ("run-1", &later, "run-1"),
+        ] {
+            assert_eq!(run_name(id, training, at), name);
+        }
+    }
 }

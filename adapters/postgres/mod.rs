@@ -64,6 +64,13 @@
 //! [`maintain`](PostgresStore::maintain). Events that are of no day with a partition are in a
 //! DEFAULT one, and an alert is open for as long as they are.
 //!
+//! # A database that is away when a process starts
+//!
+//! [`open`](PostgresStoreBuilder::open) waits for it, and gives up.
+//! [`open_later`](PostgresStoreBuilder::open_later) does not: what is called before the database is
+//! there is [`Unavailable`](crate::ErrorKind::Unavailable), and nothing is read or written before the
+//! tables have been looked at, as at any start.
+//!
 //! # Connections
 //!
 //! Every statement runs in a transaction, none is prepared by name, and locks are those of
@@ -95,6 +102,7 @@
 mod counting;
 mod error;
 mod jobs;
+mod later;
 mod ledger;
 mod log;
 mod maintain;

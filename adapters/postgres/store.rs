@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode, Postgres};
-use sqlx::{AssertSqlSafe, ConnectOptions, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Transaction};
 use tokio::time::Instant;
 
 use super::error::{COMPONENT, failed, is_refusal_of_tls};
+use super::later::Opening;
 use super::maintain::LOOK;
 use super::migrate::{self, MIGRATIONS, Migrate};
 use super::moment::Moment;
@@ -23,7 +24,7 @@ use crate::schema::Fingerprint;
 use crate::{Error, ErrorKind, Timestamp};
 
 /// Longest pause between two attempts to reach a server that does not answer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Longest wait for a lock on the whole log.
 const LOCK_OF_LOG: Duration = Duration::from_millis(200);
@@ -229,6 +230,55 @@ impl PostgresStoreBuilder {
     /// newer release, and for those that [`Migrate`] does not allow to change; nothing is written
     /// then. [`Unavailable`](ErrorKind::Unavailable) if nobody answers.
     pub async fn open(self) -> Result<PostgresStore, Error> {
+        let store = self.store()?;
+        store.reached(self.wait).await?;
+        self.set_up(&store).await?;
+        Ok(store)
+    }
+
+    /// The same without waiting, for a process that has work to do while the database is away: it is
+    /// opened in the background, however long that takes, as [`open`](Self::open) would, before
+    /// anything is read or written. [`opened`](PostgresStore::opened) waits for it.
+    ///
+    /// Until then every call is [`Unavailable`](ErrorKind::Unavailable) at once, and says why. Where
+    /// the database answers and will not do, because its tables are of a newer release or the
+    /// credentials are refused, a call is [`NotSupported`](ErrorKind::NotSupported) or
+    /// [`Unauthorized`](ErrorKind::Unauthorized), the log of the process says so as an error, and
+    /// every ten seconds it is tried again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pmmds::ErrorKind;
+    /// use pmmds::log::InferenceLog;
+    /// use pmmds::postgres::PostgresStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), pmmds::Error> {
+    /// // Nobody listens there.
+    /// let store = PostgresStore::builder("postgres://pmmds:secret@127.0.0.1:1/shop").open_later()?;
+    /// assert_eq!(store.now().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    /// let error = store.opened(Duration::from_millis(500)).await.unwrap_err();
+    /// assert!(error.to_string().contains("127.0.0.1:1/shop cannot be opened"), "{error}");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no URL.
+    pub fn open_later(self) -> Result<PostgresStore, Error> {
+        let store = self.store()?;
+        let opening = Some(Opening::begin(self, store.clone()));
+        Ok(PostgresStore { opening, ..store })
+    }
+
+    /// One attempt to open `store`.
+    pub(super) async fn attempt(&self, store: &PostgresStore) -> Result<(), Error> {
+        store.reached(Duration::ZERO).await?;
+        self.set_up(store).await
+    }
+
+    /// The store as it is before anybody is asked.
+    fn store(&self) -> Result<PostgresStore, Error> {
         let options = self.options()?;
         let name = name_of(&options);
         let pool = match &self.source {
@@ -245,7 +295,8 @@ impl PostgresStoreBuilder {
         );
         // A lock on the whole log makes everybody wait who comes after whoever waits for it.
         let brief = LOCK_OF_LOG.min(self.lock_timeout).as_millis();
-        let store = PostgresStore {
+        Ok(PostgresStore {
+            opening: None,
             inner: Arc::new(Inner {
                 name,
                 begin_write: format!("BEGIN{limits}").into(),
@@ -261,16 +312,19 @@ impl PostgresStoreBuilder {
                 look_at: AtomicU64::new(LOOK),
                 pool,
             }),
-        };
-        store.reached(self.wait).await?;
-        let name = &store.inner.name;
-        migrate::run(&store.inner.pool, name, MIGRATIONS, self.migrate, self.roll_up.width())
-            .await?;
+        })
+    }
+
+    /// Makes the tables of `store`, whose server answers, where that is asked for, and the
+    /// partitions of the next days.
+    async fn set_up(&self, store: &PostgresStore) -> Result<(), Error> {
+        let Inner { pool, name, .. } = &*store.inner;
+        migrate::run(pool, name, MIGRATIONS, self.migrate, self.roll_up.width()).await?;
         if self.unique_request_ids {
             store.make_request_ids_unique().await?;
         }
         store.make_partitions_ahead().await?;
-        Ok(store)
+        Ok(())
     }
 }
 
@@ -279,6 +333,12 @@ fn names_authority(url: &str) -> bool {
     let names = ["sslrootcert=", "ssl-root-cert=", "ssl-ca="];
     let mut parameters = url.split(['?', '&']).skip(1);
     parameters.any(|parameter| names.iter().any(|name| parameter.starts_with(name)))
+}
+
+/// Half of `pause` to all of it, so that replicas do not knock together.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    let random = u32::try_from(RandomState::new().hash_one(0_u8) % 512).unwrap_or(0);
+    pause / 2 + pause * random / 1_024
 }
 
 /// Host, port and database.
@@ -311,6 +371,8 @@ impl fmt::Debug for PostgresStoreBuilder {
 #[derive(Clone)]
 pub struct PostgresStore {
     pub(super) inner: Arc<Inner>,
+    // None: it is open, or of whoever opens it
+    opening: Option<Opening>,
 }
 
 pub(super) struct Inner {
@@ -402,6 +464,34 @@ impl PostgresStore {
         self.inner.pool.close().await;
     }
 
+    /// Waits until a store that is [opened later](PostgresStoreBuilder::open_later) is open, at most
+    /// `wait`. Any other one is.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn start(store: pmmds::postgres::PostgresStore) {
+    /// if let Err(error) = store.opened(Duration::from_secs(5)).await {
+    ///     eprintln!("going on without the database: {}", error.chain());
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) if it is not open then, with what the last attempt
+    /// met: nobody listens, no such host, no answer. Others of
+    /// [`open`](PostgresStoreBuilder::open) as soon as they are known.
+    pub async fn opened(&self, wait: Duration) -> Result<(), Error> {
+        match &self.opening {
+            None => Ok(()),
+            Some(opening) => opening.wait(&self.inner.name, wait).await,
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner.pool.is_closed()
+    }
+
     /// The error of `cause` while doing `what`, for example `append batch 7`.
     pub(super) fn failed(&self, what: impl fmt::Display, cause: sqlx::Error) -> Error {
         failed(format!("{}: cannot {what}", self.inner.name), cause)
@@ -412,10 +502,22 @@ impl PostgresStore {
         Error::new(ErrorKind::Corrupt, COMPONENT, format!("{}: {what}", self.inner.name))
     }
 
+    /// A transaction that begins as `begin` says, once the tables are known to be as they should.
+    async fn begin(
+        &self,
+        begin: &Arc<str>,
+        what: &str,
+    ) -> Result<Transaction<'static, Postgres>, Error> {
+        if let Some(opening) = &self.opening {
+            opening.check(&self.inner.name, what)?;
+        }
+        let begin = AssertSqlSafe(Arc::clone(begin));
+        self.inner.pool.begin_with(begin).await.map_err(|e| self.failed(what, e))
+    }
+
     /// A transaction that writes, with the limits on its statements.
     pub(super) async fn write(&self, what: &str) -> Result<Transaction<'static, Postgres>, Error> {
-        let begin = AssertSqlSafe(Arc::clone(&self.inner.begin_write));
-        self.inner.pool.begin_with(begin).await.map_err(|e| self.failed(what, e))
+        self.begin(&self.inner.begin_write, what).await
     }
 
     /// A transaction that changes tables, and waits for their locks only briefly.
@@ -423,14 +525,12 @@ impl PostgresStore {
         &self,
         what: &str,
     ) -> Result<Transaction<'static, Postgres>, Error> {
-        let begin = AssertSqlSafe(Arc::clone(&self.inner.begin_brief));
-        self.inner.pool.begin_with(begin).await.map_err(|e| self.failed(what, e))
+        self.begin(&self.inner.begin_brief, what).await
     }
 
     /// A transaction that sees one state of the database.
     pub(super) async fn read(&self, what: &str) -> Result<Transaction<'static, Postgres>, Error> {
-        let begin = AssertSqlSafe(Arc::clone(&self.inner.begin_read));
-        self.inner.pool.begin_with(begin).await.map_err(|e| self.failed(what, e))
+        self.begin(&self.inner.begin_read, what).await
     }
 
     /// The clock of the server, as it is now and not as it was when the transaction began.
@@ -483,17 +583,29 @@ impl PostgresStore {
                     tracing::debug!(error = error.chain(), "the database does not answer yet");
                 }
             }
-            // Half to all of it, so that replicas do not knock together.
-            let random = u32::try_from(RandomState::new().hash_one(0_u8) % 512).unwrap_or(0);
-            tokio::time::sleep(pause / 2 + pause * random / 1_024).await;
+            tokio::time::sleep(jittered(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
+    /// Not by the pool: while nobody listens that tries by itself for as long as it may, and then
+    /// says no more than that it has tried for so long.
     async fn version_of_server(&self) -> Result<i32, Error> {
-        let mut transaction = self.read("connect").await?;
-        let version = scalar("SELECT current_setting('server_version_num')::int");
-        version.fetch_one(&mut *transaction).await.map_err(|e| self.failed("connect", e))
+        let pool = &self.inner.pool;
+        let ask = async {
+            let mut connection = pool.connect_options().connect().await?;
+            let version = scalar("SELECT current_setting('server_version_num')::int");
+            let version = version.fetch_one(&mut connection).await?;
+            // It has answered; what becomes of the connection is all the same.
+            let _ = connection.close().await;
+            Ok(version)
+        };
+        let limit = pool.options().get_acquire_timeout();
+        let asked = tokio::time::timeout(limit, ask).await.unwrap_or_else(|_| {
+            let late = std::io::Error::other(format!("no answer within {limit:?}"));
+            Err(sqlx::Error::Io(late))
+        });
+        asked.map_err(|e| self.failed("connect", e))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Against a real server, named by `PMMDS_TEST_POSTGRES`: `scripts/services` starts one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -14,6 +13,7 @@ use crate::log::InferenceLog;
 mod disk;
 mod faults;
 mod jobs;
+mod later;
 mod maintain;
 mod original;
 mod outage;
@@ -92,14 +92,11 @@ proptest! {
     }
 }
 
-/// Longer than the default: tests run side by side, and a disk may be slow.
-const LEASE: Duration = Duration::from_secs(2);
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ledger_keeps_the_contract() {
     let Some(database) = database().await else { return };
     let store = database.store().await;
-    let options = ledger::Options::new().lease(LEASE);
+    let options = ledger::Options::new();
     ledger::all(async || store.clone(), &options, tokio::time::sleep).await;
 }
 
@@ -108,7 +105,7 @@ async fn the_ledger_keeps_the_contract_behind_pointers() {
     let Some(database) = database().await else { return };
     let store = database.store().await;
     let make = async || Arc::new(store.clone()) as Arc<dyn Ledger>;
-    ledger::all(make, &ledger::Options::new().lease(LEASE), tokio::time::sleep).await;
+    ledger::all(make, &ledger::Options::new(), tokio::time::sleep).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,7 +113,7 @@ async fn both_keep_the_contract_behind_pgbouncer() {
     let Some(database) = server::database_behind_pgbouncer().await else { return };
     let store = database.store().await;
     log::all(async || store.clone(), &log::Options::new().batches(20)).await;
-    let options = ledger::Options::new().lease(LEASE);
+    let options = ledger::Options::new();
     ledger::all(async || store.clone(), &options, tokio::time::sleep).await;
     store.maintain().await.unwrap();
 }

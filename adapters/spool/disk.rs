@@ -172,15 +172,27 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
+/// The right to a folder, among all processes; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Lock(pub(super) File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would do, but for a child process that was forked a moment ago and has not yet
+        // let go of its copy. An error leaves it to the closing.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Keeps every other process out of `folder` for as long as the result lives.
-pub(super) fn lock(folder: &Path) -> Result<File, Error> {
+pub(super) fn lock(folder: &Path) -> Result<Lock, Error> {
     let path = folder.join("lock");
     let options = &mut OpenOptions::new();
     let file = private(options.write(true).create(true).truncate(false)).open(&path);
     let file = file.map_err(|error| unavailable("open", &path, error))?;
     let at = folder.display();
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => {
             let context = format!("the spool {at} is in use: another process, or one not closed");
             Err(Error::new(ErrorKind::Conflict, COMPONENT, context))

@@ -119,7 +119,7 @@ impl Drain {
             let mut attempt = tokio::spawn(async move { log.append(&sent).await });
             let error = match tokio::time::timeout(limit, &mut attempt).await {
                 Ok(Ok(Ok(_))) => {
-                    self.core.state().totals.trouble = None;
+                    self.goes_on();
                     return Ok(());
                 }
                 Ok(Ok(Err(error))) => error,
@@ -132,7 +132,7 @@ impl Drain {
             };
             if is_final(&error) {
                 // It answers, and that is what it says.
-                self.core.state().totals.trouble = None;
+                self.goes_on();
                 return Err(error);
             }
             self.waits("the store does not take a batch", &error);
@@ -172,11 +172,26 @@ impl Drain {
         }
     }
 
+    /// Takes note of trouble, which is logged when it begins and when it becomes another.
     fn waits(&self, what: &str, error: &Error) {
-        tracing::warn!(error = error.chain(), "the spool waits: {what}");
         // Everybody may read it: what names hosts, databases and paths is for our own log.
         let told = format!("{}: {}", error.component(), error.kind());
-        self.core.state().totals.trouble = Some(told);
+        let before = self.core.state().totals.trouble.replace(told.clone());
+        if before.is_none_or(|before| before != told) {
+            tracing::warn!(error = error.chain(), "the spool waits: {what}");
+        } else {
+            tracing::debug!(error = error.chain(), "the spool waits: {what}");
+        }
+    }
+
+    fn goes_on(&self) {
+        let (before, events) = {
+            let mut state = self.core.state();
+            (state.totals.trouble.take(), state.totals.events)
+        };
+        if let Some(before) = before {
+            tracing::warn!(trouble = before, events, "the spool goes on: the store answers again");
+        }
     }
 }
 

@@ -1,17 +1,17 @@
 //! The folder as it is found: what waits in it, what was torn by a crash, what is damaged.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::COMPONENT;
-use super::disk::{self, Disk, unavailable};
-use super::frame::{self, Found, Head};
+use super::disk::{self, Disk, Lock, unavailable};
+use super::frame::{self, Found, Head, Search};
 use super::state::{Place, State};
-use crate::log::{BatchId, Reply};
+use crate::log::{Backlog, BatchId, Reply};
 use crate::{Error, ErrorKind};
 
 const CURSOR: &str = "cursor";
@@ -41,7 +41,7 @@ fn is_draft(name: &str) -> bool {
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) lock: File,
+    pub(super) lock: Lock,
     pub(super) state: State,
     // of the next file
     pub(super) next: u64,
@@ -211,49 +211,92 @@ struct Scan {
 /// The frames of a file from `start`.
 fn scan(bytes: &[u8], start: usize) -> Scan {
     let (mut scan, mut at) = (Scan::default(), start);
+    // Of what is behind the first damage.
+    let mut search: Option<(usize, Search<'_>)> = None;
     while at < bytes.len() {
-        let rest = &bytes[at..];
-        match frame::look(rest) {
-            Found::Frame(head) => {
-                scan.frames.push((at, head));
-                at += head.frame_bytes();
+        let found = match &search {
+            None => frame::look(&bytes[at..]),
+            Some((from, search)) => search.look(at - from),
+        };
+        if let Found::Frame(head) = found {
+            scan.frames.push((at, head));
+            at += head.frame_bytes();
+            continue;
+        }
+        let (from, search) = search.get_or_insert_with(|| (at, Search::new(&bytes[at..])));
+        match search.next(at - *from) {
+            Some(next) => {
+                scan.damaged += 1;
+                at = *from + next;
             }
-            found => match frame::next(rest) {
-                Some(next) => {
-                    scan.damaged += 1;
-                    at += next;
+            None => {
+                match found {
+                    Found::Torn => scan.torn = Some(at),
+                    _ => scan.damaged += 1,
                 }
-                None => {
-                    match found {
-                        Found::Torn => scan.torn = Some(at),
-                        _ => scan.damaged += 1,
-                    }
-                    break;
-                }
-            },
+                break;
+            }
         }
     }
     scan
 }
 
-/// The latest replies that stand in the files of `folder`, the oldest first, at most `limit`.
-pub(super) fn replies(folder: &Path, limit: usize) -> Result<Vec<Reply>, Error> {
+/// The numbers of the files of `folder`, in order.
+fn numbers(folder: &Path) -> Result<Vec<u64>, Error> {
     let failed = |error| unavailable("list", folder, error);
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         numbers.extend(entry.map_err(failed)?.file_name().to_str().and_then(segment_number));
     }
     numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// A file of `folder`; `None` if it was removed just now.
+fn look_into(folder: &Path, number: u64) -> Result<Option<Vec<u8>>, Error> {
+    match fs::read(folder.join(segment_name(number))) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unavailable("read", folder, error)),
+    }
+}
+
+/// What waits in `folder` at most, as its files say by themselves: events, bytes, and the oldest.
+pub(super) fn waiting(folder: &Path) -> Result<Backlog, Error> {
+    let (mut backlog, mut seen) = (Backlog::default(), HashSet::new());
+    if !folder.exists() {
+        return Ok(backlog);
+    }
+    // First: what leaves meanwhile is counted, and nothing is missed.
+    let cursor = read_cursor(folder);
+    for number in numbers(folder)?.into_iter().filter(|number| *number >= cursor.0) {
+        let Some(bytes) = look_into(folder, number)? else { continue };
+        let start = if number == cursor.0 { cursor.1 } else { 0 };
+        let start = usize::try_from(start).ok().filter(|start| *start <= bytes.len()).unwrap_or(0);
+        for (_, head) in scan(&bytes, start).frames {
+            if !seen.insert(head.batch) {
+                continue;
+            }
+            backlog.events += u64::from(head.events);
+            backlog.bytes += head.frame_bytes() as u64;
+            // Refused requests alone have no moment.
+            let oldest = backlog.oldest.is_none_or(|oldest| head.first < oldest);
+            if head.events > 0 && oldest {
+                backlog.oldest = Some(head.first);
+            }
+        }
+    }
+    Ok(backlog)
+}
+
+/// The latest replies that stand in the files of `folder`, the oldest first, at most `limit`.
+pub(super) fn replies(folder: &Path, limit: usize) -> Result<Vec<Reply>, Error> {
+    let mut numbers = numbers(folder)?;
     let mut found = Vec::new();
     while let Some(number) = numbers.pop()
         && found.len() < limit
     {
-        let bytes = match fs::read(folder.join(segment_name(number))) {
-            Ok(bytes) => bytes,
-            // Removed just now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(unavailable("read", folder, error)),
-        };
+        let Some(bytes) = look_into(folder, number)? else { continue };
         for (at, head) in scan(&bytes, 0).frames.into_iter().rev() {
             let frame = &bytes[at..at + head.frame_bytes()];
             found.extend(frame::replies(frame, &head).into_iter().rev());
@@ -286,4 +329,39 @@ pub(super) fn write_cursor(
     let place = format!("{segment} {offset}");
     let sum = crc32fast::hash(place.as_bytes());
     disk.replace(&folder.join(CURSOR), format!("{place} {sum:08x}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::traffic::Traffic;
+    use frame::Frame;
+    use frame::tests::HASHED;
+
+    #[test]
+    fn damage_everywhere_is_looked_through_in_one_go() {
+        let frame = |number| {
+            let mut frame = Frame::new(&Traffic::new().batch(number, 3), &[]).unwrap();
+            frame.seal(BatchId(uuid::Uuid::from_u128(77))).to_vec()
+        };
+        // Every second one says of itself that it goes on to the end of the file.
+        let (whole, mut liar) = (frame(1), frame(2));
+        *liar.last_mut().unwrap() ^= 1;
+        let (pairs, pair) = (500, whole.len() + liar.len());
+        let mut bytes = Vec::new();
+        for number in 0..pairs {
+            let rest = (pairs - number) * pair - whole.len();
+            let length = u32::try_from(rest - frame::HEAD).unwrap();
+            liar[4..8].copy_from_slice(&length.to_le_bytes());
+            bytes.extend([&whole[..], &liar].concat());
+        }
+        let before = HASHED.get();
+        let found = scan(&bytes, 0);
+        let hashed = HASHED.get() - before;
+        let places: Vec<usize> = found.frames.iter().map(|(at, _)| *at).collect();
+        assert_eq!(places, (0..pairs).map(|number| number * pair).collect::<Vec<_>>());
+        assert_eq!((found.damaged, found.torn), (pairs, None));
+        // Each liar by itself would be half of the file.
+        assert!(hashed < 8 * bytes.len(), "{hashed} bytes hashed of {}", bytes.len());
+    }
 }

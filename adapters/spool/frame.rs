@@ -31,6 +31,10 @@ const MAGIC: [u8; 4] = *b"PMS1";
 /// Most bytes behind a head; what says more is damaged, or a batch that has to be halved.
 const MOST: usize = 1 << 30;
 
+/// Bytes between two sums of a [`Search`]: at most as many are hashed for either end of what may be a
+/// frame.
+const STEP: usize = 256;
+
 /// What is known of a batch without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
@@ -140,9 +144,15 @@ impl Frame {
 /// Of everything but itself.
 fn sum(frame: &[u8]) -> u32 {
     let mut sum = crc32fast::Hasher::new();
-    sum.update(&frame[..8]);
-    sum.update(&frame[12..]);
+    hash(&mut sum, &frame[..8]);
+    hash(&mut sum, &frame[12..]);
     sum.finalize()
+}
+
+fn hash(sum: &mut crc32fast::Hasher, bytes: &[u8]) {
+    #[cfg(test)]
+    tests::HASHED.set(tests::HASHED.get() + bytes.len());
+    sum.update(bytes);
 }
 
 /// What stands at the beginning of some bytes.
@@ -158,6 +168,11 @@ pub(super) enum Found {
 
 /// Looks at the beginning of `bytes`, which are not empty.
 pub(super) fn look(bytes: &[u8]) -> Found {
+    look_with(bytes, |length| sum(&bytes[..length]))
+}
+
+/// The same with the sum of a frame of some length, which is asked for where there is one.
+fn look_with(bytes: &[u8], sum: impl FnOnce(usize) -> u32) -> Found {
     let blank = bytes.iter().all(|byte| *byte == 0);
     let Some(start) = bytes.first_chunk::<HEAD>() else {
         let begun = bytes.iter().zip(&MAGIC).all(|(byte, magic)| byte == magic);
@@ -170,16 +185,67 @@ pub(super) fn look(bytes: &[u8]) -> Found {
     let Some(head) = Head::read(start) else { return Found::Damaged };
     match bytes.get(..head.frame_bytes()) {
         None => Found::Torn,
-        Some(frame) if sum(frame).to_le_bytes() == frame[8..12] => Found::Frame(head),
+        Some(frame) if sum(frame.len()).to_le_bytes() == frame[8..12] => Found::Frame(head),
         Some(_) => Found::Damaged,
     }
 }
 
-/// Where the next whole frame begins behind the first byte of `bytes`.
-pub(super) fn next(bytes: &[u8]) -> Option<usize> {
-    let starts = bytes.windows(MAGIC.len()).enumerate().skip(1);
-    let mut candidates = starts.filter(|(_, four)| *four == MAGIC).map(|(at, _)| at);
-    candidates.find(|at| matches!(look(&bytes[*at..]), Found::Frame(_)))
+/// Finds frames behind damage. How long a frame is says its head, which may be damaged too: the bytes
+/// are hashed once for all places where one may begin, whatever is said there.
+#[derive(Debug)]
+pub(super) struct Search<'b> {
+    bytes: &'b [u8],
+    // sum of the first `STEP` bytes, of the first two times as many ...
+    sums: Vec<u32>,
+}
+
+impl<'b> Search<'b> {
+    pub(super) fn new(bytes: &'b [u8]) -> Self {
+        let mut sum = crc32fast::Hasher::new();
+        let sums = bytes.chunks_exact(STEP).map(|step| {
+            hash(&mut sum, step);
+            sum.clone().finalize()
+        });
+        Self { bytes, sums: sums.collect() }
+    }
+
+    /// What stands at `at`, which is not the end.
+    pub(super) fn look(&self, at: usize) -> Found {
+        look_with(&self.bytes[at..], |length| {
+            let mut sum = crc32fast::Hasher::new();
+            hash(&mut sum, &self.bytes[at..at + 8]);
+            sum.combine(&self.part(at + 12, at + length));
+            sum.finalize()
+        })
+    }
+
+    /// Where the next whole frame begins behind the byte at `at`.
+    pub(super) fn next(&self, at: usize) -> Option<usize> {
+        let from = at + 1;
+        let fours = self.bytes.get(from..)?.windows(MAGIC.len()).enumerate();
+        let mut places = fours.filter(|(_, four)| *four == MAGIC).map(|(place, _)| from + place);
+        places.find(|place| matches!(self.look(*place), Found::Frame(_)))
+    }
+
+    /// The sum of the bytes from `start` to `end`.
+    fn part(&self, start: usize, end: usize) -> crc32fast::Hasher {
+        let length = (end - start) as u64;
+        // As if as many zeros came behind the bytes before: what is left of them in the other.
+        let mut before = self.up_to(start);
+        before.combine(&crc32fast::Hasher::new_with_initial_len(0, length));
+        let both = self.up_to(end).finalize();
+        crc32fast::Hasher::new_with_initial_len(both ^ before.finalize(), length)
+    }
+
+    /// The sum of the bytes in front of `end`.
+    fn up_to(&self, end: usize) -> crc32fast::Hasher {
+        let steps = end / STEP;
+        let start = steps * STEP;
+        let known = steps.checked_sub(1).map_or(0, |last| self.sums[last]);
+        let mut sum = crc32fast::Hasher::new_with_initial_len(known, start as u64);
+        hash(&mut sum, &self.bytes[start..end]);
+        sum
+    }
 }
 
 /// The batch of a whole frame that should be the one of `head`.
@@ -225,11 +291,18 @@ pub(super) fn replies(frame: &[u8], head: &Head) -> Vec<Reply> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::conformance::traffic::Traffic;
+
+    thread_local! {
+        /// Bytes that this thread has hashed.
+        pub(in super::super) static HASHED: Cell<usize> = const { Cell::new(0) };
+    }
 
     fn sealed(number: u64) -> Vec<u8> {
         let mut frame = Frame::new(&Traffic::new().batch(number, 3), &[]).unwrap();
@@ -276,8 +349,24 @@ mod tests {
         let mut bytes = [&first[..], &second[..]].concat();
         bytes[20] ^= 1;
         assert_eq!(look(&bytes), Found::Damaged);
-        assert_eq!(next(&bytes), Some(first.len()));
-        assert_eq!(next(&first), None);
+        assert_eq!(Search::new(&bytes).next(0), Some(first.len()));
+        assert_eq!(Search::new(&first).next(0), None);
+    }
+
+    #[test]
+    fn a_search_sees_what_a_look_sees() {
+        let (first, second) = (sealed(1), sealed(2));
+        assert!(first.len() > STEP, "{}", first.len());
+        for flipped in [None, Some(2), Some(5), Some(9), Some(60), Some(first.len() - 1)] {
+            let mut bytes = [&first[..], &second[..], &first[..100]].concat();
+            if let Some(at) = flipped {
+                bytes[at] ^= 1;
+            }
+            let search = Search::new(&bytes);
+            for at in 0..bytes.len() {
+                assert_eq!(search.look(at), look(&bytes[at..]), "{flipped:?}, byte {at}");
+            }
+        }
     }
 
     proptest! {
@@ -290,7 +379,9 @@ mod tests {
             }
             let found = look(&bytes);
             prop_assert!(!matches!(found, Found::Frame(_)));
-            prop_assert_eq!(next(&bytes), None);
+            let search = Search::new(&bytes);
+            prop_assert_eq!(search.look(0), found);
+            prop_assert_eq!(search.next(0), None);
         }
     }
 }

@@ -189,6 +189,38 @@ impl SpooledLog {
         SpoolBuilder::new(inner, folder.as_ref().to_owned())
     }
 
+    /// What waits in `folder`, at most, for a process that does not use it: how many events, their
+    /// bytes and the oldest, read from the files alone. Whoever uses the folder is not disturbed, and
+    /// may have sent some of it already: it notes about once a second how far it is. The other
+    /// figures are of a process, and 0. Where there is no folder nothing waits.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::time::Duration;
+    /// # use pmmds::{Timestamp, memory::MemoryLog, spool::SpooledLog};
+    /// # use pmmds::{conformance::traffic::Traffic, log::InferenceLog};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let store = Arc::new(MemoryLog::with_clock(|| Timestamp::EPOCH));
+    /// # let batch = Traffic::new().batch(1, 30);
+    /// store.take_down();
+    /// let log = SpooledLog::open(store, folder.path()).await?;
+    /// log.append(&batch).await?;
+    /// // In another process:
+    /// assert_eq!(SpooledLog::waiting(folder.path()).await?.events, 30);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) if it cannot be read.
+    pub async fn waiting(folder: impl AsRef<Path>) -> Result<Backlog, Error> {
+        let folder = folder.as_ref().to_owned();
+        blocking(move || folder::waiting(&folder)).await
+    }
+
     async fn start(builder: SpoolBuilder) -> Result<Self, Error> {
         Self::start_on(builder, Disk::default()).await
     }

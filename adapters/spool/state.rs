@@ -1,14 +1,13 @@
 //! What waits, and what became of the rest: all of it behind one lock, so that it adds up.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::disk::Disk;
+use super::disk::{Disk, Lock};
 use super::frame::Head;
 use super::options::Options;
 use super::recent::Recent;
@@ -338,7 +337,7 @@ pub(super) struct Core {
     // number of the last batch that left the disk
     pub(super) drained: watch::Sender<u64>,
     // until it is closed
-    pub(super) lock: Mutex<Option<File>>,
+    pub(super) lock: Mutex<Option<Lock>>,
     // held while the cursor is written and files are removed: writer and drain both do it
     pub(super) noting: Mutex<()>,
 }
@@ -349,7 +348,7 @@ impl Core {
         folder: PathBuf,
         options: Options,
         disk: Disk,
-        lock: File,
+        lock: Lock,
         state: State,
     ) -> Self {
         let (drained, _) = watch::channel(0);

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::conformance::traffic::Traffic;
@@ -42,14 +42,11 @@ async fn the_log_keeps_the_contract_in_memory() {
     log::all(make, &log::Options::new().seed(4)).await;
 }
 
-/// Longer than the default: tests run side by side, and a disk may be slow.
-const LEASE: Duration = Duration::from_secs(2);
-
 #[tokio::test]
 async fn the_ledger_keeps_the_contract_in_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path().join("pmmds.db")).await.unwrap();
-    let options = ledger::Options::new().lease(LEASE);
+    let options = ledger::Options::new();
     ledger::all(async || store.clone(), &options, tokio::time::sleep).await;
 }
 
@@ -58,13 +55,13 @@ async fn the_ledger_keeps_the_contract_behind_pointers() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path().join("pmmds.db")).await.unwrap();
     let make = async || Arc::new(store.clone()) as Arc<dyn Ledger>;
-    ledger::all(make, &ledger::Options::new().lease(LEASE), tokio::time::sleep).await;
+    ledger::all(make, &ledger::Options::new(), tokio::time::sleep).await;
 }
 
 #[tokio::test]
 async fn the_ledger_keeps_the_contract_in_memory() {
     let make = async || SqliteStore::open_in_memory().await.unwrap();
-    ledger::all(make, &ledger::Options::new().lease(LEASE), tokio::time::sleep).await;
+    ledger::all(make, &ledger::Options::new(), tokio::time::sleep).await;
 }
 
 #[tokio::test]

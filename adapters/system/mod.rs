@@ -11,10 +11,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
+use crate::Timestamp;
 use crate::lifecycle::Environment;
 
 /// UUIDv7 ids, and time since it was made.
@@ -28,6 +29,21 @@ impl SystemEnvironment {
     #[must_use]
     pub fn new() -> Self {
         Self { start: Instant::now() }
+    }
+
+    /// The wall clock of this machine, for whoever has no store to ask for the time.
+    ///
+    /// ```
+    /// use pmmds::Timestamp;
+    /// use pmmds::system::SystemEnvironment;
+    ///
+    /// let released: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    /// assert!(SystemEnvironment::new().now() > released);
+    /// ```
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::EPOCH.saturating_add(since)
     }
 }
 

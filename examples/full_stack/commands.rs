@@ -15,20 +15,23 @@ use pmmds::lifecycle::{
 };
 use pmmds::linfa::formats;
 use pmmds::log::InferenceLog as _;
-use pmmds::model::Progress;
+use pmmds::model::{Progress, Trainer};
 use pmmds::promote::OriginalPolicy;
 use pmmds::schedule::Schedule;
-use pmmds::{Timestamp, Window};
+use pmmds::spool::SpooledLog;
+use pmmds::system::SystemEnvironment;
+use pmmds::{Error, ErrorKind, Timestamp, Window};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::Outcome;
 use crate::client::Client;
-use crate::data::{self, TelcoCsv};
+use crate::data;
 use crate::operations::{self, Flows};
+use crate::origin;
 use crate::schedule::{self, Watch};
 use crate::settings::{Durability, Settings};
-use crate::state::{State, WRITER};
+use crate::state::{State, WRITER, WithoutDatabase};
 use crate::telco::Customers;
 
 /// Folder of the subcommands unless told otherwise.
@@ -48,15 +51,12 @@ pub(crate) fn folder(settings: &Settings) -> PathBuf {
     settings.state.clone().unwrap_or_else(|| PathBuf::from(FOLDER))
 }
 
-/// The data, and on stdout where it comes from.
-pub(crate) async fn load_data(settings: &Settings, cache: &std::path::Path) -> Outcome<TelcoCsv> {
-    let csv = data::load(settings.data.as_deref(), cache, &ProgressBar::no_length()).await?;
+/// Those who are sent as traffic, and on stdout where they come from.
+async fn customers(settings: &Settings) -> Outcome<Customers> {
+    let cache = State::data_cache(&folder(settings));
+    let csv = data::load(settings.data.as_deref(), &cache, &ProgressBar::no_length()).await?;
     say!("{csv}");
-    Ok(csv)
-}
-
-pub(crate) async fn customers(settings: &Settings) -> Outcome<Customers> {
-    Customers::read(&load_data(settings, &State::data_cache(&folder(settings))).await?)
+    Customers::read(&csv)
 }
 
 pub(crate) async fn download_data(settings: &Settings) -> Outcome<ExitCode> {
@@ -80,9 +80,9 @@ impl Progress for Steps {
 
 /// Retraining as the subcommands and the story do it: the recommended policy, which asks that the
 /// interval of the improvement lie above 0.
-pub(crate) fn retraining(state: &State, holdout: Holdout) -> Retraining {
+pub(crate) fn retraining(state: &State, trainer: Arc<dyn Trainer>, holdout: Holdout) -> Retraining {
     let settings = RetrainSettings::default().holdout(holdout);
-    Retraining::new(state.promotion(), Arc::clone(&state.trainer), formats())
+    Retraining::new(state.promotion(), trainer, formats())
         .policy(Arc::new(OriginalPolicy::new().strict()))
         .settings(settings)
 }
@@ -100,14 +100,15 @@ pub(crate) async fn train(settings: &Settings) -> Outcome<ExitCode> {
         say!("{name} v{version} is in production already; to make a better one: retrain");
         return Ok(ExitCode::SUCCESS);
     }
-    let known = customers(settings).await?.training();
+    let customers = Customers::read(&origin::to_train_on(settings, &state).await?)?;
+    let (known, trainer) = (customers.training(), customers.origin.trainer(&state));
     let request = RetrainRequest {
         model: &state.model,
         trigger: Trigger::Manual,
         alert: None,
         reference: &known,
     };
-    let done = retraining(&state, newest_half()).run(&request, &Steps).await?;
+    let done = retraining(&state, trainer, newest_half()).run(&request, &Steps).await?;
     print_retrained(&done);
     if let Some(serving) = state.production().await? {
         for (metric, value) in &serving.artifact().training().metrics {
@@ -137,7 +138,12 @@ pub(crate) async fn service(
             pmmds::axum::Durability::Committed
         }
     })
-    .raw_features(RawFeatures::Keep);
+    .raw_features(RawFeatures::Keep)
+    // Of a log that waits in files of the folder alone.
+    .clock_meanwhile({
+        let machine = SystemEnvironment::new();
+        move || machine.now()
+    });
     builder = builder
         .ledger(state.ledger())
         .operations(Arc::new(Flows { state: state.clone(), settings: settings.clone() }));
@@ -160,7 +166,21 @@ pub(crate) async fn service(
 
 /// Serves, and monitors by `schedule`, or as the settings say.
 pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Outcome<ExitCode> {
-    let state = State::open(&folder(settings), settings).await?;
+    let without = match settings.durability {
+        Durability::Spool | Durability::SpoolSync => WithoutDatabase::GoOn,
+        Durability::Committed | Durability::Queued => WithoutDatabase::GiveUp,
+    };
+    let opened = State::open_or(&folder(settings), settings, without).await;
+    let state = opened.inspect_err(|error| {
+        let away = |error: &Error| {
+            error.component() == "postgres" && error.kind() == ErrorKind::Unavailable
+        };
+        if error.downcast_ref().is_some_and(away) {
+            eprintln!("note: with --durability spool `serve` starts without its database, and");
+            eprintln!("  brings to it later what it has answered meanwhile; the model comes from");
+            eprintln!("  the registry, or from what --model-cache has kept of it");
+        }
+    })?;
     let (state, spool) = state.spooled(settings.durability).await?;
     if spool.is_none() && state.has_spooled() {
         let folder = state.file("spool");
@@ -353,11 +373,28 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
             schedule::once(&state, length, settings.grace(), look).await?
         }
     };
+    say_what_waits(&state).await;
     Ok(match verdict {
         Verdict::Stable => ExitCode::SUCCESS,
         Verdict::Drift | Verdict::FeatureDrift => ExitCode::from(DRIFT),
         _ => ExitCode::from(NO_VERDICT),
     })
+}
+
+/// Says what a service on this folder has answered and the log does not have yet.
+async fn say_what_waits(state: &State) {
+    let folder = state.file("spool");
+    match SpooledLog::waiting(&folder).await {
+        Ok(backlog) if backlog.events > 0 => {
+            let (events, folder) = (backlog.events, folder.display());
+            say!("note: up to {events} events wait in {folder}: they are in no window yet");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let error = error.chain();
+            tracing::warn!(error, "what waits in the spool of this folder is not known");
+        }
+    }
 }
 
 /// The monitor's look at `window` of the traffic of `serving`, on stdout.

@@ -14,6 +14,7 @@ use pmmds::drift::{DriftDetector, DriftSettings};
 use crate::commands::folder;
 use crate::settings::{Secret, Settings};
 use crate::state::SQLITE;
+use crate::telco;
 use crate::{Arguments, Outcome};
 
 /// How much alike names are of which one is a slip of the other; 1 is the same.
@@ -248,6 +249,13 @@ fn homeless(settings: &Settings, named: &impl Fn(&str) -> String) -> Option<Stri
     })
 }
 
+/// Whether the model has as many features as are asked for.
+fn features(settings: &Settings) -> Outcome<()> {
+    let mut asked = DriftSettings::default();
+    asked.min_drift_features = settings.min_drift_features;
+    Ok(DriftDetector::new(asked)?.check_features(telco::schema()?.len())?)
+}
+
 /// Everything that cannot be, each with the setting that it is about. `serves`: whether a service
 /// is to be started.
 fn problems_of(settings: &Settings, serves: bool) -> Vec<(&'static str, String)> {
@@ -279,7 +287,11 @@ fn problems_of(settings: &Settings, serves: bool) -> Vec<(&'static str, String)>
             "prediction_psi_threshold",
             drift(&|it| it.prediction_psi_threshold = settings.prediction_psi_threshold),
         ),
-        ("min_drift_features", drift(&|it| it.min_drift_features = settings.min_drift_features)),
+        (
+            "min_drift_features",
+            drift(&|it| it.min_drift_features = settings.min_drift_features)
+                .or_else(|| why(features(settings))),
+        ),
         ("min_samples", drift(&|it| it.min_rows = settings.min_samples)),
     ]
     .into_iter()

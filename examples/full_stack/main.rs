@@ -27,6 +27,7 @@ mod commands;
 mod configuration;
 mod data;
 mod operations;
+mod origin;
 mod schedule;
 mod settings;
 mod state;

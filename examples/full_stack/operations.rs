@@ -13,9 +13,11 @@ use pmmds::model::Progress;
 use pmmds::{Error, ErrorKind, Window};
 
 use crate::Outcome;
-use crate::commands::{customers, newest_half, retraining};
+use crate::commands::{newest_half, retraining};
+use crate::origin::to_train_on;
 use crate::settings::Settings;
 use crate::state::{State, WRITER};
+use crate::telco::Customers;
 
 /// The monitor's look at `window` of the traffic of `serving`; whoever has to hear of it does.
 pub(crate) async fn look(
@@ -91,14 +93,15 @@ pub(crate) async fn retrain(
     if alert.is_none() && !force {
         return Ok(None);
     }
-    let known = customers(settings).await?.training();
+    let customers = Customers::read(&to_train_on(settings, state).await?)?;
+    let (known, trainer) = (customers.training(), customers.origin.trainer(state));
     let request = RetrainRequest {
         model: &state.model,
         trigger: if force { Trigger::Manual } else { Trigger::Drift },
         alert: if force { None } else { alert.as_ref() },
         reference: &known,
     };
-    Ok(Some(retraining(state, newest_half()).run(&request, progress).await?))
+    Ok(Some(retraining(state, trainer, newest_half()).run(&request, progress).await?))
 }
 
 /// The flows of this folder, for the service.

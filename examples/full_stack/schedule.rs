@@ -1,13 +1,12 @@
 //! The monitor on its schedule, inside the service and beside it; and single slots for schedulers
 //! of others.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pmmds::drift::Verdict;
 use pmmds::ledger::{JobRun, JobState};
-use pmmds::lifecycle::{Cycle, OnDrift};
-use pmmds::record::Dataset;
+use pmmds::lifecycle::{Answer, Cycle, OnDrift};
 use pmmds::registry::ModelName;
 use pmmds::schedule::{Schedule, Scheduler, Slot, SlotEnd};
 use pmmds::{Error, Timestamp, Window};
@@ -15,9 +14,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::Outcome;
-use crate::commands::{folder, newest_half, retraining};
-use crate::data;
+use crate::commands::{newest_half, retraining};
+use crate::data::{self, TelcoCsv};
 use crate::operations::{self, failed};
+use crate::origin::{Origin, on_this_machine};
 use crate::settings::{Reaction, Settings};
 use crate::state::State;
 use crate::telco::Customers;
@@ -75,31 +75,6 @@ struct Found {
     said: String,
 }
 
-/// The rows that a retraining trains on beside the traffic: those that are here.
-#[derive(Debug, Clone)]
-struct TrainingData {
-    file: Option<PathBuf>,
-    cache: PathBuf,
-}
-
-impl TrainingData {
-    /// Whether they are here.
-    fn is_here(&self) -> Outcome<bool> {
-        Ok(data::local(self.file.as_deref(), &self.cache)?.is_some())
-    }
-
-    /// The file that they are in.
-    fn place(&self) -> PathBuf {
-        self.file.clone().unwrap_or_else(|| data::cache_path(&self.cache))
-    }
-
-    fn rows(&self) -> Result<Dataset, Error> {
-        let csv = data::local(self.file.as_deref(), &self.cache).map_err(failed)?;
-        let csv = csv.ok_or_else(|| failed("the training data is gone"))?;
-        Ok(Customers::read(&csv).map_err(failed)?.training())
-    }
-}
-
 /// Monitor, and retrain and promote if that asks for it, at every slot.
 pub(crate) struct Watch {
     scheduler: Scheduler,
@@ -107,7 +82,6 @@ pub(crate) struct Watch {
     settings: Settings,
     // of a look
     lease: Duration,
-    data: TrainingData,
     /// what is done when, in words
     pub(crate) plan: String,
 }
@@ -115,14 +89,16 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new(state: &State, settings: &Settings, schedule: Schedule) -> Outcome<Self> {
         let state = state.of_this_process();
-        let cache = State::data_cache(&folder(settings));
-        let data = TrainingData { file: settings.data.clone(), cache };
-        let reaction = match settings.on_drift {
-            Reaction::Tell => "drift is told, and retraining left to you".to_owned(),
-            Reaction::Retrain => {
-                let place = data.place();
-                let when = if data.is_here()? { "" } else { ", once there is data" };
-                format!("drift retrains, on the traffic and on {}{when}", place.display())
+        let reaction = match (settings.on_drift, &settings.data) {
+            (Reaction::Tell, _) => "drift is told, and retraining left to you".to_owned(),
+            (Reaction::Retrain, Some(file)) => {
+                // Whoever names a file is told at once if it is not there.
+                data::local(Some(file), &state.data())?;
+                format!("drift retrains, on the traffic and on {}", file.display())
+            }
+            (Reaction::Retrain, None) => {
+                let what = "what production was trained on, where that is here";
+                format!("drift retrains, on the traffic and on {what}")
             }
         };
         let plan = format!("{schedule}, the last {} h; {reaction}", settings.window_hours);
@@ -140,9 +116,9 @@ impl Watch {
             .settle(if between < 10 * SETTLE { Duration::ZERO } else { SETTLE });
         // Half of it: see `Monitor::lease`.
         let (settings, lease) = (settings.clone(), lease / 2);
-        let watch = Self { scheduler, state, settings, lease, data, plan };
+        let watch = Self { scheduler, state, settings, lease, plan };
         // What cannot be is said at the start.
-        watch.cycle()?;
+        watch.cycle(None)?;
         Ok(watch)
     }
 
@@ -160,16 +136,16 @@ impl Watch {
         self.scheduler.run(|slot| self.look(slot), stop).await;
     }
 
-    /// The cycle as things are now: the training data may have come since the start.
-    fn cycle(&self) -> Outcome<Cycle> {
+    /// The cycle, which retrains on `data` if there is some.
+    fn cycle(&self, data: Option<&TelcoCsv>) -> Outcome<Cycle> {
         let Self { state, settings, .. } = self;
-        let on_drift = match settings.on_drift {
-            Reaction::Retrain if self.data.is_here()? => OnDrift::Retrain,
-            Reaction::Retrain | Reaction::Tell => OnDrift::Tell,
+        let (on_drift, trainer) = match data {
+            Some(csv) => (OnDrift::Retrain, Origin::of(csv).trainer(state)),
+            None => (OnDrift::Tell, Arc::clone(&state.trainer)),
         };
         let monitor = state.monitor(settings)?.lease(self.lease);
-        let cycle = Cycle::new(monitor, retraining(state, newest_half()), state.model.clone());
-        let cycle = cycle.on_drift(on_drift);
+        let retraining = retraining(state, trainer, newest_half());
+        let cycle = Cycle::new(monitor, retraining, state.model.clone()).on_drift(on_drift);
         Ok(match operations::delivery(state, settings)? {
             Some(delivery) => cycle.delivery(delivery),
             None => cycle,
@@ -179,13 +155,29 @@ impl Watch {
     async fn look(&self, slot: Slot) -> Result<String, Error> {
         let end = slot.at.saturating_sub(self.settings.grace());
         let window = Window::before(end, self.settings.window()).map_err(failed)?;
-        let (cycle, data) = (self.cycle().map_err(failed)?, self.data.clone());
-        let run = apart(async move { cycle.run(window, async || data.rows(), &()).await }).await?;
-        operations::upkeep(&self.state).await;
-        let said = match slot.skipped {
-            0 => run.to_string(),
-            skipped => format!("{run}; {skipped} slots before it were passed over"),
+        // As things are now: it may have come since the start, or another version.
+        let data = match self.settings.on_drift {
+            Reaction::Retrain => {
+                let data = on_this_machine(&self.settings, &self.state).await.map_err(failed)?;
+                data.map_err(Some)
+            }
+            Reaction::Tell => Err(None),
         };
+        let cycle = self.cycle(data.as_ref().ok()).map_err(failed)?;
+        let (csv, why_not) = data.map_or_else(|why| (None, why), |csv| (Some(csv), None));
+        let rows = async move || {
+            let csv = csv.ok_or_else(|| failed("there is no training data"))?;
+            Ok(Customers::read(&csv).map_err(failed)?.training())
+        };
+        let run = apart(async move { cycle.run(window, rows, &()).await }).await?;
+        operations::upkeep(&self.state).await;
+        let mut said = run.to_string();
+        if let (Answer::Told(_), Some(why)) = (&run.answer, why_not) {
+            said = format!("{said}: {why}");
+        }
+        if slot.skipped > 0 {
+            said = format!("{said}; {} slots before it were passed over", slot.skipped);
+        }
         let verdict = run.monitored.map(|done| done.run.report.verdict);
         serde_json::to_string(&Found { verdict, said }).map_err(failed)
     }

@@ -47,7 +47,8 @@ impl FromStr for Secret {
 /// Settings of every subcommand.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Settings {
-    /// A Telco CSV file to use instead of the download
+    /// A Telco CSV file to use instead of the download; to train on, instead of what production was
+    /// trained on
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) data: Option<PathBuf>,
 
@@ -181,7 +182,7 @@ pub(crate) struct Settings {
     )]
     pub(crate) prediction_psi_threshold: f64,
 
-    /// Drifted features that raise an alert; all of them, of a model that has fewer
+    /// Drifted features that raise an alert, at most as many as there are
     #[arg(long, env = "PMMDS_DRIFT_MIN_DRIFT_FEATURES", default_value_t = 3, global = true)]
     pub(crate) min_drift_features: usize,
 
@@ -325,8 +326,9 @@ pub(crate) enum Durability {
     Committed,
     /// Once it is in memory. A crash of the process loses what is there, at most 11,000 predictions
     Queued,
-    /// Once it is in a file of the state folder, also while the database is down. A crash of the
-    /// process loses nothing, one of the machine what was answered in the last 50 ms
+    /// Once it is in a file of the state folder, also while the database is down, and if it is when
+    /// the service starts. A crash of the process loses nothing, one of the machine what was answered
+    /// in the last 50 ms
     Spool,
     /// Once it is in that file and down on the disk. A crash loses nothing
     SpoolSync,

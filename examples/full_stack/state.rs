@@ -18,6 +18,7 @@ use pmmds::registry::{Alias, ModelCache, ModelName, ModelRegistry};
 use pmmds::spool::{Fsync, SpooledLog};
 use pmmds::sqlite::SqliteStore;
 use pmmds::system::SystemEnvironment;
+use pmmds::{Error, ErrorKind as Kind};
 use tempfile::NamedTempFile;
 
 use crate::Outcome;
@@ -41,7 +42,38 @@ const LOOK: Duration = Duration::from_secs(120);
 /// Looks in a row without a verdict that open an alert.
 const SILENT_LOOKS: u32 = 3;
 
+/// How long a database is waited for before anybody is told, and after that: a server that starts
+/// beside this process needs some seconds.
+const IN_SILENCE: Duration = Duration::from_secs(5);
+const ALOUD: Duration = Duration::from_secs(25);
+
 type Stores = (Arc<dyn InferenceLog>, Arc<dyn Ledger>, Option<PostgresStore>);
+
+/// What becomes of a process whose database does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WithoutDatabase {
+    /// It waits, and gives up.
+    GiveUp,
+    /// It goes on: what it is given waits on disk.
+    GoOn,
+}
+
+/// Waits for the database, and says on stderr what for.
+async fn wait_for(store: &PostgresStore, without: WithoutDatabase) -> Result<(), Error> {
+    let Err(error) = store.opened(IN_SILENCE).await else { return Ok(()) };
+    let why = error.chain();
+    match (error.kind(), without) {
+        (Kind::Unavailable, WithoutDatabase::GoOn) => {
+            eprintln!("starting without the database, which is opened when it answers: {why}");
+            Ok(())
+        }
+        (Kind::Unavailable, WithoutDatabase::GiveUp) => {
+            eprintln!("waiting for the database, {} s more: {why}", ALOUD.as_secs());
+            store.opened(ALOUD).await
+        }
+        _ => Err(error),
+    }
+}
 
 /// The name of `folder`, which it gets once.
 fn owner_of(folder: &Path) -> Outcome<String> {
@@ -80,8 +112,17 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Opens the folder, which is made if it is not there.
+    /// Opens the folder, which is made if it is not there, and waits for its database.
     pub(crate) async fn open(folder: &Path, settings: &Settings) -> Outcome<Self> {
+        Self::open_or(folder, settings, WithoutDatabase::GiveUp).await
+    }
+
+    /// The same, `without` the database if that does not answer.
+    pub(crate) async fn open_or(
+        folder: &Path,
+        settings: &Settings,
+        without: WithoutDatabase,
+    ) -> Outcome<Self> {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("cannot make the state folder {}: {e}", folder.display()))?;
         let (log, ledger, postgres): Stores = match settings.postgres() {
@@ -91,7 +132,8 @@ impl State {
             }
             Some(postgres) => {
                 let migrate = if settings.migrate { Migrate::Older } else { Migrate::Fresh };
-                let store = postgres.migrate(migrate).open().await?;
+                let store = postgres.migrate(migrate).open_later()?;
+                wait_for(&store, without).await?;
                 (Arc::new(store.clone()), Arc::new(store.clone()), Some(store))
             }
         };
@@ -126,6 +168,11 @@ impl State {
     /// Where the download is kept.
     pub(crate) fn data_cache(folder: &Path) -> PathBuf {
         folder.join("data")
+    }
+
+    /// The same of this folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        Self::data_cache(&self.folder)
     }
 
     /// A file of this folder.

@@ -28,8 +28,9 @@ use uuid::Uuid;
 
 use crate::Outcome;
 use crate::client::{Answer, Client};
-use crate::commands::{Steps, load_data, newest_half, print_retrained, retraining, service};
+use crate::commands::{Steps, newest_half, print_retrained, retraining, service};
 use crate::data;
+use crate::origin::to_train_on;
 use crate::settings::Settings;
 use crate::state::{State, WRITER};
 use crate::telco::{Customers, Eras, Request};
@@ -84,7 +85,7 @@ pub(crate) async fn tell(settings: &Settings) -> Outcome<ExitCode> {
     let state = State::open(&folder, settings).await?;
     let _lock = state.lock(WRITER)?;
     say!("state in {}", folder.display());
-    let csv = load_data(settings, &State::data_cache(&folder)).await?;
+    let csv = to_train_on(settings, &state).await?;
     let customers = Customers::read(&csv)?;
     let eras = customers.eras()?;
     let marks = read_marks(&state.file(MARKS))?;
@@ -205,7 +206,8 @@ impl Story<'_> {
         let reference = self.training();
         let request =
             RetrainRequest { model: &self.state.model, trigger, alert, reference: &reference };
-        let done = retraining(&self.state, newest_half()).run(&request, &Steps).await?;
+        let trainer = self.customers.origin.trainer(&self.state);
+        let done = retraining(&self.state, trainer, newest_half()).run(&request, &Steps).await?;
         print_retrained(&done);
         Ok(done)
     }

@@ -10,21 +10,28 @@ use uuid::Uuid;
 
 use crate::Outcome;
 use crate::data::TelcoCsv;
+use crate::origin::Origin;
 
 /// The reviewed schema of the file.
 const SCHEMA: &str = include_str!("../telco_schema.toml");
+
+/// The features of a customer.
+pub(crate) fn schema() -> Outcome<FeatureSchema> {
+    Ok(FeatureSchema::from_toml(SCHEMA)?)
+}
 
 /// Every customer of the file, with the truth about each.
 #[derive(Debug)]
 pub(crate) struct Customers {
     pub(crate) all: Dataset,
+    pub(crate) origin: Origin,
     fibre: Vec<bool>,
 }
 
 impl Customers {
     /// Reads the file by the reviewed schema.
     pub(crate) fn read(csv: &TelcoCsv) -> Outcome<Self> {
-        let schema = Arc::new(FeatureSchema::from_toml(SCHEMA)?);
+        let schema = Arc::new(schema()?);
         let table: Table = Reader::new().rename(snake_case).read(&*csv.bytes)?;
         let mut found = Violations::with_limit(10);
         let (target, customer) = ("churn", Some("customer_id"));
@@ -34,7 +41,7 @@ impl Customers {
         }
         let column = table.column("internet_service").ok_or("no column internet_service")?;
         let fibre = column.cells().map(|cell| cell == "Fiber optic").collect();
-        Ok(Self { all, fibre })
+        Ok(Self { all, origin: Origin::of(csv), fibre })
     }
 
     /// The eras of the story: customers without fibre first, in an order that the file does not

@@ -91,7 +91,7 @@ impl Options {
         self
     }
 
-    /// Length of the leases that are waited for; a store has to answer a few calls in this time.
+    /// Length of the leases that are waited for; nothing else has to happen in this time.
     /// Defaults to 300 ms.
     pub fn lease(mut self, length: Duration) -> Self {
         self.lease = length;

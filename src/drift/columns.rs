@@ -1,8 +1,9 @@
 //! Counts and summary of a whole column of live traffic, as row by row would have them.
 
-use super::binning::{Binning, NumericBinning};
+use super::binning::Binning;
 use super::counter::BinCounter;
 use super::kernel::{self, STRIP, Totals};
+use super::numeric_binning::NumericBinning;
 use super::profile::FeatureProfile;
 use super::summary::{ReferenceSummary, TrafficSummary};
 use crate::record::{Batch, Column};

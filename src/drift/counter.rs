@@ -6,9 +6,9 @@
 //! | more | look up where to begin in a [`Grid`], and step over the edges of one cell | 1.3 |
 //! | more, too close together for a grid; or few numbers | binary search | 3 to 8 |
 
-use super::binning::{Closed, NumericBinning};
 use super::grid::{CELLS, Grid};
 use super::kernel;
+use super::numeric_binning::{Closed, NumericBinning};
 
 /// Most edges that are compared one by one.
 const COMPARED_EDGES: usize = 26;

@@ -143,6 +143,31 @@ impl DriftDetector {
             .metric(WassersteinRanks)
     }
 
+    /// Refuses settings that a model of so many features can never meet.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] when [`min_drift_features`](DriftSettings::min_drift_features) is more than
+    /// the usual 3 and more than `features`.
+    ///
+    /// ```
+    /// use pmmds::drift::{DriftDetector, DriftSettings};
+    ///
+    /// let mut settings = DriftSettings::default();
+    /// settings.min_drift_features = 20;
+    /// let error = DriftDetector::new(settings)?.check_features(19).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "min_drift_features is 20, expected at most 19, as many features as there are",
+    /// );
+    /// // The usual 3 are all of them, where there are fewer.
+    /// assert!(DriftDetector::default().check_features(1).is_ok());
+    /// # Ok::<(), pmmds::drift::SettingsError>(())
+    /// ```
+    pub fn check_features(&self, features: usize) -> Result<(), SettingsError> {
+        self.settings.check_features(features)
+    }
+
     /// The settings.
     #[must_use]
     pub fn settings(&self) -> &DriftSettings {
@@ -193,7 +218,8 @@ impl DriftDetector {
     /// # Errors
     ///
     /// [`ProfileError::NoRows`] for a reference without rows, [`ProfileError::Schema`] when the two
-    /// are of different schemas. A `current` that is too small is a [`Verdict`].
+    /// are of different schemas, [`ProfileError::Settings`] when these have fewer features than the
+    /// settings [ask for](Self::check_features). A `current` that is too small is a [`Verdict`].
     ///
     /// ```
     /// use ndarray::Array2;
@@ -248,6 +274,7 @@ impl DriftDetector {
         current: &Batch<'_>,
         workers: &dyn Workers,
     ) -> Result<DriftReport, ProfileError> {
+        self.check_features(reference.schema().len())?;
         let profile = ProfileOptions::new().fit_with(reference, workers)?;
         profile.check_schema(current.schema())?;
         Ok(match Counts::of_with(&profile, current, None, workers) {

@@ -9,9 +9,9 @@
 
 use multiversion::multiversion;
 
-use super::binning::Closed;
 use super::counter::LookUp;
 use super::grid::{CELLS, Grid, NOT_FINITE, SPIKE};
+use super::numeric_binning::Closed;
 use super::summary::Moments;
 use crate::schema::LevelId;
 

@@ -199,12 +199,14 @@ mod detector;
 mod display;
 mod distance;
 mod divergence;
+mod edges;
 mod grid;
 mod hypergeometric;
 mod kernel;
 mod kolmogorov_smirnov;
 mod live;
 mod metric;
+mod numeric_binning;
 mod order;
 mod ordered;
 mod profile;
@@ -227,9 +229,7 @@ mod tests;
 #[cfg(test)]
 mod twins;
 
-pub use binning::{
-    Binning, BinningError, BinningStrategy, Closed, MAX_BINS, MAX_REQUESTED_BINS, NumericBinning,
-};
+pub use binning::Binning;
 pub use chi_square::{ChiSquare, CramersV, GTest};
 pub use code_rows::CodeRowsError;
 pub use correction::{Correction, fisher_combined};
@@ -237,9 +237,11 @@ pub use counts::{Counts, NotComparable, Rejected};
 pub use detector::DriftDetector;
 pub use distance::{Hellinger, TotalVariation};
 pub use divergence::{JensenShannon, KullbackLeibler};
+pub use edges::{BinningStrategy, MAX_REQUESTED_BINS};
 pub use kolmogorov_smirnov::KolmogorovSmirnov;
 pub use live::{LiveCounters, LiveOptions, LiveSnapshot};
 pub use metric::{BinnedPair, DriftMetric};
+pub use numeric_binning::{BinningError, Closed, MAX_BINS, NumericBinning};
 pub use profile::{
     Codes, FeatureProfile, PROFILE_VERSION, Profile, ProfileError, ProfileOptions, SCORE_NAME,
 };

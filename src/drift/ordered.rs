@@ -1,8 +1,9 @@
 //! Two histograms over ordered bins, as cumulative counts at the edges.
 
-use super::binning::{Binning, NumericBinning};
+use super::binning::Binning;
 use super::counts::NotComparable;
 use super::metric::BinnedPair;
+use super::numeric_binning::NumericBinning;
 
 /// The known numbers of a pair: missing values are left out, on both sides.
 #[derive(Debug)]

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::binning::{Binning, BinningError, BinningStrategy, NumericBinning};
+use super::binning::Binning;
+use super::edges::BinningStrategy;
+use super::numeric_binning::{BinningError, NumericBinning};
 use super::order::Order;
+use super::settings::SettingsError;
 use super::summary::ReferenceSummary;
 use super::workers::{Serial, Workers, gather};
 use crate::record::{Batch, Column, Row, Value};
@@ -596,4 +599,7 @@ pub enum ProfileError {
         /// the version in the file
         found: u32,
     },
+    /// What is compared with the profile can never meet the settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
 }

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::correction::Correction;
 use super::smoothing::Smoothing;
 
+/// Drifted features that make drift, unless told otherwise.
+const USUAL_FEATURES: usize = 3;
+
 /// What it takes, beside a large PSI, for a feature to have drifted.
 ///
 /// ```
@@ -79,8 +82,9 @@ pub struct DriftSettings {
     pub psi_threshold: f64,
     /// PSI from which the score counts as drifted. Defaults to 0.2.
     pub prediction_psi_threshold: f64,
-    /// Drifted features that it takes for [`Verdict::Drift`](super::Verdict::Drift); all of them, where there are fewer.
-    /// Defaults to 3.
+    /// Drifted features that it takes for [`Verdict::Drift`](super::Verdict::Drift). Defaults to 3,
+    /// which is all of them where there are fewer; more than 3 and more than there are is
+    /// [refused](super::DriftDetector::check_features).
     pub min_drift_features: usize,
     /// Rows that it takes for a verdict, in the window and in the reference. Defaults to 100.
     pub min_rows: u64,
@@ -103,7 +107,7 @@ impl Default for DriftSettings {
         Self {
             psi_threshold: 0.2,
             prediction_psi_threshold: 0.2,
-            min_drift_features: 3,
+            min_drift_features: USUAL_FEATURES,
             min_rows: 100,
             gate: Gate::default(),
             smoothing: Smoothing::default(),
@@ -151,6 +155,16 @@ impl DriftSettings {
         if self.min_drift_features == 0 || self.min_rows == 0 {
             let setting = if self.min_rows == 0 { "min_rows" } else { "min_drift_features" };
             return refuse(setting, 0.0, "at least 1");
+        }
+        Ok(())
+    }
+
+    /// Refuses what so many features can never meet.
+    pub(super) fn check_features(&self, features: usize) -> Result<(), SettingsError> {
+        let asked = self.min_drift_features;
+        if asked > features.max(USUAL_FEATURES) {
+            let expected = format!("at most {features}, as many features as there are");
+            return Err(SettingsError::new("min_drift_features", asked.to_string(), expected));
         }
         Ok(())
     }

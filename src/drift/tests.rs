@@ -558,6 +558,22 @@ fn one_of_two_features_is_feature_drift_and_never_stable() {
 }
 
 #[test]
+fn more_drifted_features_than_there_are_cannot_be_asked_for() {
+    let data = Array2::from_shape_fn((200, 4), |(i, j)| (i + j) as f64);
+    let names = ["a", "b", "c", "d"];
+    let schema = FeatureSchema::new(names.map(Feature::numeric)).unwrap();
+    let batch = Batch::from_array(&schema, data.view()).unwrap();
+    let compare = |asked| {
+        let settings = DriftSettings { min_drift_features: asked, ..DriftSettings::default() };
+        let report = DriftDetector::new(settings).unwrap().compare(&batch, &batch);
+        report.map(|report| report.verdict).map_err(|error| error.to_string())
+    };
+    assert_eq!(compare(4), Ok(Verdict::Stable));
+    let expected = "min_drift_features is 5, expected at most 4, as many features as there are";
+    assert_eq!(compare(5), Err(expected.to_owned()));
+}
+
+#[test]
 fn a_window_of_nulls_is_major_drift_and_not_zero() {
     let report = detect(200, |_, _| f64::NAN, |_| 0.5);
     assert_eq!(report.verdict, Verdict::Drift);

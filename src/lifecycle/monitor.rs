@@ -182,7 +182,8 @@ impl Monitor {
     /// # Errors
     ///
     /// [`Conflict`](ErrorKind::Conflict) while another process looks at this model,
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a window that is not over yet, and whatever
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a window that is not over yet and for a detector
+    /// that [asks for more features](DriftDetector::check_features) than there are, and whatever
     /// the stores report. A window that cannot be judged is no error but a verdict.
     pub async fn run(
         &self,
@@ -191,6 +192,10 @@ impl Monitor {
         profile: &Profile,
         window: Window,
     ) -> Result<MonitorRun, Error> {
+        self.detector.check_features(profile.features().len()).map_err(|error| {
+            let context = format!("the detector is not for version {version} of {model}");
+            Error::new(ErrorKind::InvalidInput, MONITOR, context).with_source(error)
+        })?;
         let turn = self.turns.take(MONITOR, format!("monitor/{model}")).await?;
         let result = self.look(model, version, profile, window).await;
         turn.give_back().await;

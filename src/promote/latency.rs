@@ -9,6 +9,9 @@ use super::rows::{float, mean};
 use crate::model::Model;
 use crate::record::Row;
 
+/// About the time of what is timed as a whole.
+const A_WHOLE: Duration = Duration::from_micros(100);
+
 /// Milliseconds per prediction.
 ///
 /// ```
@@ -100,16 +103,18 @@ impl Latency {
 /// Measured one after the other, two identical models came out at 1.196, with 1.20 as the limit:
 /// caches warm up, clock rates change, a neighbour wakes. Here whatever drifts touches both alike:
 ///
-/// * one pass over the rows with each model warms up, untimed;
-/// * then, `rounds` times, each model passes over all rows, timed as a whole, so that the clock is
-///   read twice per pass and weighs nothing; odd rounds go first-second, even ones second-first;
+/// * one pass over the rows with each model warms up, and tells how many rows take about a tenth of
+///   a millisecond: long enough for two readings of the clock to weigh nothing, and short enough to
+///   be interrupted rarely, for a busy machine gives the processor away every few milliseconds;
+/// * then, `rounds` times, both models pass over the rows, so many at a time, each timed as a whole;
+///   odd rounds go first-second, even ones second-first;
 /// * then, in the same alternation row by row, each call is timed on its own for the percentiles
 ///   (which include one reading of the clock).
 ///
-/// The mean is the *median over the rounds* of the passes' means: a pass that was interrupted is
-/// outvoted, where the plain mean would blame the model that happened to run (median of means: G.
-/// Lugosi, S. Mendelson, 2019, DOI 10.1007/s10208-019-09427-x). With an even number of rounds a
-/// linear drift cancels exactly. Calls of each model: `rows * (2 * rounds + 1)`.
+/// The mean is that of the *medians over the rounds*, one for each so many rows: what was
+/// interrupted is outvoted, where the plain mean would blame the model that happened to run (median
+/// of means: G. Lugosi, S. Mendelson, 2019, DOI 10.1007/s10208-019-09427-x). With an even number of
+/// rounds a linear drift cancels exactly. Calls of each model: `rows * (2 * rounds + 1)`.
 ///
 /// `None` without rows or rounds. Rows must be of the models' schema.
 ///
@@ -154,30 +159,40 @@ pub fn measure_interleaved(
         for row in rows {
             black_box(model.score(black_box(row)));
         }
-        milliseconds(clock().saturating_sub(start))
+        clock().saturating_sub(start)
     };
-    for model in models {
-        timed(model, rows);
-    }
-    let mut means = [Vec::with_capacity(rounds), Vec::with_capacity(rounds)];
+    let [first, second] = models.map(|model| timed(model, rows));
+    let parts: Vec<&[Row]> = rows.chunks(rows_at_a_time(rows.len(), first.max(second))).collect();
+    let mut times = [(); 2].map(|()| vec![Vec::with_capacity(rounds); parts.len()]);
     let mut calls = [Vec::new(), Vec::new()];
     for round in 0..rounds {
         let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
-        for side in order {
-            means[side].push(timed(models[side], rows) / float(rows.len()));
+        for (number, part) in parts.iter().enumerate() {
+            for side in order {
+                times[side][number].push(milliseconds(timed(models[side], part)));
+            }
         }
         for row in rows {
             for side in order {
-                calls[side].push(timed(models[side], std::slice::from_ref(row)));
+                calls[side].push(milliseconds(timed(models[side], std::slice::from_ref(row))));
             }
         }
     }
-    let [first_means, second_means] = means.map(|mut means| {
-        means.sort_unstable_by(f64::total_cmp);
-        percentile(&means, 50)
+    let [first_mean, second_mean] = times.map(|parts| {
+        let medians = parts.into_iter().map(|mut times| {
+            times.sort_unstable_by(f64::total_cmp);
+            percentile(&times, 50)
+        });
+        medians.sum::<f64>() / float(rows.len())
     });
     let [first_calls, second_calls] = calls;
-    Some((Latency::of(first_means, first_calls), Latency::of(second_means, second_calls)))
+    Some((Latency::of(first_mean, first_calls), Latency::of(second_mean, second_calls)))
+}
+
+/// How many of `rows` are timed as a whole, all of which took `pass`: at least one.
+fn rows_at_a_time(rows: usize, pass: Duration) -> usize {
+    let all = rows as u128 * A_WHOLE.as_nanos() / pass.as_nanos().max(1);
+    usize::try_from(all).unwrap_or(rows).clamp(1, rows)
 }
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -195,8 +210,11 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{RngCore, SeedableRng};
 
     use super::*;
     use crate::model::Task;
@@ -212,12 +230,20 @@ mod tests {
         drift: u64,
         // every so many calls, one takes 50 ms
         hiccup_every: Option<u64>,
+        // others want the processor: when it is given to them next, and by whose luck
+        given_away: Option<Mutex<(u64, ChaCha8Rng)>>,
     }
 
     impl Machine {
         fn new(drift: u64, hiccup_every: Option<u64>) -> Self {
             let schema = Arc::new(FeatureSchema::new([Feature::numeric("x")]).unwrap());
-            Self { schema, nanos: 0.into(), calls: 0.into(), drift, hiccup_every }
+            Self { schema, nanos: 0.into(), calls: 0.into(), drift, hiccup_every, given_away: None }
+        }
+
+        /// One on which others run, a few milliseconds in turns.
+        fn busy(seed: u64) -> Self {
+            let random = ChaCha8Rng::seed_from_u64(seed);
+            Self { given_away: Some(Mutex::new((0, random))), ..Self::new(0, None) }
         }
 
         fn now(&self) -> Duration {
@@ -228,7 +254,16 @@ mod tests {
             let call = self.calls.fetch_add(1, Ordering::Relaxed);
             let hiccup = self.hiccup_every.is_some_and(|every| call % every == every - 1);
             let took = base + self.drift * call + if hiccup { 50_000_000 } else { 0 };
-            self.nanos.fetch_add(took, Ordering::Relaxed);
+            let now = self.nanos.fetch_add(took, Ordering::Relaxed) + took;
+            if let Some(given_away) = &self.given_away {
+                let (at, random) = &mut *given_away.lock().unwrap();
+                if now >= *at {
+                    let mut turn = || 500_000 + u64::from(random.next_u32() % 5_500_000);
+                    let others = turn() + turn();
+                    *at = now + others + turn();
+                    self.nanos.fetch_add(others, Ordering::Relaxed);
+                }
+            }
         }
     }
 
@@ -282,6 +317,21 @@ mod tests {
     fn a_slower_model_is_found_through_drift_and_hiccups() {
         let ratio = interleaved(&Machine::new(1, Some(97)), 1_000_000, 1_500_000, 20);
         assert!((1.49..1.51).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn on_a_busy_machine_no_model_is_blamed_for_its_neighbours() {
+        for seed in 0..20 {
+            let rows = vec![Row::missing(&Machine::busy(seed).schema); 500];
+            for (base, slower) in [(5_000, 5_000), (5_000, 10_000), (60_000, 60_000)] {
+                let machine = Machine::busy(seed);
+                let [a, b] = [base, slower].map(|base| Timed { machine: &machine, base });
+                let measured = measure_interleaved(&a, &b, &rows, 20, &|| machine.now());
+                let (a, b) = measured.unwrap();
+                let (ratio, is) = (b.ratio_to(&a).unwrap(), if base == slower { 1.0 } else { 2.0 });
+                assert!((ratio / is - 1.0).abs() < 0.1, "{ratio} for {is}, seed {seed}");
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What every registry decides alike.
 
-use super::{Alias, ModelName, ModelVersion, NameError, VersionId, is_plain};
+use super::names::is_plain;
+use super::{Alias, ModelName, ModelVersion, NameError, VersionId};
 use crate::schema::Fingerprint;
 use crate::{Error, ErrorKind};
 

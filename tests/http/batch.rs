@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use pmmds::axum::{Durability, Limits, Scoring, ServiceBuilder};
+use pmmds::axum::{Durability, Scoring, ServiceBuilder};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
     Habit, LogMode, Server, THOUGHT, TestLog, TestRegistry, artifact, body, body_with, errors,
-    quick, raw, read, serve, serve_on, until, until_asked,
+    patient, quick, raw, read, serve, serve_on, until, until_asked,
 };
 
 async fn send(server: &Server, rows: Vec<Value>) -> (u16, Value) {
@@ -180,7 +180,7 @@ async fn a_hundred_batches_with_the_same_ids_do_not_wait_for_each_other() {
 
 #[tokio::test]
 async fn a_batch_is_bounded() {
-    let limits = Limits::new().batch_instances(10).batch_bytes(20_000).body_bytes(1_000);
+    let limits = patient().batch_instances(10).batch_bytes(20_000).body_bytes(1_000);
     let server = serve(|b| b.limits(limits)).await;
     let (status, answer) = send(&server, (0..10).map(features).collect()).await;
     assert_eq!(status, 200, "{answer}");
@@ -263,7 +263,7 @@ async fn a_model_that_answers_no_number_costs_the_row() {
 
 #[tokio::test]
 async fn rows_that_were_taken_are_answered_though_others_find_no_room_later() {
-    let limits = Limits::new().queue(10).batch_rows(1);
+    let limits = patient().queue(10).batch_rows(1);
     let options = |b: ServiceBuilder| {
         b.limits(limits).durability(Durability::Queued).scoring(Scoring::Blocking)
     };

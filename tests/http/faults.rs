@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use pmmds::axum::Limits;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::{
-    CURL_BODY, FOR_EVER, Habit, LogMode, TestLog, TestRegistry, artifact, body, body_with, quick,
-    raw, read, serve, serve_on,
+    CURL_BODY, FOR_EVER, Habit, LogMode, THOUGHT_TOO, TestLog, TestRegistry, artifact, body,
+    body_with, is_alive, patient, quick, raw, read, serve, serve_on, until, until_asked,
 };
 
 #[tokio::test]
@@ -49,25 +48,24 @@ async fn a_head_has_no_body_and_no_other_meaning() {
 /// On one thread, so that a model that keeps it keeps everybody.
 #[tokio::test(flavor = "current_thread")]
 async fn a_model_that_computes_for_long_holds_up_nobody_else() {
-    let registry = TestRegistry::with(&[artifact(Habit::Slow, 0.0)]);
+    let registry = TestRegistry::with(&[artifact(Habit::ThoughtfulToo, 0.0)]);
     let server =
         serve_on(TestLog::new(), registry, |b| b.scoring(pmmds::axum::Scoring::Blocking)).await;
-    // 40 rows of 50 ms each.
-    let rows = vec![body_with("tenure", json!(97)); 40];
-    let sent = server.client.post(server.url("/api/v1/predict/batch"));
-    let long = tokio::spawn(sent.json(&json!({"instances": rows})).send());
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let sent = server.client.post(server.url("/api/v1/predict"));
+    let long = tokio::spawn(sent.json(&body_with("tenure", json!(97))).send());
+    until("it computes", || THOUGHT_TOO.is_reached()).await;
     for path in ["/livez", "/readyz", "/metrics", "/model"] {
         assert_eq!(server.get(path).await.0, 200, "{path}");
     }
     assert_eq!(server.predict(&body()).await.0, 200);
     assert!(!long.is_finished(), "nobody was held up because nobody computed");
+    THOUGHT_TOO.let_go();
     assert_eq!(long.await.unwrap().unwrap().status(), 200);
 }
 
 #[tokio::test]
 async fn only_plain_json_of_a_bounded_size() {
-    let server = serve(|b| b.limits(Limits::new().body_bytes(2_000))).await;
+    let server = serve(|b| b.limits(patient().body_bytes(2_000))).await;
     let send = async |kind: &str, encoding: Option<&str>, body: String| {
         let mut sent = server.client.post(server.url("/api/v1/predict"));
         sent = sent.header("content-type", kind).body(body);
@@ -95,29 +93,29 @@ async fn only_plain_json_of_a_bounded_size() {
 
 #[tokio::test]
 async fn who_dawdles_is_sent_away() {
-    let limits = Limits::new()
-        .header_timeout(Duration::from_millis(300))
-        .body_timeout(Duration::from_millis(300));
-    let server = serve(|b| b.limits(limits)).await;
+    let short = Duration::from_millis(300);
+    let server = serve(|b| b.limits(patient().body_timeout(short))).await;
     let began = Instant::now();
     let head = "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
                 content-length: 500\r\n\r\n";
     let (status, _, _) = raw(server.address, head.as_bytes(), b"{\"features\"").await;
     assert_eq!(status, 408);
+    assert_eq!(server.get("/livez").await.0, 200);
     // Headers that never end; and a connection that never begins.
+    let server = serve(|b| b.limits(patient().header_timeout(short))).await;
     for start in ["GET /livez HTTP/1.1\r\nhost: x\r\n", ""] {
         let (_, _, rest) = raw(server.address, start.as_bytes(), b"").await;
         assert!(rest.is_empty());
     }
     assert!(began.elapsed() < FOR_EVER, "{:?}", began.elapsed());
-    assert_eq!(server.get("/livez").await.0, 200);
+    until_asked("who is quick enough is served", async || is_alive(server.address).await).await;
 }
 
 #[tokio::test]
 async fn a_request_has_a_time() {
-    let limits = Limits::new().request_timeout(Duration::from_millis(300));
+    let limits = patient().request_timeout(Duration::from_millis(300));
     let server = serve(|b| b.limits(limits)).await;
-    server.log.set(LogMode::Slow(Duration::from_secs(60)));
+    server.log.set(LogMode::Held);
     let (status, answer) = server.predict(&body()).await;
     assert_eq!((status, &answer["detail"]["code"]), (504, &json!("timeout")));
 }

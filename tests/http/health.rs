@@ -47,6 +47,7 @@ async fn verbose_lists_every_check() {
     assert_eq!(names, ["shutdown", "model", "database", "log"]);
     assert_eq!(ready["model_version"], "1");
     assert_eq!(ready["log"]["accepted"], 0);
+    assert_eq!(ready["log"]["rejected"], 0, "the word of the metrics");
     let (_, live) = server.get("/livez?verbose=true").await;
     assert_eq!(live["checks"], json!([{"name": "process", "status": "ok"}]));
 }

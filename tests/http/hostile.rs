@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use pmmds::axum::{Limits, RejectedValues};
+use pmmds::axum::RejectedValues;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{CURL_BODY, FOR_EVER, TOKEN, body, body_with, raw, read, serve};
+use crate::support::{
+    CURL_BODY, FOR_EVER, TOKEN, body, body_with, is_alive, patient, raw, read, serve, until_asked,
+};
 
 /// Writes `text` a byte every 20 ms, again and again; what is answered until the connection closes.
 async fn drip(address: std::net::SocketAddr, start: &str, text: &str) -> String {
@@ -30,14 +32,13 @@ async fn drip(address: std::net::SocketAddr, start: &str, text: &str) -> String 
 
 #[tokio::test]
 async fn who_drips_is_sent_away_in_time() {
-    let limits = Limits::new()
-        .header_timeout(Duration::from_millis(400))
-        .body_timeout(Duration::from_millis(400));
-    let server = serve(|b| b.limits(limits)).await;
+    let short = Duration::from_millis(400);
+    let heads = serve(|b| b.limits(patient().header_timeout(short))).await;
+    let bodies = serve(|b| b.limits(patient().body_timeout(short))).await;
     let began = Instant::now();
     let drips: Vec<_> = (0..20)
         .map(|at| {
-            let address = server.address;
+            let address = if at % 2 == 0 { heads.address } else { bodies.address };
             tokio::spawn(async move {
                 if at % 2 == 0 {
                     // A header that never ends, and then is one of many.
@@ -57,19 +58,20 @@ async fn who_drips_is_sent_away_in_time() {
         assert!(expected.contains(&status), "{at}: {answer}");
     }
     assert!(began.elapsed() < FOR_EVER, "{:?}", began.elapsed());
-    assert_eq!(server.predict(&body()).await.0, 200);
+    assert_eq!(bodies.predict(&body()).await.0, 200);
+    until_asked("who is quick enough is served", async || is_alive(heads.address).await).await;
 }
 
 #[tokio::test]
 async fn a_body_that_never_ends_ends_in_time() {
-    let limits = Limits::new().body_timeout(Duration::from_millis(400));
+    let limits = patient().body_timeout(Duration::from_millis(400));
     let server = serve(|b| b.limits(limits)).await;
     let head = "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
                 transfer-encoding: chunked\r\n\r\n";
     let began = Instant::now();
     let answer = drip(server.address, head, "1\r\n \r\n").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < FOR_EVER, "{:?}", began.elapsed());
     // No chunk at all.
     let (status, _, _) = raw(server.address, head.as_bytes(), b"zz\r\n").await;
     assert_eq!(status, 400);
@@ -287,7 +289,7 @@ async fn compressed_bodies_are_not_read_at_all() {
 
 #[tokio::test]
 async fn every_error_has_the_shape_that_is_asked_for() {
-    let limits = Limits::new().body_bytes(3_000);
+    let limits = patient().body_bytes(3_000);
     let server = serve(|b| b.limits(limits).admin_token(TOKEN)).await;
     let json = "application/json";
     let large = format!("{CURL_BODY}{}", " ".repeat(3_000));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pmmds::axum::{JobEnd, Operations};
-use pmmds::{Error, ErrorKind};
+use pmmds::{Error, ErrorKind, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -93,7 +93,8 @@ async fn one_at_a_time_and_the_second_is_told_which() {
     let job = finished(&server, &job["id"]).await;
     assert_eq!((&job["state"], &job["message"]), (&json!("done"), &json!("stable")));
     assert_eq!(job["run"], json!(Uuid::from_u128(7)));
-    assert!(job["finished_at"].as_str() >= job["started_at"].as_str());
+    let when = |name: &str| job[name].as_str().unwrap().parse::<Timestamp>().unwrap();
+    assert!(when("finished_at") >= when("started_at"), "{job}");
     flows.may_end.add_permits(1);
     assert_eq!(server.post("/api/v1/drift/runs", &json!({})).await.0, 202, "free again");
     assert_eq!(server.get(&format!("/api/v1/jobs/{}", Uuid::nil())).await.0, 404);

@@ -36,4 +36,6 @@ mod shadow;
 mod skew;
 #[cfg(feature = "spool")]
 mod spool;
+#[cfg(feature = "spool")]
+mod start;
 mod support;

@@ -12,13 +12,13 @@ use pmmds::lifecycle::{SkewRecord, VersionSkew};
 use pmmds::memory::MemoryLedger;
 use pmmds::registry::{Alias, CachedVersion, ModelCache, ModelName, VersionId};
 use pmmds::schema::{Feature, FeatureSchema};
-use pmmds::{Error, ErrorKind};
-use serde_json::json;
+use pmmds::{Error, ErrorKind, Timestamp};
+use serde_json::{Value, json};
 
 use crate::support::ledger::{at, model};
 use crate::support::{
-    Habit, RegistryMode, Server, TestLog, TestRegistry, artifact, artifact_of, body, quick,
-    serve_on, until, until_asked,
+    ENDLESS_KEPT, Habit, RegistryMode, Server, TestLog, TestRegistry, artifact, artifact_of, body,
+    quick, serve_on, until, until_asked,
 };
 
 const POLL: Duration = Duration::from_millis(30);
@@ -40,7 +40,7 @@ async fn serve_with(
 ) -> Server {
     let cache = cache(folder).await;
     let options = |b: ServiceBuilder| options(b.limits(quick()).model_cache(cache));
-    serve_on(TestLog::new(), Arc::clone(registry), options).await
+    serve_on(TestLog::going(), Arc::clone(registry), options).await
 }
 
 /// What a service that has served `versions`, one after the other, leaves behind.
@@ -104,7 +104,8 @@ async fn without_the_registry_the_version_of_before_is_served_and_flagged_until_
         until("the registry confirms it", || source() == ModelSource::Registry).await;
         let (_, now) = server.get("/model").await;
         assert_eq!((&now["version"], &now["digest"]), (&json!("2"), &info["digest"]));
-        assert!(now["source_since"].as_str() > info["source_since"].as_str(), "{now}");
+        let since = |info: &Value| info["source_since"].as_str().unwrap().parse::<Timestamp>();
+        assert!(since(&now).unwrap() > since(&info).unwrap(), "{now} {info}");
         let (_, ready) = server.get("/readyz?verbose").await;
         assert_eq!(
             (&ready["checks"][1]["status"], &ready["model_source"]),
@@ -197,7 +198,7 @@ async fn what_is_kept_is_verified_like_any_other_version() {
     let (keeper, production) = (cache(folder.path()).await, Alias::production());
     let whole = keeper.last(&model(), &production).await.unwrap().unwrap();
     // Kept whole, and no good: it has smoke predictions of another model.
-    for habit in [Habit::Fickle, Habit::Explosive, Habit::Endless] {
+    for habit in [Habit::Fickle, Habit::Explosive, Habit::EndlessKept] {
         let mut other = whole.clone();
         other.files = artifact(habit, 0.0);
         keeper.keep(&model(), &production, &other).await.unwrap();
@@ -205,6 +206,7 @@ async fn what_is_kept_is_verified_like_any_other_version() {
         assert_serves_nothing(&server, &format!("{habit:?}")).await;
         server.stop().await;
     }
+    ENDLESS_KEPT.let_go();
     // Damaged on the disk.
     keeper.keep(&model(), &production, &whole).await.unwrap();
     let place = folder.path().join("models/churn-classifier/production");

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pmmds::axum::{Durability, Limits};
+use pmmds::axum::Durability;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{LogMode, body, body_with, quick, read, serve, until};
+use crate::support::{LogMode, body, body_with, patient, quick, read, serve, until};
 
 fn with_id(mut body: Value, id: u128) -> Value {
     body["request_id"] = json!(Uuid::from_u128(id));
@@ -68,7 +68,7 @@ async fn an_invalid_request_takes_no_id() {
 
 #[tokio::test]
 async fn the_window_is_bounded() {
-    let server = serve(|b| b.limits(Limits::new().replay_entries(2))).await;
+    let server = serve(|b| b.limits(patient().replay_entries(2))).await;
     for id in 1..=3 {
         assert_eq!(server.predict(&with_id(body(), id)).await.0, 200);
     }
@@ -81,7 +81,7 @@ async fn the_window_is_bounded() {
 
 #[tokio::test]
 async fn the_bytes_of_answers_are_bounded() {
-    let server = serve(|b| b.limits(Limits::new().replay_bytes(1))).await;
+    let server = serve(|b| b.limits(patient().replay_bytes(1))).await;
     assert_eq!(server.predict(&with_id(body(), 1)).await.0, 200);
     // An id that is made here is not remembered.
     assert_eq!(server.predict(&body()).await.0, 200);

@@ -197,7 +197,7 @@ fn everything_that_cannot_be_is_told_at_once() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://canary:4317", "neither http nor https"),
         ("PMMDS_DRIFT_PSI_THRESHOLD", "-1", "psi_threshold is -1"),
         ("PMMDS_DRIFT_PREDICTION_PSI_THRESHOLD", "NaN", "prediction_psi_threshold is NaN"),
-        ("PMMDS_DRIFT_MIN_DRIFT_FEATURES", "0", "at least 1"),
+        ("PMMDS_DRIFT_MIN_DRIFT_FEATURES", "20", "is 20, expected at most 19"),
         ("PMMDS_DRIFT_MIN_SAMPLES_REQUIRED", "0", "at least 1"),
     ];
     let variables = impossible.map(|(name, value, _)| (name, value));
@@ -250,7 +250,7 @@ fn receiver() -> (String, std::thread::JoinHandle<String>) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let taken = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
         let (mut taken, mut part) = (String::new(), [0; 4096]);
         while !taken.contains("\r\n\r\n") || taken.starts_with("POST") && !taken.ends_with('}') {
             let bytes = stream.read(&mut part).unwrap();

@@ -42,7 +42,7 @@ impl Client {
     fn new(url: &str, body: &str) -> Self {
         let address = url.trim_start_matches("http://");
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
         let request = format!(
             "POST /api/v1/predict HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
@@ -88,13 +88,17 @@ fn without_files_to_open_it_waits_for_some_and_goes_on() {
     let crowd: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(&address).unwrap()).collect();
     let pid = serving.pid();
     let begun = Instant::now();
+    // Who is in is answered meanwhile: well, or told to come again.
+    let mut is_answered = || {
+        let statuses = before.ask(3);
+        assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    };
     while held(&pid).0 < 48 {
-        assert!(begun.elapsed() < Duration::from_secs(120), "{} are open", held(&pid).0);
+        assert!(begun.elapsed() < Duration::from_secs(300), "{} are open", held(&pid).0);
+        is_answered();
         std::thread::sleep(Duration::from_millis(20));
     }
-    // Who is in is answered meanwhile: well, or told to come again.
-    let statuses = before.ask(3);
-    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    is_answered();
     drop(crowd);
     assert_eq!(http("GET", &serving.url, "/livez").0, 200);
     assert_eq!(Client::new(&serving.url, &example(&serving.url)).ask(1), [200]);
@@ -118,8 +122,13 @@ fn many_requests_leave_no_file_and_no_memory_behind() {
             .map(|_| {
                 let (url, body) = (url.clone(), body.clone());
                 std::thread::spawn(move || {
-                    for _ in 0..requests / CLIENTS / 10 {
-                        assert_eq!(Client::new(&url, &body).ask(10), [200; 10]);
+                    let mut left = requests / CLIENTS;
+                    while left > 0 {
+                        for status in Client::new(&url, &body).ask(left.min(10)) {
+                            // A disk that stands still is no matter of this test.
+                            assert!([200, 503].contains(&status), "{status}");
+                            left -= usize::from(status == 200);
+                        }
                     }
                 })
             })
@@ -132,7 +141,7 @@ fn many_requests_leave_no_file_and_no_memory_behind() {
     // Connections that are gone are given back when the service comes to it; the pool of the
     // database has a few more or less.
     let (most, begun) = (files + 12, Instant::now());
-    while held(&pid).0 > most && begun.elapsed() < Duration::from_secs(15) {
+    while held(&pid).0 > most && begun.elapsed() < Duration::from_secs(120) {
         std::thread::sleep(Duration::from_millis(50));
     }
     let (files_after, memory_after) = held(&pid);

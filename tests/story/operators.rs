@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -120,7 +120,9 @@ async fn monitor_alert_and_retraining_are_started_over_http_and_secrets_kept() {
     let alert = &serving.get("/api/v1/alerts?state=open").await["items"][0];
     assert_eq!(alert["deliveries"][0]["state"], "delivered", "{alert}");
     let posted = posted.lock().unwrap().clone();
-    assert_eq!((posted.len(), &posted[0]["alert_id"]), (1, &alert["id"]), "{posted:?}");
+    // It may have been posted again, where the answer came late.
+    let of_this = |one: &Value| one["alert_id"] == alert["id"];
+    assert!(!posted.is_empty() && posted.iter().all(of_this), "{posted:?}");
 
     let retrained = serving.job("/api/v1/retrain", json!({"force": false})).await;
     let runs = serving.get("/api/v1/retraining-runs").await;
@@ -136,7 +138,7 @@ async fn monitor_alert_and_retraining_are_started_over_http_and_secrets_kept() {
     let api = serving.get("/openapi.json").await.to_string();
 
     let pid = serving.child.id().to_string();
-    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    assert!(super::serving::signal("TERM", &pid));
     assert!(serving.child.wait().unwrap().success());
     let mut said = String::new();
     serving.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();

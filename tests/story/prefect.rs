@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::python::python;
-use crate::story::serving::Serving;
+use crate::story::serving::{Serving, signal};
 use crate::{command, program, real_data, told};
 
 /// How long Prefect may take for anything, on a machine that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(1_200);
 
 /// A process with those that it starts, which are all gone when this is.
 struct Family(Child);
@@ -30,7 +30,7 @@ impl Family {
 impl Drop for Family {
     fn drop(&mut self) {
         let group = format!("-{}", self.0.id());
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = signal("KILL", &group);
         let _ = self.0.wait();
     }
 }

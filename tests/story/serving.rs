@@ -19,6 +19,13 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+/// Sends `signal` to a process, or to a group of them, whose number has a minus before it; whether
+/// it was there. By the kill of the shell: a bare machine has no other.
+pub(crate) fn signal(signal: &str, process: &str) -> bool {
+    let kill = ["-c", "kill -s \"$1\" -- \"$2\"", "sh", signal, process];
+    Command::new("sh").args(kill).status().unwrap().success()
+}
+
 /// A service, killed if the test fails before it is stopped.
 pub(crate) struct Serving {
     child: Child,
@@ -71,7 +78,7 @@ impl Serving {
     /// What it said until its good end.
     pub(crate) fn stopped(mut self) -> Vec<String> {
         let pid = self.pid();
-        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        assert!(signal("TERM", &pid));
         assert!(self.child.wait().unwrap().success());
         self.said.by_ref().lines().map_while(Result::ok).collect()
     }

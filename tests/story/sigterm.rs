@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use pmmds::sqlite::SqliteStore;
 use pmmds::{Timestamp, Window};
 use serde_json::json;
 
-use super::serving::Serving;
+use super::serving::{Serving, signal};
 use crate::{ask, command, database, told};
 
 /// Clients at a time.
@@ -62,6 +61,9 @@ pub(super) async fn answered(
     all
 }
 
+/// For how long a body that does not come holds up a good end.
+const HELD_UP: Duration = Duration::from_secs(4);
+
 /// Serves from `state`, stops it in the midst of requests, and says which were answered.
 fn stopped_under_load(arguments: &[&str], state: &Path) -> BTreeSet<String> {
     told(&command(&[&["train"], arguments].concat(), Some(state)).output().unwrap());
@@ -73,7 +75,7 @@ fn stopped_under_load(arguments: &[&str], state: &Path) -> BTreeSet<String> {
     let begun = Instant::now();
     // A load of a second at least, and some answers.
     while count.load(Ordering::Relaxed) <= 20 || begun.elapsed() < Duration::from_secs(1) {
-        assert!(begun.elapsed() < Duration::from_secs(120) && !clients.is_finished());
+        assert!(begun.elapsed() < Duration::from_secs(600) && !clients.is_finished());
         std::thread::sleep(Duration::from_millis(20));
     }
     serving.stop();
@@ -127,8 +129,14 @@ fn whoever_was_answered_is_in_postgresql() {
 fn a_second_signal_does_not_wait() {
     let state = tempfile::tempdir().unwrap();
     told(&command(&["train"], Some(state.path())).output().unwrap());
-    let mut serving = Serving::start(|serve| command(serve, Some(state.path())));
-    // A request that never comes to its end holds up a good end for 5 s.
+    // A machine that stands still while the service waits has let it end well: once more, then.
+    assert!((0..5).any(|_| ends_by_a_second_signal(state.path())), "a good end was waited for");
+}
+
+/// Whether a service that has something to wait for is ended by a second signal.
+fn ends_by_a_second_signal(state: &Path) -> bool {
+    let mut serving = Serving::start(|serve| command(serve, Some(state)));
+    // A request that never comes to its end holds up a good end for a while.
     let address = serving.url.trim_start_matches("http://").to_owned();
     let mut open = std::net::TcpStream::connect(address).unwrap();
     let head = "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
@@ -138,15 +146,14 @@ fn a_second_signal_does_not_wait() {
     let mut asked = [0; 12];
     open.read_exact(&mut asked).unwrap();
     assert_eq!(&asked, b"HTTP/1.1 100");
-    let pid = serving.pid();
-    let signal = || Command::new("kill").arg(&pid).status().unwrap();
-    assert!(signal().success());
+    let (pid, begun) = (serving.pid(), Instant::now());
+    assert!(signal("TERM", &pid));
     std::thread::sleep(Duration::from_millis(200));
-    assert!(serving.is_running(), "it waits for the request");
+    assert!(serving.is_running() || begun.elapsed() > HELD_UP, "it waits for the request");
     // Until it has seen a second one: two that come before the first is looked at are one.
     while serving.is_running() {
-        assert!(signal().success());
+        assert!(signal("TERM", &pid));
         std::thread::sleep(Duration::from_millis(100));
     }
-    assert!(!serving.ended().success(), "a good end was waited for");
+    !serving.ended().success()
 }

@@ -19,15 +19,19 @@ async fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
         if let Some(done) = done() {
             return done;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "it never came that {what}");
+        assert!(begun.elapsed() < Duration::from_secs(300), "it never came that {what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// What was posted about `event`, if it is `count` alerts by now.
+/// What was posted about `event`, if it is `count` alerts by now; each may have been posted again,
+/// where the answer came late.
 fn told(posted: &Posted, event: &str, count: usize) -> Option<Vec<Value>> {
     let all = posted.lock().unwrap();
-    let of_event: Vec<Value> = all.iter().filter(|one| one["event"] == event).cloned().collect();
+    let mut of_event: Vec<Value> =
+        all.iter().filter(|one| one["event"] == event).cloned().collect();
+    of_event.sort_by_key(|one| one["alert_id"].to_string());
+    of_event.dedup_by_key(|one| one["alert_id"].to_string());
     (of_event.len() == count).then_some(of_event)
 }
 

@@ -82,6 +82,12 @@ fn an_outage_of_postgresql_is_bridged_and_none_is_lost() {
     assert!(said.contains("answered predictions wait in "), "{said}");
     all.extend(runtime.block_on(clients).unwrap());
     server.run(&["up", "postgres"]);
+    // Another process knows of them, and that they are not in what it looks at.
+    let waits = said.lines().find(|line| line.contains("answered predictions wait in ")).unwrap();
+    let waits = waits.split(' ').nth(1).unwrap();
+    let monitor = command(&[&["monitor"], &arguments[..]].concat(), Some(&state)).output().unwrap();
+    let looked = String::from_utf8_lossy(&monitor.stdout).into_owned();
+    assert!(looked.contains(&format!("note: up to {waits} events wait in ")), "{waits}: {looked}");
 
     // The next start brings them to the log, and is killed in an outage of its own.
     let serving = start("spool");
@@ -105,5 +111,11 @@ fn an_outage_of_postgresql_is_bridged_and_none_is_lost() {
     assert_eq!(known.len(), logged.len(), "an event is in the log twice");
     let lost = all.iter().filter(|id| !known.contains(id)).count();
     assert_eq!(lost, 0, "of {} answers", all.len());
+    let monitor = command(&[&["monitor"], &arguments[..]].concat(), Some(&state)).output().unwrap();
+    let looked = String::from_utf8_lossy(&monitor.stdout).into_owned();
+    assert!(
+        looked.contains("churn-classifier v1") && !looked.contains("events wait in "),
+        "{looked}"
+    );
     println!("{} answered, {} logged", all.len(), logged.len());
 }

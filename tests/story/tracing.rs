@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::schedule::Talking;
+use super::servers::http_with;
 use super::serving::Serving;
 use crate::{command, python, told};
 
@@ -13,7 +14,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 
 /// For what comes in seconds on a machine with nothing else to do.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The next JSON that `collector` says.
 fn next(collector: &Talking) -> Value {
@@ -27,10 +28,7 @@ fn next(collector: &Talking) -> Value {
 
 /// Asks `url` as a part of a trace; the status.
 fn ask(url: &str, path: &str) -> u16 {
-    let traceparent = format!("traceparent: 00-{TRACE}-{PARENT}-01");
-    let arguments = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", &traceparent];
-    let output = Command::new("curl").args(arguments).arg(format!("{url}{path}")).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().parse().unwrap()
+    http_with("GET", url, path, &format!("traceparent: 00-{TRACE}-{PARENT}-01\r\n")).0
 }
 
 #[test]

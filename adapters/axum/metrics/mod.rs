@@ -130,7 +130,7 @@ fn families(state: &Inner, view: &View) -> Vec<Family> {
     let mut rows = vec![
         ("accepted", account.accepted),
         ("written", account.written),
-        ("rejected", account.refused),
+        ("rejected", account.rejected),
         ("lost", account.lost),
     ];
     rows.extend(backlog.as_ref().into_iter().flat_map(|backlog| {

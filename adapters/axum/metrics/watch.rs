@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use super::super::lasting::Lasting;
 use super::super::live;
 use super::super::state::State;
 use crate::drift::{DriftReport, Verdict};
 use crate::ledger::{DecisionState, DriftRun, DriftStore, Ledger, RunState};
 use crate::registry::ModelName;
-use crate::{Error, Timestamp};
+use crate::{Error, ErrorKind, Timestamp};
 
 /// How long an answer of the ledger is good for: scrapes of several servers ask it once.
 const FRESH: Duration = Duration::from_secs(5);
@@ -71,6 +72,7 @@ struct Known {
     runs: Counted,
     retraining: Counted,
     decisions: Counted,
+    trouble: Lasting<ErrorKind>,
 }
 
 /// Records that are in a total, the latest last.
@@ -121,17 +123,28 @@ pub(super) async fn view(state: &State) -> Arc<View> {
         let started = state.clock.now().saturating_sub(now);
         let limit = state.limits.probe_timeout;
         let ask = known.ask(&**ledger, state.models.name(), started);
-        view = match tokio::time::timeout(limit, ask).await {
-            Ok(Ok(view)) => view,
-            Ok(Err(error)) => {
-                tracing::warn!(error = error.chain(), "metrics: the ledger failed");
-                View { ledger_up: Some(false), ..view }
+        let failed = match tokio::time::timeout(limit, ask).await {
+            Ok(Ok(asked)) => {
+                view = asked;
+                None
             }
-            Err(_) => {
-                tracing::warn!("metrics: the ledger did not answer in time");
-                View { ledger_up: Some(false), ..view }
-            }
+            Ok(Err(error)) => Some((error.kind(), error.chain())),
+            Err(_) => Some((ErrorKind::Unavailable, "it did not answer in time".to_owned())),
         };
+        let now = state.clock.elapsed();
+        match failed {
+            Some((kind, error)) => {
+                view.ledger_up = Some(false);
+                if known.trouble.is_news(now, kind) {
+                    tracing::warn!(error, "metrics: the ledger failed");
+                }
+            }
+            None => {
+                if let Some(lasted) = known.trouble.over(now) {
+                    tracing::warn!(?lasted, "metrics: the ledger answers again");
+                }
+            }
+        }
     } else if let Ok(model) = state.model()
         && let Ok(live) = live::report(state, model).await
     {

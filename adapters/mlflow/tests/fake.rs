@@ -131,7 +131,7 @@ impl Fake {
 
     /// For a handle that bears with a machine that has much else to do.
     pub(super) fn builder(&self) -> MlflowBuilder {
-        MlflowRegistry::builder(&self.uri).patience(Duration::from_secs(60))
+        super::server::patient(&self.uri)
     }
 
     /// A handle that bears with a machine that has much else to do.

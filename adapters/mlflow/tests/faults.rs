@@ -34,10 +34,12 @@ fn version(number: &str) -> Reply {
 /// H1
 #[tokio::test]
 async fn nobody_there_no_such_name_and_no_tls_are_outages() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and never listening: nobody answers, and nobody else is given the port.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let plain = Fake::always(|| json(200, "{}")).await;
     for uri in [
-        format!("http://{closed}"),
+        format!("http://{}", closed.local_addr().unwrap()),
         "http://no-such-host.invalid:5000".to_owned(),
         plain.uri.replace("http:", "https:"),
     ] {

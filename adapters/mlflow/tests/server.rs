@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::MlflowRegistry;
+use super::super::{MlflowBuilder, MlflowRegistry};
 use super::artifact::{ConstantFormat, files};
 use crate::ErrorKind;
 use crate::conformance::registry::{self, Options};
@@ -28,9 +28,16 @@ pub(super) fn server() -> Option<String> {
     uri
 }
 
+/// For a handle that bears with a machine that has much else to do.
+pub(super) fn patient(uri: &str) -> MlflowBuilder {
+    let long = Duration::from_secs(600);
+    let builder = MlflowRegistry::builder(uri).connect_timeout(long).patience(long);
+    builder.write_timeout(long).transfer_timeout(6 * long)
+}
+
 /// A handle that bears with a machine that has much else to do.
 pub(super) fn handle(uri: &str) -> MlflowRegistry {
-    MlflowRegistry::builder(uri).patience(Duration::from_secs(60)).build().unwrap()
+    patient(uri).build().unwrap()
 }
 
 /// The models of one test of one run of the tests.
@@ -84,7 +91,7 @@ async fn an_outage_is_never_an_absence() {
             });
         }
     });
-    let registry = MlflowRegistry::builder(way).patience(Duration::from_secs(20)).build().unwrap();
+    let registry = handle(&way);
     let cut = async || {
         forwarding.abort();
         while !forwarding.is_finished() {

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::{ErrorKind as IoErrorKind, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::super::PostgresStore;
-use super::outage::{Cluster, write};
+use super::outage::{Cluster, Progress, until, write};
 use super::server::database;
 use crate::ErrorKind;
 use crate::conformance::traffic::Traffic;
@@ -33,7 +33,9 @@ async fn a_log_whose_disk_is_full_goes_on_when_there_is_room() {
     let url = cluster.up().await;
     let store = PostgresStore::builder(&url).connections(4).open().await.unwrap();
     let traffic = Arc::new(Traffic::new());
-    assert_eq!(write(&store, &traffic, 0..5).await, 0);
+    let progress = Progress::default();
+    write(&store, &traffic, 0..5, &progress).await;
+    assert_eq!(progress.errors.load(SeqCst), 0);
 
     let ballast = cluster.file("ballast");
     fill(&mut File::create(&ballast).unwrap());
@@ -48,22 +50,27 @@ async fn a_log_whose_disk_is_full_goes_on_when_there_is_room() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
     assert!(error.chain().contains("No space left on device"), "{}", error.chain());
 
+    let waiting = [1, 2, 3].map(|_| Arc::new(Progress::default()));
     let writers: Vec<_> = (1..4_u64)
-        .map(|writer| {
+        .zip(&waiting)
+        .map(|(writer, progress)| {
             let (store, traffic) = (store.clone(), Arc::clone(&traffic));
-            let first = 1_000_000 * writer;
-            tokio::spawn(async move { write(&store, &traffic, first..first + 100).await })
+            let (first, progress) = (1_000_000 * writer, Arc::clone(progress));
+            tokio::spawn(
+                async move { write(&store, &traffic, first..first + 100, &progress).await },
+            )
         })
         .collect();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let met = |progress: &Arc<Progress>| progress.errors.load(SeqCst) > 0;
+    until("each meets the full disk", || waiting.iter().all(met)).await;
     assert!(writers.iter().all(|writer| !writer.is_finished()), "all of them wait");
     assert!(traffic.rows(&store).await >= written * 40, "what is there can be read");
 
     std::fs::remove_file(&ballast).unwrap();
     for writer in writers {
-        assert!(writer.await.unwrap() > 0, "no attempt met the full disk");
+        writer.await.unwrap();
     }
-    write(&store, &traffic, written..written + 1).await;
+    write(&store, &traffic, written..written + 1, &progress).await;
     let all = (written + 1 + 3 * 100) * 40;
     assert_eq!(traffic.rows(&store).await, all, "each batch once");
     assert_eq!(traffic.events(&store).await.len() as u64, all);

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,6 +33,16 @@ impl Cluster {
 
     pub(super) fn new() -> Self {
         Self { disk: None, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// `None`, said aloud, where there are no servers for tests.
+    pub(super) async fn of_its_own() -> Option<Self> {
+        database().await?;
+        let script = Self::script();
+        if script.is_none() {
+            eprintln!("SKIPPED: there is no scripts/services");
+        }
+        script.map(|_| Self::new())
     }
 
     /// On a disk of its own of so many MiB; `None`, said aloud, where there can be none.
@@ -102,13 +112,20 @@ impl Drop for Disk {
     }
 }
 
-/// Sends batch after batch, each until it is acknowledged; how often it was not.
+/// How it goes for somebody who writes.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) written: AtomicU64,
+    pub(super) errors: AtomicU64,
+}
+
+/// Sends batch after batch, each until it is acknowledged.
 pub(super) async fn write(
     store: &PostgresStore,
     traffic: &Traffic,
     numbers: std::ops::Range<u64>,
-) -> u64 {
-    let mut errors = 0;
+    progress: &Progress,
+) {
     for number in numbers {
         let batch = traffic.batch(number, 40);
         loop {
@@ -116,24 +133,28 @@ pub(super) async fn write(
                 Ok(_) => break,
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
-                    errors += 1;
+                    progress.errors.fetch_add(1, SeqCst);
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
         }
+        progress.written.fetch_add(1, SeqCst);
     }
-    errors
+}
+
+/// Waits until `done`, however busy the machine is.
+pub(super) async fn until(what: &str, done: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(600), "it never came that {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// G1, G2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_starts_late_or_is_killed_loses_nothing() {
-    let Some(_database) = database().await else { return };
-    if Cluster::script().is_none() {
-        eprintln!("SKIPPED: there is no scripts/services");
-        return;
-    }
-    let cluster = Cluster::new();
+    let Some(cluster) = Cluster::of_its_own().await else { return };
     let url = cluster.up().await;
     cluster.stop("fast").await;
     let builder = || PostgresStore::builder(&url).connections(4);
@@ -150,27 +171,43 @@ async fn a_server_that_starts_late_or_is_killed_loses_nothing() {
 
     // Killed twice in mid-load, with three writers at work.
     let traffic = Arc::new(Traffic::new());
+    let (progress, over) = (Arc::new(Progress::default()), Arc::new(AtomicBool::new(false)));
     let writers: Vec<_> = (0..3_u64)
         .map(|writer| {
             let (store, traffic) = (store.clone(), Arc::clone(&traffic));
-            let first = 1_000_000 * writer;
-            tokio::spawn(async move { write(&store, &traffic, first..first + 150).await })
+            let (progress, over) = (Arc::clone(&progress), Arc::clone(&over));
+            tokio::spawn(async move {
+                let mut next = 1_000_000 * writer;
+                while !over.load(SeqCst) {
+                    write(&store, &traffic, next..next + 1, &progress).await;
+                    next += 1;
+                }
+            })
         })
         .collect();
-    let lease = store.acquire_lease("turn", "a", Duration::from_secs(600)).await.unwrap().unwrap();
+    let lease = store.acquire_lease("turn", "a", Duration::from_secs(6_000)).await;
+    let lease = lease.unwrap().unwrap();
+    let more = async |what: &str, counter: fn(&Progress) -> &AtomicU64, more: u64| {
+        let counter = counter(&progress);
+        let before = counter.load(SeqCst);
+        until(what, || counter.load(SeqCst) >= before + more).await;
+    };
+    let written: fn(&Progress) -> &AtomicU64 = |progress| &progress.written;
+    let errors: fn(&Progress) -> &AtomicU64 = |progress| &progress.errors;
     for mode in ["immediate", "fast"] {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        more("they write", written, 30).await;
         cluster.stop(mode).await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        more("a write meets the outage", errors, 1).await;
         cluster.up().await;
     }
-    let mut errors = 0;
+    more("they write again", written, 30).await;
+    over.store(true, SeqCst);
     for writer in writers {
-        errors += writer.await.unwrap();
+        writer.await.unwrap();
     }
-    assert!(errors > 0, "no write met the outage");
-    assert_eq!(traffic.rows(&store).await, 3 * 150 * 40, "each batch once");
-    assert_eq!(traffic.events(&store).await.len(), 3 * 150 * 40);
+    let events = progress.written.load(SeqCst) * 40;
+    assert_eq!(traffic.rows(&store).await, events, "each batch once");
+    assert_eq!(traffic.events(&store).await.len() as u64, events);
     assert_eq!(store.lease("turn").await.unwrap(), Some(lease), "the lease is as it was");
     store.close().await;
 }

@@ -8,10 +8,11 @@ use super::server::{Database, database};
 use crate::conformance::traffic::Traffic;
 use crate::log::InferenceLog;
 
-/// Days of rows, newest first, of which statistics are known.
+/// A day and more of rows, newest first, of which statistics are known: up to noon, whatever time it
+/// is, for a day that has only begun has so few rows that no index pays.
 const FILL: &str = "
     INSERT INTO pmmds_store.prediction_logs
-        SELECT clock_timestamp() - n * interval '400 ms', gen_random_uuid(), 0.5, 80, NULL, 1, 1, 1,
+        SELECT $noon - n * interval '400 ms', gen_random_uuid(), 0.5, 80, NULL, 1, 1, 1,
             '\\x0102' FROM generate_series(1, 300000) n;
     INSERT INTO pmmds_store.prediction_features
         SELECT id, at, id, 1, '{}' FROM pmmds_store.prediction_logs WHERE at > '2000-01-01' AND random() < 0.2;
@@ -21,14 +22,14 @@ const FILL: &str = "
     INSERT INTO pmmds_store.ingest_batches
         SELECT gen_random_uuid(), 1, 10, at, at, at, date_trunc('hour', at),
             CASE WHEN n < 20 THEN '{1,2}'::bigint[] END, '{}'
-        FROM (SELECT n, clock_timestamp() - n * interval '4 s' AS at
+        FROM (SELECT n, $noon - n * interval '4 s' AS at
             FROM generate_series(1, 30000) n) b;
     INSERT INTO pmmds_store.feature_histograms
-        SELECT 1, date_trunc('hour', now()) - n * interval '1 hour', 10, '{1,2}', '{}'
+        SELECT 1, date_trunc('hour', $noon) - n * interval '1 hour', 10, '{1,2}', '{}'
         FROM generate_series(1, 20000) n;
     INSERT INTO pmmds_store.drift_metrics
         SELECT gen_random_uuid(), 'churn', 1, at, at, '', at, '{}'
-        FROM (SELECT now() - n * interval '1 hour' AS at FROM generate_series(1, 20000) n) r";
+        FROM (SELECT $noon - n * interval '1 hour' AS at FROM generate_series(1, 20000) n) r";
 
 const PAGE_OF_RUNS: &str = "
     SELECT record FROM pmmds_store.drift_metrics
@@ -52,13 +53,15 @@ async fn queries_use_their_index() {
     let Some(database) = database().await else { return };
     let store = database.store().await;
     store.append(&Traffic::new().batch(1, 1)).await.unwrap();
-    database.run(FILL).await;
+    let day = store.now().await.unwrap().to_string()[..10].to_owned();
+    let noon = format!("'{day} 12:00:00+00'::timestamptz");
+    database.run(&FILL.replace("$noon", &noon)).await;
     database.run("VACUUM ANALYZE").await;
 
-    let (to, from) = ("now()", "(now() - interval '1 minute')");
-    let hours = "(now() - interval '12 hours')";
+    let before = |time: &str| format!("({noon} - interval '{time}')");
+    let [minute, hours, old] = ["1 minute", "12 hours", "32 hours"].map(before);
+    let (to, from, hours, old) = (&*noon, &*minute, &*hours, &*old);
     let models = "ARRAY[1]";
-    let old = "(now() - interval '32 hours')";
     let none = "NULL::uuid";
     for (statement, bound, index) in [
         (counting::CODES, &["1", from, to][..], "_at_idx"),
@@ -90,8 +93,6 @@ async fn queries_use_their_index() {
         }
     }
 
-    let now = store.now().await.unwrap().to_string();
-    let day = now[..10].to_owned();
     let (from, to) = (format!("'{day} 00:00:00+00'"), format!("'{day} 00:01:00+00'"));
     let today = plan(&database, counting::CODES, &["1", &from, &to]).await;
     let ours = format!("prediction_logs_{}", day.replace('-', ""));

@@ -166,8 +166,9 @@ async fn three(traffic: &Traffic) -> (tempfile::TempDir, std::path::PathBuf) {
 
 /// Where the three begin.
 fn starts(bytes: &[u8]) -> [usize; 3] {
-    let second = frame::next(bytes).unwrap();
-    [0, second, second + frame::next(&bytes[second..]).unwrap()]
+    let search = frame::Search::new(bytes);
+    let second = search.next(0).unwrap();
+    [0, second, search.next(second).unwrap()]
 }
 
 async fn what_is_found(traffic: &Traffic, folder: &Path) -> (BTreeMap<u64, usize>, Backlog) {
@@ -201,6 +202,46 @@ async fn an_unfinished_write_is_cut_off_at_whatever_byte_it_stopped() {
     fs::write(&cursor, &noted).unwrap();
     let (found, backlog) = what_is_found(&traffic, place.path()).await;
     assert_eq!((found.len(), backlog.torn, backlog.damaged), (2, 1, 0));
+}
+
+#[tokio::test]
+async fn behind_an_unfinished_write_nothing_of_it_is_left() {
+    let traffic = Traffic::new();
+    let (place, file) = three(&traffic).await;
+    let bytes = fs::read(&file).unwrap();
+    let [_, _, last] = starts(&bytes);
+    fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    let store = memory();
+    store.take_down();
+    let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
+    assert!(fs::read(&file).unwrap() == bytes[..last], "not as long as its whole frames");
+    spool.append(&traffic.batch(4, 4)).await.unwrap();
+    drop(spool.close(Duration::ZERO).await);
+    // It is not the newest file any more, in which a rest would be damage.
+    let spool = open(Arc::<MemoryLog>::clone(&store), place.path(), Fsync::Each).await;
+    let backlog = spool.backlog().unwrap();
+    assert_eq!((backlog.recovered, backlog.torn, backlog.damaged), (12, 0, 0), "{backlog:?}");
+}
+
+#[tokio::test]
+async fn what_did_not_come_down_to_the_disk_is_taken_back() {
+    let place = tempfile::tempdir().unwrap();
+    let (traffic, store, disk) = (Traffic::new(), memory(), Disk::default());
+    store.take_down();
+    let spool = open_on(&store, place.path(), Fsync::Each, &disk).await.unwrap();
+    spool.append(&traffic.batch(1, 4)).await.unwrap();
+    let file = place.path().join(folder::segment_name(1));
+    let kept = fs::read(&file).unwrap();
+    // Two steps write it, the third brings it down.
+    disk.fuse.set(2, 0);
+    let error = spool.append(&traffic.batch(2, 4)).await.unwrap_err();
+    assert!(error.chain().contains("sync"), "{}", error.chain());
+    assert!(fs::read(&file).unwrap() == kept, "what was refused is still there");
+    drop(spool.close(Duration::ZERO).await);
+    // Nobody was told that it is kept, so the next start does not find it.
+    let spool = open_on(&store, place.path(), Fsync::Each, &disk).await.unwrap();
+    let backlog = spool.backlog().unwrap();
+    assert_eq!((backlog.recovered, backlog.torn, backlog.damaged), (4, 0, 0), "{backlog:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,6 +353,18 @@ async fn what_is_not_the_spools_is_left_alone() {
     assert_eq!((found.len(), backlog.damaged), (3, 0));
     assert!(others.iter().all(|name| place.path().join(name).exists()));
     assert!(!drafts.iter().any(|name| place.path().join(name).exists()));
+}
+
+#[test]
+fn a_lock_ends_though_a_child_process_has_a_copy_of_it() {
+    let place = tempfile::tempdir().unwrap();
+    let lock = disk::lock(place.path()).unwrap();
+    assert_eq!(disk::lock(place.path()).unwrap_err().kind(), ErrorKind::Conflict);
+    // As a fork makes one, until the child is another program.
+    let copy = lock.0.try_clone().unwrap();
+    drop(lock);
+    disk::lock(place.path()).unwrap();
+    drop(copy);
 }
 
 #[tokio::test]

@@ -142,19 +142,21 @@ pub async fn lease_expiry<Sleep: Future<Output = ()> + Send>(
     let long = take(ledger, &name, "a", MINUTE).await.expect("it is free");
     ledger.record_retraining_run(&retraining_run(model, 1, 0), Some(&long)).await.expect("held");
     ledger.record_decision(&decision(model, 1, 0), Some(&long)).await.expect("held");
+    assert_eq!(take(ledger, &name, "b", length).await, None);
     // A renewal may also shorten.
     let ours = take(ledger, &name, "a", length).await.expect("it is a's");
     assert_eq!(ours.token, long.token);
-    assert_eq!(take(ledger, &name, "b", length).await, None);
+    assert!(ours.expires_at < long.expires_at, "{ours:?} {long:?}");
     sleep(length + length / 4).await;
     assert_eq!(ledger.lease(&name).await.unwrap(), None);
     refused(ledger, model, &ours, "expired").await;
-    let again = take(ledger, &name, "a", length).await.expect("it is over");
+    let again = take(ledger, &name, "a", MINUTE).await.expect("it is over");
     assert!(again.token > ours.token, "the same owner, another turn: {again:?} {ours:?}");
     refused(ledger, model, &ours, "of the turn before").await;
     ledger.release_lease(&ours).await.expect("nothing happens");
     assert_eq!(ledger.lease(&name).await.unwrap(), Some(again.clone()));
 
+    let again = take(ledger, &name, "a", length).await.expect("it is a's");
     sleep(length + length / 4).await;
     let theirs = take(ledger, &name, "b", MINUTE).await.expect("it is over");
     assert!(theirs.token > again.token, "{theirs:?} {again:?}");

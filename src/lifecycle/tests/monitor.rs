@@ -40,6 +40,30 @@ async fn rows_of_another_profile_are_not_compared() {
 }
 
 #[tokio::test]
+async fn more_drifted_features_than_there_are_cannot_be_asked_for() {
+    let world = World::with_champion().await;
+    world.serve(Era::Two, 200, false).await;
+    // Two features: the usual 3 are both of them, and 4 would never be.
+    for (asked, verdict) in [(3, Some(Verdict::Drift)), (4, None)] {
+        let settings = DriftSettings { min_drift_features: asked, ..DriftSettings::default() };
+        let monitor = world.monitor().detector(DriftDetector::new(settings).unwrap());
+        match (world.look(&monitor).await, verdict) {
+            (Ok(done), Some(verdict)) => assert_eq!(done.run.report.verdict, verdict),
+            (Err(error), None) => {
+                assert_eq!(error.kind(), ErrorKind::InvalidInput);
+                let said = "monitor: invalid input: the detector is not for version 1 of churn: \
+                            min_drift_features is 4, expected at most 2, as many features as there \
+                            are";
+                assert_eq!(error.chain(), said);
+            }
+            (found, _) => panic!("{asked}: {found:?}"),
+        }
+    }
+    let runs = world.ledger.drift_runs(&world.model, None, 10).await.unwrap().items;
+    assert_eq!(runs.len(), 1, "what was not looked at is not on record");
+}
+
+#[tokio::test]
 async fn drift_opens_one_alert_that_says_what_changed() {
     let world = World::with_champion().await;
     world.serve(Era::Two, 200, false).await;

@@ -21,7 +21,8 @@ use tokio::task::JoinHandle;
 
 pub(crate) use logs::{Logs, listen};
 pub(crate) use model::{
-    ENDLESS, ENDLESS_TOO, Habit, THOUGHT, TestFormat, artifact, artifact_of, telco,
+    ENDLESS, ENDLESS_KEPT, ENDLESS_TOO, Habit, THOUGHT, THOUGHT_TOO, TestFormat, artifact,
+    artifact_of, telco,
 };
 pub(crate) use stores::{CAUSE, LogMode, RegistryMode, TestLog, TestRegistry};
 
@@ -81,7 +82,8 @@ pub(crate) fn builder(
 ) -> ServiceBuilder {
     let formats: Vec<Arc<dyn ModelFormat>> = vec![Arc::new(TestFormat)];
     let (log, registry) = (Arc::new(Arc::clone(log)), Arc::clone(registry));
-    ServiceBuilder::new(log, registry, formats, "churn-classifier".parse().unwrap())
+    let model = "churn-classifier".parse().unwrap();
+    ServiceBuilder::new(log, registry, formats, model).limits(patient())
 }
 
 /// A service with version 1 behind `production`.
@@ -123,9 +125,23 @@ pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
+/// Bears with a machine that has much else to do: what comes late is no failure of the service.
+pub(crate) fn patient() -> Limits {
+    Limits::new()
+        .body_timeout(FOR_EVER)
+        .header_timeout(FOR_EVER)
+        .request_timeout(FOR_EVER)
+        .commit_timeout(FOR_EVER)
+        .append_timeout(FOR_EVER)
+        .reload_timeout(FOR_EVER)
+        .probe_timeout(FOR_EVER)
+        .drain_timeout(FOR_EVER)
+        .flush_timeout(FOR_EVER)
+}
+
 /// Quick to give up, for what never comes; long enough for a busy machine, for what does.
 pub(crate) fn quick() -> Limits {
-    Limits::new()
+    patient()
         .commit_timeout(Duration::from_secs(2))
         .reload_timeout(Duration::from_secs(2))
         .probe_timeout(Duration::from_secs(1))
@@ -134,7 +150,7 @@ pub(crate) fn quick() -> Limits {
 }
 
 /// Longer than anything takes on a busy machine: a test that reaches it has found a fault.
-pub(crate) const FOR_EVER: Duration = Duration::from_secs(60);
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(300);
 
 impl Server {
     pub(crate) fn url(&self, path: &str) -> String {
@@ -220,6 +236,12 @@ pub(crate) async fn raw(address: SocketAddr, head: &[u8], body: &[u8]) -> (u16, 
     let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
     (status, head, answer[(end + 4).min(answer.len())..].to_vec())
+}
+
+/// Whether the service answers a request that comes in one piece.
+pub(crate) async fn is_alive(address: SocketAddr) -> bool {
+    let head = b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    raw(address, head, b"").await.0 == 200
 }
 
 /// Waits until `done` holds.

@@ -62,6 +62,8 @@ pub(crate) enum Habit {
     Slow,
     /// Thinks about a tenure of 97 until [`THOUGHT`] is let go.
     Thoughtful,
+    /// The same for [`THOUGHT_TOO`].
+    ThoughtfulToo,
     /// Scores another number than when it was packed.
     Fickle,
     /// Predicts a number, a hundred a month and the bias; infinity for a tenure of 99.
@@ -72,6 +74,8 @@ pub(crate) enum Habit {
     Endless,
     /// The same for [`ENDLESS_TOO`].
     EndlessToo,
+    /// The same for [`ENDLESS_KEPT`].
+    EndlessKept,
 }
 
 /// Holds up a score until a test lets it go. Each is for one test.
@@ -84,11 +88,17 @@ pub(crate) struct Hold {
 /// Where [`Habit::Thoughtful`] waits.
 pub(crate) static THOUGHT: Hold = Hold::new();
 
+/// Where [`Habit::ThoughtfulToo`] waits.
+pub(crate) static THOUGHT_TOO: Hold = Hold::new();
+
 /// Where [`Habit::Endless`] waits.
 pub(crate) static ENDLESS: Hold = Hold::new();
 
 /// Where [`Habit::EndlessToo`] waits.
 pub(crate) static ENDLESS_TOO: Hold = Hold::new();
+
+/// Where [`Habit::EndlessKept`] waits.
+pub(crate) static ENDLESS_KEPT: Hold = Hold::new();
 
 impl Hold {
     const fn new() -> Self {
@@ -155,12 +165,14 @@ impl Model for TestModel {
             Habit::Odd if is(98.0) => panic!("a secret of the model"),
             Habit::Slow if is(97.0) => std::thread::sleep(Duration::from_millis(50)),
             Habit::Thoughtful if is(97.0) => THOUGHT.wait(),
+            Habit::ThoughtfulToo if is(97.0) => THOUGHT_TOO.wait(),
             Habit::Fickle if self.loaded => return 0.123,
             Habit::Number if is(99.0) => return f64::INFINITY,
             Habit::Number => return 100.0_f64.mul_add(tenure, self.document.bias),
             Habit::Explosive if self.loaded => panic!("the smoke prediction explodes"),
             Habit::Endless if self.loaded && is(0.0) => ENDLESS.wait(),
             Habit::EndlessToo if self.loaded && is(0.0) => ENDLESS_TOO.wait(),
+            Habit::EndlessKept if self.loaded && is(0.0) => ENDLESS_KEPT.wait(),
             _ => {}
         }
         1.0 / (1.0 + (tenure / 24.0 - self.document.bias).exp())

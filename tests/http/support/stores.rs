@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pmmds::drift::Profile;
@@ -14,6 +14,8 @@ use pmmds::memory::MemoryLog;
 use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry, ModelVersion, VersionId};
 use pmmds::{Error, ErrorKind, Timestamp, Window};
 use uuid::Uuid;
+
+use super::ledger::at;
 
 /// What a driver says of an outage.
 pub(crate) const CAUSE: &str = "store.internal:5432 refused the connection";
@@ -67,7 +69,16 @@ pub(crate) struct TestLog {
 impl TestLog {
     pub(crate) fn new() -> Arc<Self> {
         // A year of its own, so that a test sees whose clock it was.
-        let clock = || "2031-05-06T07:08:09Z".parse().unwrap();
+        Self::with_clock(|| at(0))
+    }
+
+    /// One whose time passes: where moments are compared.
+    pub(crate) fn going() -> Arc<Self> {
+        let started = Instant::now();
+        Self::with_clock(move || at(0).saturating_add(started.elapsed()))
+    }
+
+    fn with_clock(clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             inner: MemoryLog::with_clock(clock),
             mode: Mutex::new(LogMode::Up),

@@ -1,0 +1,135 @@
+//! A start while the store is away, and outages that last: what is answered, and what is logged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pmmds::axum::SkewAlerts;
+use pmmds::log::InferenceLog;
+use pmmds::spool::SpooledLog;
+use pmmds::{ErrorKind, Timestamp};
+use serde_json::json;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::support::{
+    Habit, LogMode, Logs, RegistryMode, TestLog, TestRegistry, artifact, body, builder, ledger,
+    listen, quick, serve, serve_through, until, until_asked,
+};
+
+/// What the machine says, some years before the store.
+fn machine() -> Timestamp {
+    "2026-02-03T04:05:06Z".parse().unwrap()
+}
+
+#[tokio::test]
+async fn with_a_spool_it_starts_before_the_store_and_says_whose_time_it_goes_by() {
+    let place = tempfile::tempdir().unwrap();
+    let store = TestLog::new();
+    store.set(LogMode::Down);
+    let spool = SpooledLog::open(Arc::<TestLog>::clone(&store), place.path()).await.unwrap();
+    let front: Arc<dyn InferenceLog> = Arc::new(spool.clone());
+    let registry = TestRegistry::with(&[artifact(Habit::Good, 0.0)]);
+    // Nobody has said that another time will do.
+    let error = builder(&front, &registry).start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+
+    let options = |b: pmmds::axum::ServiceBuilder| b.limits(quick()).clock_meanwhile(machine);
+    let server = serve_through(front, Arc::clone(&store), registry, options).await;
+    let (status, ready) = server.get("/readyz?verbose").await;
+    assert_eq!((status, &ready["status"]), (200, &json!("degraded")), "{ready}");
+    let why = "test log: unavailable; until it answers, the time is this machine's";
+    assert_eq!((&ready["reason"], &ready["checks"][2]["name"]), (&json!(why), &json!("database")));
+    for _ in 0..3 {
+        assert_eq!(server.predict(&body()).await.0, 200);
+    }
+    assert_eq!(spool.backlog().unwrap().events, 3);
+
+    // Nobody asks for its health.
+    store.set(LogMode::Up);
+    until("all is there", || store.events().len() == 3).await;
+    for event in store.events() {
+        assert!(event.at.since(machine()) < Duration::from_secs(600), "{}", event.at);
+    }
+    until_asked("it goes by the time of the store", async || {
+        assert_eq!(server.predict(&body()).await.0, 200);
+        store.events().iter().any(|event| event.at.to_string().starts_with("2031-05-06T"))
+    })
+    .await;
+    assert_eq!(server.get("/readyz").await, (200, json!({"status": "ready"})));
+    let account = server.stop().await;
+    assert_eq!(account.lost, 0, "{account:?}");
+}
+
+#[tokio::test]
+async fn without_a_spool_it_does_not_start_before_the_store() {
+    let (store, registry) = (TestLog::new(), TestRegistry::with(&[artifact(Habit::Good, 0.0)]));
+    store.set(LogMode::Down);
+    let error = builder(&store, &registry).clock_meanwhile(machine).start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn a_check_that_comes_too_late_says_of_what() {
+    let server = serve(|b| b.limits(quick())).await;
+    server.log.set(LogMode::Held);
+    until_asked("it is noticed", async || server.get("/ready").await.0 == 503).await;
+    let (_, ready) = server.get("/ready").await;
+    assert_eq!(ready["reason"], "the database did not answer within 1s");
+    server.log.set(LogMode::Up);
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_away_is_said_once_and_once_that_it_is_back() {
+    let logs = Logs::default();
+    let writer = logs.clone();
+    let layer = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    let _subscriber = listen(tracing_subscriber::registry().with(layer));
+    let ledger = ledger::ledger();
+    ledger.take_down();
+    let (told, length) = (Arc::clone(&ledger), Duration::from_millis(5));
+    let alerts = SkewAlerts::new("web-1:8000").after(length);
+    let options = |b: pmmds::axum::ServiceBuilder| {
+        b.limits(quick()).poll_every(length).ledger(told).skew_alerts(alerts)
+    };
+    let server = serve(options).await;
+    let said = |what: &str| logs.text().matches(what).count();
+    let (away, back) = ("could not be told of the version", "told of the version in service again");
+    until("it is said", || said(away) > 0).await;
+    let before = server.registry.asked();
+    until("it has looked", || server.registry.asked() >= before + 12).await;
+    assert_eq!((said(away), said(back)), (1, 0), "{}", logs.text());
+    ledger.bring_up();
+    until("it is told", || said(back) > 0).await;
+    let before = server.registry.asked();
+    until("it has looked", || server.registry.asked() >= before + 12).await;
+    assert_eq!((said(away), said(back)), (1, 1), "{}", logs.text());
+}
+
+#[tokio::test]
+async fn a_registry_that_is_away_is_said_once_and_once_that_it_is_back() {
+    let logs = Logs::default();
+    let writer = logs.clone();
+    let layer = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    let _subscriber = listen(tracing_subscriber::registry().with(layer));
+    let server = serve(|b| b.limits(quick()).poll_every(Duration::from_millis(5))).await;
+    let said = |what: &str| logs.text().matches(what).count();
+    let looks = async |many: u64| {
+        let before = server.registry.asked();
+        until("it has looked", || server.registry.asked() >= before + many).await;
+    };
+    let (away, back) = ("the registry names no version", "names a version again");
+    looks(3).await;
+    assert_eq!((said(away), said(back)), (0, 0), "{}", logs.text());
+    server.registry.set(RegistryMode::Down);
+    looks(12).await;
+    assert_eq!((said(away), said(back)), (1, 0), "{}", logs.text());
+    // No alias is something else than no answer.
+    server.registry.point_at(None);
+    server.registry.set(RegistryMode::Up);
+    looks(12).await;
+    assert_eq!((said(away), said("there is no alias")), (2, 1), "{}", logs.text());
+    server.registry.point_at(Some(1));
+    until("it is told", || said(back) > 0).await;
+    looks(12).await;
+    assert_eq!((said(away), said(back)), (2, 1), "{}", logs.text());
+}
