@@ -106,6 +106,32 @@ impl Error {
         self.0.component
     }
 
+    /// The first cause of type `T` behind it, also where it hides in an [`std::io::Error`].
+    ///
+    /// ```
+    /// # use pmmds::{Error, ErrorKind};
+    /// let not_utf8 = String::from_utf8(vec![0xff]).unwrap_err();
+    /// let error = Error::new(ErrorKind::Unavailable, "files", "cannot read model.json")
+    ///     .with_source(std::io::Error::other(not_utf8));
+    /// assert!(error.cause::<std::string::FromUtf8Error>().is_some());
+    /// assert!(error.cause::<std::fmt::Error>().is_none());
+    /// ```
+    #[must_use]
+    pub fn cause<T: StdError + 'static>(&self) -> Option<&T> {
+        let mut next = self.source();
+        while let Some(cause) = next {
+            if let Some(found) = cause.downcast_ref() {
+                return Some(found);
+            }
+            // Its own source is what is behind the one that it holds.
+            next = match cause.downcast_ref::<std::io::Error>() {
+                Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+                None => cause.source(),
+            };
+        }
+        None
+    }
+
     /// The message with every cause behind it, as one line for a log or a person.
     ///
     /// ```

@@ -688,6 +688,40 @@ proptest! {
     }
 
     #[test]
+    fn what_drift_stores_is_read_or_refused_whatever_happened_to_it(
+        traffic in traffic(),
+        edits in proptest::collection::vec((any::<Index>(), 0_usize..6, meaningful()), 1..4),
+    ) {
+        let (profile, _, whole) = counted(&traffic, &[]);
+        let (schema, rows, scores) = &traffic;
+        let detector = DriftDetector::default().all_metrics();
+        let report = detector.detect(&profile, &whole);
+        let changed = |json: String| edited(&json, edits.clone());
+        if let Ok(read) =
+            serde_json::from_slice::<Profile>(&changed(serde_json::to_string(&profile).unwrap()))
+        {
+            round_trip(&read)?;
+            let _ = detector.detect(&read, &whole);
+            if read.check_schema(schema).is_ok() {
+                rows.iter().zip(scores).for_each(|(row, score)| drop(read.encode(row, *score)));
+                let again = Traffic::of(&read, &columns(schema, rows).batch(), Some(scores)).unwrap();
+                let _ = detector.detect(&read, &again);
+            }
+        }
+        if let Ok(mut read) =
+            serde_json::from_slice::<Traffic>(&changed(serde_json::to_string(&whole).unwrap()))
+        {
+            let _ = detector.detect(&profile, &read);
+            let _ = read.merge(&whole);
+        }
+        if let Ok(read) =
+            serde_json::from_slice::<DriftReport>(&changed(serde_json::to_string(&report).unwrap()))
+        {
+            let _ = read.to_string();
+        }
+    }
+
+    #[test]
     fn numbers_of_every_size_survive_bit_for_bit(
         values in proptest::collection::vec(finite(), 0..20),
         observed in proptest::option::of(finite()), limit in finite(), passed in any::<bool>(),

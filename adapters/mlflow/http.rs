@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::COMPONENT;
 use super::options::Clock;
+use super::{COMPONENT, tls};
 use crate::{Error, ErrorKind};
 
 /// Most bytes of an answer in JSON.
@@ -348,9 +348,9 @@ impl Http {
             let context = format!("{what}: {} cannot be reached", self.host());
             // The URL of the error would say the same again.
             let error = error.without_url();
-            Attempt::again(
-                Error::new(ErrorKind::Unavailable, COMPONENT, context).with_source(error),
-            )
+            let error = Error::new(ErrorKind::Unavailable, COMPONENT, context).with_source(error);
+            let again = !error.cause().is_some_and(tls::is_refusal);
+            Attempt { again, ..Attempt::last(error) }
         };
         let unavailable = |context: String| Error::new(ErrorKind::Unavailable, COMPONENT, context);
         let Some(request) = request.try_clone() else {

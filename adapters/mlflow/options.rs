@@ -152,6 +152,10 @@ impl MlflowBuilder {
     /// Trusts the certificates of this PEM file, and no others. Defaults to the certificate
     /// authorities of the machine.
     ///
+    /// They are of authorities; the server's own will do as well, unless it says that it is an
+    /// authority's, which `openssl req -x509` has to be kept from by
+    /// `-addext basicConstraints=critical,CA:FALSE`.
+    ///
     /// ```no_run
     /// # use pmmds::mlflow::MlflowRegistry;
     /// let registry = MlflowRegistry::builder("https://mlflow.internal")

@@ -6,6 +6,7 @@
 //! are in src/artifact/tests.rs and tests/http/reload.rs, for every registry.
 
 mod artifact;
+mod bytes;
 mod fake;
 mod faults;
 mod hostile;

@@ -42,6 +42,13 @@ pub(super) fn configuration(options: &MlflowBuilder, https: bool) -> Result<Clie
     }
 }
 
+/// Whether one side will not do for the other: a certificate, a version of TLS. The next attempt
+/// would meet the same.
+pub(super) fn is_refusal(error: &rustls::Error) -> bool {
+    use rustls::Error as E;
+    matches!(error, E::InvalidCertificate(_) | E::PeerIncompatible(_) | E::AlertReceived(_))
+}
+
 fn unreadable(path: &Path, error: rustls::pki_types::pem::Error) -> Error {
     let context = format!("{} cannot be read as certificates in PEM", path.display());
     // Its text says what is wrong, and nothing of what is in the file.

@@ -71,6 +71,17 @@ pub(super) fn is_transient(error: &Error) -> bool {
     code(error).is_some_and(|code| matches!(&*code, "40001" | "40P01"))
 }
 
+/// Whether the server answered and its TLS will not do: its certificate, its versions, or that it
+/// has none. The next attempt would meet the same.
+pub(super) fn is_refusal_of_tls(error: &Error) -> bool {
+    match error.cause() {
+        Some(sqlx::Error::Tls(_)) => true,
+        // Under this kind rustls hands its errors on.
+        Some(sqlx::Error::Io(error)) => error.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
+    }
+}
+
 /// Whether somebody else held a lock for too long.
 pub(super) fn is_locked(error: &Error) -> bool {
     code(error).is_some_and(|code| code == "55P03")

@@ -78,6 +78,18 @@
 //! `ignore_startup_parameters = extra_float_digits`. Every transaction limits its statements and
 //! its waits for locks.
 //!
+//! # Encryption
+//!
+//! As `sslmode` of the URL says. Without it that is `prefer`: what the server offers, in plain where
+//! it offers none, and nobody looks whose certificate it is, so that whoever stands in between can
+//! read along and answer in its place. `require` refuses to talk in plain, and is no better
+//! otherwise. Over a network of others it takes `sslmode=verify-full&sslrootcert=/etc/ssl/our-own.pem`:
+//! the certificate is for the host of the URL, and of an authority in that file or of one that
+//! Mozilla trusts, which the driver adds. `verify-ca` leaves the host out, so that a certificate of
+//! one of these for anybody will do; `require` with `sslrootcert` in the URL is the same, as with
+//! psql. A server that will not do is [`Unavailable`](crate::ErrorKind::Unavailable) with the reason
+//! at once: opening does not wait for it.
+//!
 //! # Time
 //!
 //! [`now`](crate::log::InferenceLog::now) and the ends of leases are of the server's clock, which

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode, Postgres};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Transaction};
 use tokio::time::Instant;
 
-use super::error::{COMPONENT, failed};
+use super::error::{COMPONENT, failed, is_refusal_of_tls};
 use super::later::Opening;
 use super::maintain::LOOK;
 use super::migrate::{self, MIGRATIONS, Migrate};
@@ -211,8 +211,13 @@ impl PostgresStoreBuilder {
             let context = "the database URL does not begin with postgres://";
             return Err(Error::new(ErrorKind::InvalidInput, COMPONENT, context));
         }
-        PgConnectOptions::from_str(url)
-            .map_err(|e| failed("the database URL cannot be used".to_owned(), e))
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|e| failed("the database URL cannot be used".to_owned(), e))?;
+        Ok(match options.get_ssl_mode() {
+            // The driver would look at no certificate.
+            PgSslMode::Require if names_authority(url) => options.ssl_mode(PgSslMode::VerifyCa),
+            _ => options,
+        })
     }
 
     /// Connects, makes the tables where that is asked for, and makes the partitions of the next
@@ -321,6 +326,13 @@ impl PostgresStoreBuilder {
         store.make_partitions_ahead().await?;
         Ok(())
     }
+}
+
+/// Whether the URL says which authority vouches for the server.
+fn names_authority(url: &str) -> bool {
+    let names = ["sslrootcert=", "ssl-root-cert=", "ssl-ca="];
+    let mut parameters = url.split(['?', '&']).skip(1);
+    parameters.any(|parameter| names.iter().any(|name| parameter.starts_with(name)))
 }
 
 /// Half of `pause` to all of it, so that replicas do not knock together.
@@ -561,7 +573,11 @@ impl PostgresStore {
                     );
                     return Err(Error::new(ErrorKind::NotSupported, COMPONENT, context));
                 }
-                Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
+                Err(error)
+                    if error.kind() != ErrorKind::Unavailable || is_refusal_of_tls(&error) =>
+                {
+                    return Err(error);
+                }
                 Err(error) if Instant::now() + pause >= deadline => return Err(error),
                 Err(error) => {
                     tracing::debug!(error = error.chain(), "the database does not answer yet");

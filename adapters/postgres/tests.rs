@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::ErrorKind;
 use crate::conformance::{ledger, log};
 use crate::ledger::Ledger;
 use crate::log::InferenceLog;
@@ -20,6 +23,7 @@ mod request_ids;
 mod roll_ups;
 mod schema;
 mod server;
+mod tls;
 
 use server::database;
 
@@ -53,6 +57,39 @@ async fn the_log_keeps_the_contract_with_unique_request_ids() {
     let other = database.store().await;
     assert!(other.maintain().await.unwrap().buckets > 0);
     log::all(async || other.clone(), &options.prefix("other")).await;
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_database_or_an_error_and_no_secret_is_told(
+        text in any::<String>(),
+        parts in prop::collection::vec(prop::sample::select(&[
+            "a", "@", ":", "/", "?", "&", "=", "%", "%00", "%2f", "[::1]", "[", "5432", "99999", "#",
+            "sslmode=", "require", "sslrootcert=", "host=", "hostaddr=", "port=", "options[", "]=", "é",
+            "statement-cache-capacity=", " ", "\n",
+        ][..]), 0..8),
+    ) {
+        let rest = parts.concat();
+        for url in [
+            text.clone(),
+            rest.clone(),
+            format!("postgres://{text}"),
+            format!("postgres://{rest}"),
+            format!("postgresql://user:canary@{rest}"),
+            format!("postgres://user:canary{rest}@db.internal/shop"),
+        ] {
+            let builder = PostgresStore::builder(url);
+            match builder.target() {
+                Ok(target) => prop_assert!(!target.contains("canary") || rest.contains(['/', '?', '#'])),
+                Err(error) => {
+                    prop_assert_eq!(error.kind(), ErrorKind::InvalidInput);
+                    prop_assert!(!error.chain().contains("canary"), "{}", error.chain());
+                }
+            }
+            let shown = format!("{builder:?}");
+            prop_assert!(!shown.contains("canary"));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

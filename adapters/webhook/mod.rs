@@ -38,6 +38,10 @@
 //! keep credentials; multicast; unspecified) are refused, also behind a name. Proxies of the
 //! environment are not used.
 //!
+//! A receiver at `https` is who a certificate authority of the machine says, or is told nothing, and
+//! the error says what is wrong with its certificate; `SSL_CERT_FILE` in the environment names a
+//! file of other authorities instead. That is tried again with the next delivery.
+//!
 //! The URL is a secret: it is in no error, and `Debug` shows its host.
 
 mod address;
@@ -218,6 +222,13 @@ fn tls(needed: bool) -> Result<ClientConfig, rustls::Error> {
     Ok(builder.with_no_client_auth())
 }
 
+/// Whether one side will not do for the other: a certificate, a version of TLS. The next attempt
+/// would meet the same.
+fn is_refusal(error: &rustls::Error) -> bool {
+    use rustls::Error as E;
+    matches!(error, E::InvalidCertificate(_) | E::PeerIncompatible(_) | E::AlertReceived(_))
+}
+
 /// Posts alerts to a URL. Made by [`Webhook::build`]; [the module's page](self) says what is sent.
 pub struct WebhookSink {
     name: String,
@@ -245,13 +256,15 @@ impl fmt::Debug for WebhookSink {
 struct Failure {
     kind: ErrorKind,
     why: String,
+    // whether another attempt may end otherwise
+    again: bool,
     // what the receiver asks for
     wait: Option<Duration>,
 }
 
 impl Failure {
     fn new(kind: ErrorKind, why: impl Into<String>) -> Self {
-        Self { kind, why: why.into(), wait: None }
+        Self { kind, why: why.into(), again: kind == ErrorKind::Unavailable, wait: None }
     }
 
     fn of(status: StatusCode, wait: Option<Duration>) -> Self {
@@ -265,7 +278,7 @@ impl Failure {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Unauthorized,
             _ => ErrorKind::InvalidInput,
         };
-        Self { kind, why, wait }
+        Self { wait, ..Self::new(kind, why) }
     }
 }
 
@@ -285,7 +298,9 @@ impl WebhookSink {
             while let Some(below) = cause.source() {
                 cause = below;
             }
-            Failure::new(ErrorKind::Unavailable, format!("{why}: {cause}"))
+            let failure = Failure::new(ErrorKind::Unavailable, format!("{why}: {cause}"));
+            let error = Error::new(failure.kind, WEBHOOK, why).with_source(error);
+            Failure { again: !error.cause().is_some_and(is_refusal), ..failure }
         })?;
         let status = response.status();
         if status.is_success() {
@@ -317,7 +332,7 @@ impl AlertSink for WebhookSink {
             .with_max_times(self.retries);
         let attempts = (|| self.attempt(&body, &key))
             .retry(pauses)
-            .when(|failure: &Failure| failure.kind == ErrorKind::Unavailable)
+            .when(|failure: &Failure| failure.again)
             .notify(note)
             .adjust(|failure, pause| {
                 let asked = failure.wait.unwrap_or_default().min(LONGEST_PAUSE);

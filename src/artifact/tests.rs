@@ -1,5 +1,10 @@
 use std::sync::Arc;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use serde_json::json;
+
 use super::*;
 use crate::drift::ProfileOptions;
 use crate::lifecycle::Holdout;
@@ -244,6 +249,46 @@ fn no_flipped_bit_of_the_manifest_is_taken_for_another_model() {
             ModelArtifact::open(&changed(&files, &[(MANIFEST, Some(flipped))], false), &formats())
         {
             assert_eq!(opened.to_files().unwrap(), files, "byte {at}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    // Sums show damage; who forges a file forges its sums and fingerprints as well.
+    #[test]
+    fn a_forged_file_is_opened_or_refused(
+        which in any::<Index>(),
+        edits in vec((any::<Index>(), 0_usize..6, prop_oneof![
+            select(vec![&b"\""[..], b"{", b"}", b"[", b"]", b",", b"-", b"0", b"1e308", b"null", b"NaN"])
+                .prop_map(<[u8]>::to_vec),
+            vec(any::<u8>(), 0..3),
+        ]), 1..4),
+    ) {
+        let files = artifact().to_files().unwrap();
+        let names: Vec<&str> = files.iter().map(|(name, _)| name).collect();
+        let name = names[which.index(names.len())];
+        let mut bytes = files.get(name).unwrap().to_vec();
+        for (at, cut, insert) in edits {
+            let at = at.index(bytes.len() + 1);
+            let end = (at + cut).min(bytes.len());
+            bytes.splice(at..end, insert);
+        }
+        let mut files = changed(&files, &[(name, Some(bytes.clone()))], name != MANIFEST);
+        let of_schema = serde_json::from_slice(&bytes).map(|schema: FeatureSchema| schema.fingerprint());
+        let of_profile = serde_json::from_slice(&bytes).map(|profile: Profile| profile.fingerprint());
+        match (name, of_schema, of_profile) {
+            ("schema.json", Ok(found), _) => files = forged(&files, "schema", json!(found)),
+            ("profile.json", _, Ok(found)) => files = forged(&files, "profile", json!(found)),
+            _ => {}
+        }
+        match ModelArtifact::open(&files, &formats()) {
+            Ok(opened) => drop(opened.to_files().unwrap()),
+            Err(error) => prop_assert!(
+                matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotSupported),
+                "{}", error.chain()
+            ),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The HTTP service over real sockets: what a client, an operator and a hostile stranger see.
 
 mod admin;
+#[cfg(all(feature = "oip", feature = "mlflow-scoring"))]
+mod any_bytes;
 mod batch;
 mod client;
 mod correlation;

@@ -53,6 +53,19 @@ fn no_flipped_bit_goes_unnoticed() {
     assert_eq!(snapshot(&folder).unwrap(), whole);
 }
 
+/// L14: there is no moment between the check of a file and its use.
+#[test]
+fn what_was_checked_is_what_is_loaded() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = prepared(place.path(), true);
+    let checked = folder.fetch(&model(), id(1)).unwrap();
+    let path = version_folder(&folder, 1).join("files/model.json");
+    assert_eq!(fs::read(&path).unwrap(), b"{}");
+    overwrite(&path, b"[]");
+    assert_eq!(checked.get("model.json"), Some(&b"{}"[..]), "the bytes that had the right sum");
+    corrupt_with(folder.fetch(&model(), id(1)), "model.json");
+}
+
 #[test]
 fn every_file_can_be_cut_or_missing_and_is_named() {
     let place = tempfile::tempdir().unwrap();

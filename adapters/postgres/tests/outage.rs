@@ -26,12 +26,12 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// The script that starts servers; the package as it is published has none.
-    fn script() -> Option<PathBuf> {
+    pub(super) fn script() -> Option<PathBuf> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
         script.exists().then_some(script)
     }
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { disk: None, folder: tempfile::tempdir().unwrap() }
     }
 

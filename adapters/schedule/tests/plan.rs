@@ -74,6 +74,32 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn any_text_is_a_schedule_or_an_error(
+        text in any::<String>(),
+        fields in prop::collection::vec(prop::sample::select(&[
+            "*", "0", "7", "12", "29", "31", "59", "60", "*/7", "*/0", "1-5", "5-1", "1,2,,3", "L",
+            "W", "15W", "2#2", "2#9", "MON", "mon-fri", "FEB", "?", "H", "-1", "+1", "1/2/3", "\0",
+            "99999999999999999999", "Europe/Berlin", "UTC", "+02:00", "\u{1f600}",
+        ][..]), 0..8),
+        now in moments(),
+    ) {
+        for text in [text, fields.join(" "), format!("0 {}", fields.join(" "))] {
+            match Schedule::cron(&text) {
+                Ok(schedule) => {
+                    let (newest, next) = (schedule.newest(now), schedule.next(now));
+                    prop_assert!(newest.is_none_or(|newest| newest <= now), "{}", schedule);
+                    prop_assert!(next.is_none_or(|next| next > now), "{}", schedule);
+                }
+                Err(error) => prop_assert!(error.to_string().len() < 2_000, "{}", error),
+            }
+        }
+    }
+}
+
 #[test]
 fn moments_that_are_years_apart_are_found() {
     let leap = Schedule::cron("0 0 29 2 *").unwrap();
