@@ -93,8 +93,10 @@
 //! not do is [`Unavailable`](crate::ErrorKind::Unavailable) with the reason at once: opening does not
 //! wait for it. A pool that was given connects as it was made to.
 //!
-//! A parameter that the driver does not know is [`InvalidInput`](crate::ErrorKind::InvalidInput), as
-//! is a file that cannot be read: nobody connects unchecked because of a slip of the pen.
+//! A parameter of the URL that the driver does not know is
+//! [`InvalidInput`](crate::ErrorKind::InvalidInput), as is a file that cannot be read, so that nobody
+//! connects unchecked because of a slip of the pen. A `PGSSLMODE` that it does not know it passes over:
+//! whoever depends on it says it in the URL.
 //!
 //! # Time
 //!
