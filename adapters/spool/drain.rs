@@ -287,7 +287,7 @@ mod tests {
         let mut logged = |seconds: std::ops::Range<u64>| {
             let mut is_news = |second: u64| {
                 let now = begun + Duration::from_secs(second);
-                said.is_news("a batch", kinds[(second % 2) as usize], now)
+                said.is_news("a batch", kinds[usize::from(second % 2 == 1)], now)
             };
             seconds.filter(|second| is_news(*second)).collect::<Vec<_>>()
         };
