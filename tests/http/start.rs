@@ -33,7 +33,7 @@ async fn with_a_spool_it_starts_before_the_store_and_says_whose_time_it_goes_by(
     let error = builder(&front, &registry).start().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 
-    let options = |b: pmmds::axum::ServiceBuilder| b.limits(quick()).clock_meanwhile(machine);
+    let options = |b: pmmds::axum::ServiceBuilder| b.clock_meanwhile(machine);
     let server = serve_through(front, Arc::clone(&store), registry, options).await;
     let (status, ready) = server.get("/readyz?verbose").await;
     assert_eq!((status, &ready["status"]), (200, &json!("degraded")), "{ready}");
@@ -91,7 +91,7 @@ async fn a_ledger_that_is_away_is_said_once_and_once_that_it_is_back() {
     let (told, length) = (Arc::clone(&ledger), Duration::from_millis(5));
     let alerts = SkewAlerts::new("web-1:8000").after(length);
     let options = |b: pmmds::axum::ServiceBuilder| {
-        b.limits(quick()).poll_every(length).ledger(told).skew_alerts(alerts)
+        b.poll_every(length).ledger(told).skew_alerts(alerts)
     };
     let server = serve(options).await;
     let said = |what: &str| logs.text().matches(what).count();
@@ -113,7 +113,7 @@ async fn a_registry_that_is_away_is_said_once_and_once_that_it_is_back() {
     let writer = logs.clone();
     let layer = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
     let _subscriber = listen(tracing_subscriber::registry().with(layer));
-    let server = serve(|b| b.limits(quick()).poll_every(Duration::from_millis(5))).await;
+    let server = serve(|b| b.poll_every(Duration::from_millis(5))).await;
     let said = |what: &str| logs.text().matches(what).count();
     let looks = async |many: u64| {
         let before = server.registry.asked();
