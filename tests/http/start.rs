@@ -90,9 +90,8 @@ async fn a_ledger_that_is_away_is_said_once_and_once_that_it_is_back() {
     ledger.take_down();
     let (told, length) = (Arc::clone(&ledger), Duration::from_millis(5));
     let alerts = SkewAlerts::new("web-1:8000").after(length);
-    let options = |b: pmmds::axum::ServiceBuilder| {
-        b.poll_every(length).ledger(told).skew_alerts(alerts)
-    };
+    let options =
+        |b: pmmds::axum::ServiceBuilder| b.poll_every(length).ledger(told).skew_alerts(alerts);
     let server = serve(options).await;
     let said = |what: &str| logs.text().matches(what).count();
     let (away, back) = ("could not be told of the version", "told of the version in service again");

@@ -229,8 +229,5 @@ pub(crate) const PLAIN: (&[u8], &str) =
 
 /// Alerts of a fault that is over a moment later: an internal error, a record that was damaged, and
 /// a handshake that was broken off.
-pub(crate) const PASSING: [&[u8]; 3] = [
-    b"\x15\x03\x03\0\x02\x02\x50",
-    b"\x15\x03\x03\0\x02\x02\x14",
-    b"\x15\x03\x03\0\x02\x02\x5a",
-];
+pub(crate) const PASSING: [&[u8]; 3] =
+    [b"\x15\x03\x03\0\x02\x02\x50", b"\x15\x03\x03\0\x02\x02\x14", b"\x15\x03\x03\0\x02\x02\x5a"];
