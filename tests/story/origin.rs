@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::process::Output;
+use std::time::Instant;
 
-use super::schedule::{PATIENCE, Talking};
-use super::serving::Serving;
+use super::schedule::Talking;
+use super::serving::{PATIENCE, Serving, queued};
 use crate::{command, real_data, told};
 
 /// The real file without its last thousand customers: a file that nobody has but its owner.
@@ -76,7 +77,7 @@ fn a_schedule_tells_of_drift_and_trains_on_nothing_else() {
     let file = own_file(&real, root.path());
     let run = |arguments: &[&str]| command(arguments, Some(&state));
     told(&run(&["train", "--data", &file]).output().unwrap());
-    let service = Serving::start(run);
+    let service = Serving::start(|arguments| queued(run(arguments)));
     let drift = ["seed-traffic", "--drift", "--count", "300", "--data", &file];
     told(&run(&[&drift[..], &["--url", &service.url]].concat()).output().unwrap());
     service.stop();
@@ -86,8 +87,10 @@ fn a_schedule_tells_of_drift_and_trains_on_nothing_else() {
     let cache = state.join("data/telco-customer-churn.csv");
     std::fs::copy(&real, cache).unwrap();
     let watch = Talking::start(run(&["monitor", "--every", "2s", "--min-drift-features", "1"]));
+    let begun = Instant::now();
     let told_of = loop {
         let line = watch.said.recv_timeout(PATIENCE).unwrap();
+        assert!(begun.elapsed() < PATIENCE, "no alert was opened: {line}");
         if line.contains("alert opened") {
             break line;
         }
