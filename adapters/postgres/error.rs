@@ -73,13 +73,18 @@ pub(super) fn is_transient(error: &Error) -> bool {
 
 /// Whether the server answered and its TLS will not do: its certificate, its versions, or that it
 /// has none. The next attempt would meet the same.
-pub(super) fn is_refusal_of_tls(error: &Error) -> bool {
+fn is_refusal_of_tls(error: &Error) -> bool {
     match error.cause() {
         Some(sqlx::Error::Tls(_)) => true,
         // Under this kind rustls hands its errors on.
         Some(sqlx::Error::Io(error)) => error.kind() == std::io::ErrorKind::InvalidData,
         _ => false,
     }
+}
+
+/// Whether the server answered, and will not do as things are.
+pub(super) fn is_refusal(error: &Error) -> bool {
+    error.kind() != ErrorKind::Unavailable || is_refusal_of_tls(error)
 }
 
 /// Whether somebody else held a lock for too long.

@@ -80,15 +80,23 @@
 //!
 //! # Encryption
 //!
-//! As `sslmode` of the URL says. Without it that is `prefer`: what the server offers, in plain where
+//! As `sslmode` of the URL says, or of the options that were given. What neither says is taken from
+//! the environment, as with psql: `PGSSLMODE`, `PGSSLROOTCERT`, and `PGSSLCERT` and `PGSSLKEY` for a
+//! certificate of our own. Without any of it that is `prefer`: what the server offers, in plain where
 //! it offers none, and nobody looks whose certificate it is, so that whoever stands in between can
-//! read along and answer in its place. `require` refuses to talk in plain, and is no better
-//! otherwise. Over a network of others it takes `sslmode=verify-full&sslrootcert=/etc/ssl/our-own.pem`:
-//! the certificate is for the host of the URL, and of an authority in that file or of one that
-//! Mozilla trusts, which the driver adds. `verify-ca` leaves the host out, so that a certificate of
-//! one of these for anybody will do; `require` with `sslrootcert` in the URL is the same, as with
-//! psql. A server that will not do is [`Unavailable`](crate::ErrorKind::Unavailable) with the reason
-//! at once: opening does not wait for it.
+//! read along and answer in its place. `allow` is no more than `disable` to the driver: always in
+//! plain. `require` refuses to talk in plain, and is no better otherwise. Over a network of others it
+//! takes `sslmode=verify-full&sslrootcert=/etc/ssl/our-own.pem`: the certificate is for the host of
+//! the URL, and of an authority in that file or of one that Mozilla trusts, which the driver adds.
+//! `verify-ca` leaves the host out, so that a certificate of one of these for anybody will do;
+//! `require` with `sslrootcert`, wherever that is said, is the same, as with psql. A server that will
+//! not do is [`Unavailable`](crate::ErrorKind::Unavailable) with the reason at once: opening does not
+//! wait for it. A pool that was given connects as it was made to.
+//!
+//! A parameter of the URL that the driver does not know is
+//! [`InvalidInput`](crate::ErrorKind::InvalidInput), as is a file that cannot be read, so that nobody
+//! connects unchecked because of a slip of the pen. A `PGSSLMODE` that it does not know it passes over:
+//! whoever depends on it says it in the URL.
 //!
 //! # Time
 //!
@@ -99,6 +107,7 @@
 //!
 //! Outside a tokio runtime, as sqlx does.
 
+mod address;
 mod counting;
 mod error;
 mod jobs;

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode, Postgres};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Transaction};
 use tokio::time::Instant;
 
-use super::error::{COMPONENT, failed, is_refusal_of_tls};
+use super::address;
+use super::error::{COMPONENT, failed, is_refusal};
 use super::later::Opening;
 use super::maintain::LOOK;
 use super::migrate::{self, MIGRATIONS, Migrate};
@@ -196,28 +196,21 @@ impl PostgresStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no URL.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no URL, or has parameters that the
+    /// driver does not know.
     pub fn target(&self) -> Result<String, Error> {
-        Ok(name_of(&self.options()?))
+        Ok(address::name_of(&self.options()?))
     }
 
-    fn options(&self) -> Result<PgConnectOptions, Error> {
-        let url = match &self.source {
+    /// Where the connections go, as they are made.
+    pub(super) fn options(&self) -> Result<PgConnectOptions, Error> {
+        let options = match &self.source {
+            // What an application has is its own.
             Source::Pool(pool) => return Ok((*pool.connect_options()).clone()),
-            Source::Options(options) => return Ok((**options).clone()),
-            Source::Url(url) => url,
+            Source::Options(options) => (**options).clone(),
+            Source::Url(url) => address::of_url(url)?,
         };
-        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
-            let context = "the database URL does not begin with postgres://";
-            return Err(Error::new(ErrorKind::InvalidInput, COMPONENT, context));
-        }
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|e| failed("the database URL cannot be used".to_owned(), e))?;
-        Ok(match options.get_ssl_mode() {
-            // The driver would look at no certificate.
-            PgSslMode::Require if names_authority(url) => options.ssl_mode(PgSslMode::VerifyCa),
-            _ => options,
-        })
+        Ok(address::with_authority_checked(options))
     }
 
     /// Connects, makes the tables where that is asked for, and makes the partitions of the next
@@ -225,7 +218,8 @@ impl PostgresStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no URL.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no URL, or has parameters that the
+    /// driver does not know, and for files of certificates that cannot be read.
     /// [`NotSupported`](ErrorKind::NotSupported) for a server before PostgreSQL 15, for tables of a
     /// newer release, and for those that [`Migrate`] does not allow to change; nothing is written
     /// then. [`Unavailable`](ErrorKind::Unavailable) if nobody answers.
@@ -241,10 +235,10 @@ impl PostgresStoreBuilder {
     /// anything is read or written. [`opened`](PostgresStore::opened) waits for it.
     ///
     /// Until then every call is [`Unavailable`](ErrorKind::Unavailable) at once, and says why. Where
-    /// the database answers and will not do, because its tables are of a newer release or the
-    /// credentials are refused, a call is [`NotSupported`](ErrorKind::NotSupported) or
-    /// [`Unauthorized`](ErrorKind::Unauthorized), the log of the process says so as an error, and
-    /// every ten seconds it is tried again.
+    /// the database answers and will not do, because its tables are of a newer release, the
+    /// credentials are refused or its certificate is, the log of the process says so as an error, and
+    /// every ten seconds it is tried again; a call is [`NotSupported`](ErrorKind::NotSupported) or
+    /// [`Unauthorized`](ErrorKind::Unauthorized) in the first two cases.
     ///
     /// ```
     /// use std::time::Duration;
@@ -264,7 +258,12 @@ impl PostgresStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no URL.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no URL, or has parameters that the
+    /// driver does not know, and for files of certificates that cannot be read.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, whose task opens it.
     pub fn open_later(self) -> Result<PostgresStore, Error> {
         let store = self.store()?;
         let opening = Some(Opening::begin(self, store.clone()));
@@ -280,13 +279,18 @@ impl PostgresStoreBuilder {
     /// The store as it is before anybody is asked.
     fn store(&self) -> Result<PostgresStore, Error> {
         let options = self.options()?;
-        let name = name_of(&options);
+        let name = address::name_of(&options);
         let pool = match &self.source {
             Source::Pool(pool) => pool.clone(),
-            _ => PgPoolOptions::new()
-                .max_connections(self.connections)
-                .acquire_timeout(Duration::from_secs(10).min(self.wait.max(LONGEST_PAUSE)))
-                .connect_lazy_with(options.application_name("pmmds").disable_statement_logging()),
+            Source::Url(_) | Source::Options(_) => {
+                address::look_for_files(&options)?;
+                PgPoolOptions::new()
+                    .max_connections(self.connections)
+                    .acquire_timeout(Duration::from_secs(10).min(self.wait.max(LONGEST_PAUSE)))
+                    .connect_lazy_with(
+                        options.application_name("pmmds").disable_statement_logging(),
+                    )
+            }
         };
         let limits = format!(
             "; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}",
@@ -328,23 +332,10 @@ impl PostgresStoreBuilder {
     }
 }
 
-/// Whether the URL says which authority vouches for the server.
-fn names_authority(url: &str) -> bool {
-    let names = ["sslrootcert=", "ssl-root-cert=", "ssl-ca="];
-    let mut parameters = url.split(['?', '&']).skip(1);
-    parameters.any(|parameter| names.iter().any(|name| parameter.starts_with(name)))
-}
-
 /// Half of `pause` to all of it, so that replicas do not knock together.
 pub(super) fn jittered(pause: Duration) -> Duration {
     let random = u32::try_from(RandomState::new().hash_one(0_u8) % 512).unwrap_or(0);
     pause / 2 + pause * random / 1_024
-}
-
-/// Host, port and database.
-fn name_of(options: &PgConnectOptions) -> String {
-    let database = options.get_database().unwrap_or_else(|| options.get_username());
-    format!("{}:{}/{database}", options.get_host(), options.get_port())
 }
 
 impl fmt::Debug for PostgresStoreBuilder {
@@ -371,7 +362,8 @@ impl fmt::Debug for PostgresStoreBuilder {
 #[derive(Clone)]
 pub struct PostgresStore {
     pub(super) inner: Arc<Inner>,
-    // None: it is open, or of whoever opens it
+    // None where there is nothing to wait for: the store was open before anybody had it, or this is
+    // the handle by which it is being opened
     opening: Option<Opening>,
 }
 
@@ -381,7 +373,7 @@ pub(super) struct Inner {
     begin_write: Arc<str>,
     begin_read: Arc<str>,
     begin_brief: Arc<str>,
-    pool: PgPool,
+    pub(super) pool: PgPool,
     // the numbers that rows refer to; each was committed
     pub(super) model_versions: Mutex<HashMap<(ModelName, VersionId, Fingerprint), i32>>,
     // in microseconds since 1970; days before have a partition
@@ -479,13 +471,37 @@ impl PostgresStore {
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) if it is not open then, with what the last attempt
-    /// met: nobody listens, no such host, no answer. Others of
-    /// [`open`](PostgresStoreBuilder::open) as soon as they are known.
+    /// met: nobody listens, no such host, no answer. What no waiting helps against
+    /// ([`is_refusal`](Self::is_refusal)) as soon as it is known.
     pub async fn opened(&self, wait: Duration) -> Result<(), Error> {
-        match &self.opening {
-            None => Ok(()),
-            Some(opening) => opening.wait(&self.inner.name, wait).await,
+        let Some(opening) = &self.opening else { return Ok(()) };
+        let closed = || Err(self.failed("be opened", sqlx::Error::PoolClosed));
+        if self.is_closed() {
+            return closed();
         }
+        match opening.wait(&self.inner.name, wait).await {
+            Err(_) if self.is_closed() => closed(),
+            answer => answer,
+        }
+    }
+
+    /// Whether `error`, which opening a database came to, is that the server answered and will not
+    /// do as things are, so that no waiting helps: it is of another kind than
+    /// [`Unavailable`](ErrorKind::Unavailable), or its certificate is refused, or it cannot encrypt
+    /// where that is asked for.
+    ///
+    /// ```
+    /// use pmmds::postgres::PostgresStore;
+    /// use pmmds::{Error, ErrorKind};
+    ///
+    /// let wrong_password = Error::new(ErrorKind::Unauthorized, "postgres", "cannot connect");
+    /// assert!(PostgresStore::is_refusal(&wrong_password));
+    /// let nobody_listens = Error::new(ErrorKind::Unavailable, "postgres", "cannot connect");
+    /// assert!(!PostgresStore::is_refusal(&nobody_listens));
+    /// ```
+    #[must_use]
+    pub fn is_refusal(error: &Error) -> bool {
+        is_refusal(error)
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -508,7 +524,10 @@ impl PostgresStore {
         begin: &Arc<str>,
         what: &str,
     ) -> Result<Transaction<'static, Postgres>, Error> {
-        if let Some(opening) = &self.opening {
+        // One that is closed says so by its pool.
+        if let Some(opening) = &self.opening
+            && !self.is_closed()
+        {
             opening.check(&self.inner.name, what)?;
         }
         let begin = AssertSqlSafe(Arc::clone(begin));
@@ -573,11 +592,7 @@ impl PostgresStore {
                     );
                     return Err(Error::new(ErrorKind::NotSupported, COMPONENT, context));
                 }
-                Err(error)
-                    if error.kind() != ErrorKind::Unavailable || is_refusal_of_tls(&error) =>
-                {
-                    return Err(error);
-                }
+                Err(error) if is_refusal(&error) => return Err(error),
                 Err(error) if Instant::now() + pause >= deadline => return Err(error),
                 Err(error) => {
                     tracing::debug!(error = error.chain(), "the database does not answer yet");

@@ -19,6 +19,9 @@ use crate::{Error, ErrorKind};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How often the same trouble is logged.
+const SAID_AGAIN: Duration = Duration::from_secs(3_600);
+
 /// How often the disk is asked for a group before what it does not give back counts as lost: about
 /// half a minute.
 const READS: u32 = 14;
@@ -31,6 +34,23 @@ pub(super) struct Drain {
     core: Arc<Core>,
     quarantine: Option<Quarantine>,
     noted: Instant,
+    said: Said,
+}
+
+/// What it has logged to be in the way since it went on.
+#[derive(Debug, Default)]
+struct Said(Vec<(&'static str, ErrorKind, Instant)>);
+
+impl Said {
+    /// Whether trouble with `what` is to be logged `now`; it counts as logged then.
+    fn is_news(&mut self, what: &'static str, kind: ErrorKind, now: Instant) -> bool {
+        self.0.retain(|(_, _, at)| now.duration_since(*at) < SAID_AGAIN);
+        let is_news = !self.0.iter().any(|(of, which, _)| (*of, *which) == (what, kind));
+        if is_news {
+            self.0.push((what, kind, now));
+        }
+        is_news
+    }
 }
 
 /// Runs work on a thread that may block.
@@ -46,7 +66,8 @@ fn pauses() -> impl Iterator<Item = Duration> {
 
 impl Drain {
     pub(super) fn new(core: Arc<Core>, quarantine: Quarantine) -> Self {
-        Self { core, quarantine: Some(quarantine), noted: Instant::now() }
+        let quarantine = Some(quarantine);
+        Self { core, quarantine, noted: Instant::now(), said: Said::default() }
     }
 
     pub(super) async fn run(mut self) {
@@ -57,6 +78,8 @@ impl Drain {
             for batch in batches {
                 ended.quarantined += self.deliver(batch).await;
             }
+            // Also from what no answer of the store has ended.
+            self.goes_on();
             let last = self.core.state().finish(ended);
             self.core.drained.send_replace(last);
             if self.noted.elapsed() >= NOTE {
@@ -79,7 +102,7 @@ impl Drain {
 
     /// What is to be sent, and how many events the disk does not give back. What it does not give
     /// back now it may give back later; but what is behind does not wait for ever.
-    async fn read(&self, group: &Group) -> (Vec<EventBatch>, u64) {
+    async fn read(&mut self, group: &Group) -> (Vec<EventBatch>, u64) {
         for (attempt, pause) in (1..).zip(pauses()) {
             let (core, group) = (Arc::clone(&self.core), group.clone());
             match blocking(move || read(&core, &group, attempt)).await {
@@ -111,7 +134,7 @@ impl Drain {
     }
 
     /// Sends `batch` until the store has it, or says that it never will.
-    async fn send(&self, batch: &Arc<EventBatch>) -> Result<(), Error> {
+    async fn send(&mut self, batch: &Arc<EventBatch>) -> Result<(), Error> {
         let limit = self.core.options.append_timeout;
         for pause in pauses() {
             // In a task of its own, so that a store that panics does not take the drain along.
@@ -172,25 +195,26 @@ impl Drain {
         }
     }
 
-    /// Takes note of trouble, which is logged when it begins and when it becomes another.
-    fn waits(&self, what: &str, error: &Error) {
+    /// Takes note of trouble, which is logged once until it goes on, and now and then while it lasts.
+    fn waits(&mut self, what: &'static str, error: &Error) {
         // Everybody may read it: what names hosts, databases and paths is for our own log.
         let told = format!("{}: {}", error.component(), error.kind());
-        let before = self.core.state().totals.trouble.replace(told.clone());
-        if before.is_none_or(|before| before != told) {
+        self.core.state().totals.trouble = Some(told);
+        if self.said.is_news(what, error.kind(), Instant::now()) {
             tracing::warn!(error = error.chain(), "the spool waits: {what}");
         } else {
             tracing::debug!(error = error.chain(), "the spool waits: {what}");
         }
     }
 
-    fn goes_on(&self) {
+    fn goes_on(&mut self) {
+        self.said = Said::default();
         let (before, events) = {
             let mut state = self.core.state();
             (state.totals.trouble.take(), state.totals.events)
         };
         if let Some(before) = before {
-            tracing::warn!(trouble = before, events, "the spool goes on: the store answers again");
+            tracing::warn!(trouble = before, events, "the spool goes on");
         }
     }
 }
@@ -250,4 +274,26 @@ pub(super) fn note(core: &Core) {
         tracing::warn!(error = error.chain(), "the spool could not note how far the store is");
     }
     core.tidy();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_that_take_turns_are_logged_once_each_and_again_while_they_last() {
+        let (mut said, begun) = (Said::default(), Instant::now());
+        let kinds = [ErrorKind::Unavailable, ErrorKind::Unauthorized];
+        let mut logged = |seconds: std::ops::Range<u64>| {
+            let mut is_news = |second: u64| {
+                let now = begun + Duration::from_secs(second);
+                said.is_news("a batch", kinds[(second % 2) as usize], now)
+            };
+            seconds.filter(|second| is_news(*second)).collect::<Vec<_>>()
+        };
+        assert_eq!(logged(0..3_600), [0, 1]);
+        assert_eq!(logged(3_600..7_200), [3_600, 3_601]);
+        let now = begun + Duration::from_secs(7_199);
+        assert!(said.is_news("a file", kinds[0], now), "something else of the same kind");
+    }
 }

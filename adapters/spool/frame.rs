@@ -31,8 +31,8 @@ const MAGIC: [u8; 4] = *b"PMS1";
 /// Most bytes behind a head; what says more is damaged, or a batch that has to be halved.
 const MOST: usize = 1 << 30;
 
-/// Bytes between two sums of a [`Search`]: at most as many are hashed for either end of what may be a
-/// frame.
+/// How far apart the sums are that a [`Search`] keeps. The sum of the bytes before any place is the one
+/// kept before it, and fewer bytes than this hashed on top.
 const STEP: usize = 256;
 
 /// What is known of a batch without reading it.
@@ -230,7 +230,8 @@ impl<'b> Search<'b> {
     /// The sum of the bytes from `start` to `end`.
     fn part(&self, start: usize, end: usize) -> crc32fast::Hasher {
         let length = (end - start) as u64;
-        // As if as many zeros came behind the bytes before: what is left of them in the other.
+        // Let A be the bytes before `start`, and B those asked for:
+        // crc(B) = crc(AB) xor crc(A followed by |B| zeros).
         let mut before = self.up_to(start);
         before.combine(&crc32fast::Hasher::new_with_initial_len(0, length));
         let both = self.up_to(end).finalize();

@@ -16,11 +16,12 @@ use pmmds::lifecycle::{
 use pmmds::linfa::formats;
 use pmmds::log::InferenceLog as _;
 use pmmds::model::{Progress, Trainer};
+use pmmds::postgres::PostgresStore;
 use pmmds::promote::OriginalPolicy;
 use pmmds::schedule::Schedule;
 use pmmds::spool::SpooledLog;
 use pmmds::system::SystemEnvironment;
-use pmmds::{Error, ErrorKind, Timestamp, Window};
+use pmmds::{Error, Timestamp, Window};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -172,9 +173,8 @@ pub(crate) async fn serve(settings: &Settings, schedule: Option<Schedule>) -> Ou
     };
     let opened = State::open_or(&folder(settings), settings, without).await;
     let state = opened.inspect_err(|error| {
-        let away = |error: &Error| {
-            error.component() == "postgres" && error.kind() == ErrorKind::Unavailable
-        };
+        let away =
+            |error: &Error| error.component() == "postgres" && !PostgresStore::is_refusal(error);
         if error.downcast_ref().is_some_and(away) {
             eprintln!("note: with --durability spool `serve` starts without its database, and");
             eprintln!("  brings to it later what it has answered meanwhile; the model comes from");

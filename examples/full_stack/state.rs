@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pmmds::Error;
 use pmmds::drift::DriftDetector;
 use pmmds::files::{FileCache, FileRegistry};
 use pmmds::ledger::Ledger;
@@ -18,7 +19,6 @@ use pmmds::registry::{Alias, ModelCache, ModelName, ModelRegistry};
 use pmmds::spool::{Fsync, SpooledLog};
 use pmmds::sqlite::SqliteStore;
 use pmmds::system::SystemEnvironment;
-use pmmds::{Error, ErrorKind as Kind};
 use tempfile::NamedTempFile;
 
 use crate::Outcome;
@@ -62,16 +62,16 @@ pub(crate) enum WithoutDatabase {
 async fn wait_for(store: &PostgresStore, without: WithoutDatabase) -> Result<(), Error> {
     let Err(error) = store.opened(IN_SILENCE).await else { return Ok(()) };
     let why = error.chain();
-    match (error.kind(), without) {
-        (Kind::Unavailable, WithoutDatabase::GoOn) => {
+    match without {
+        _ if PostgresStore::is_refusal(&error) => Err(error),
+        WithoutDatabase::GoOn => {
             eprintln!("starting without the database, which is opened when it answers: {why}");
             Ok(())
         }
-        (Kind::Unavailable, WithoutDatabase::GiveUp) => {
+        WithoutDatabase::GiveUp => {
             eprintln!("waiting for the database, {} s more: {why}", ALOUD.as_secs());
             store.opened(ALOUD).await
         }
-        _ => Err(error),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A store that is there before its database is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::{Migrate, PostgresStore};
 use super::outage::Cluster;
@@ -28,9 +28,17 @@ async fn a_database_that_comes_later_is_opened_then_and_takes_everything() {
     cluster.stop("fast").await;
     // The tables are not there either.
     let store = PostgresStore::builder(&url).open_later().unwrap();
-    let error = store.opened(Duration::from_millis(300)).await.unwrap_err();
+    // Until there is an answer, and not for longer: none is final.
+    let begun = Instant::now();
+    let error = loop {
+        let error = store.opened(Duration::from_millis(300)).await.unwrap_err();
+        if error.chain().contains("Connection refused") {
+            break error;
+        }
+        assert!(begun.elapsed() < FOR_EVER, "{}", error.chain());
+    };
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.chain().contains("Connection refused"), "{}", error.chain());
+    assert!(!PostgresStore::is_refusal(&error));
     for error in refusals(&store).await {
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.chain().contains("Connection refused"), "{}", error.chain());
@@ -56,6 +64,7 @@ async fn tables_of_a_newer_release_are_left_alone_until_somebody_has_seen_to_the
     let error = store.opened(FOR_EVER).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotSupported, "{error}");
     assert!(error.chain().contains("it has schema 99"), "{}", error.chain());
+    assert!(PostgresStore::is_refusal(&error));
     for error in refusals(&store).await {
         // Whoever has a batch keeps it.
         assert!(error.kind() == ErrorKind::NotSupported && !is_final(&error), "{error}");
@@ -64,7 +73,7 @@ async fn tables_of_a_newer_release_are_left_alone_until_somebody_has_seen_to_the
     assert_eq!(database.value::<i64>("SELECT count(*) FROM pmmds_store.ingest_batches").await, 1);
 
     database.run("DELETE FROM pmmds_store.migrations WHERE version = 99").await;
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while store.opened(FOR_EVER).await.is_err() {
         assert!(begun.elapsed() < FOR_EVER);
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -82,4 +91,24 @@ async fn that_there_is_no_such_database_is_no_answer_to_a_question() {
     for error in refusals(&store).await {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_was_closed_before_it_was_open_says_that_it_is_closed() {
+    let store = PostgresStore::builder("postgres://pmmds@127.0.0.1:1/pmmds").open_later().unwrap();
+    let waits = tokio::spawn({
+        let store = store.clone();
+        async move { store.opened(FOR_EVER).await }
+    });
+    tokio::task::yield_now().await;
+    store.close().await;
+    let begun = Instant::now();
+    let mut errors = vec![waits.await.unwrap().unwrap_err()];
+    errors.push(store.opened(FOR_EVER).await.unwrap_err());
+    errors.extend(refusals(&store).await);
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.chain().contains("closed pool"), "{}", error.chain());
+    }
+    assert!(begun.elapsed() < FOR_EVER, "nobody waits");
 }

@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::super::PostgresStore;
 use super::outage::Cluster;
-use super::server::{database, run};
+use super::server::run;
 use crate::{Error, ErrorKind};
 
 /// A certificate of tests/tls, whose `make` says what it is.
@@ -45,23 +45,28 @@ async fn open(url: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// What everybody is told who opens it, now or later.
 async fn refusal(url: &str) -> String {
-    let error = open(url).await.unwrap_err();
-    let said = error.chain();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{said}");
-    let (_, password) = url.split_once('@').unwrap().0.rsplit_once(':').unwrap();
-    assert!(!format!("{said} {error:?}").contains(password), "{said}");
-    said
+    let (wait, limit) = (Duration::from_secs(1_000), Duration::from_secs(500));
+    let (begun, store) = (Instant::now(), PostgresStore::builder(url).open_later().unwrap());
+    let later = store.opened(wait).await.unwrap_err();
+    assert!(begun.elapsed() < limit, "{}", later.chain());
+    store.close().await;
+    let now = open(url).await.unwrap_err();
+    for error in [&later, &now] {
+        let said = error.chain();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{said}");
+        assert!(PostgresStore::is_refusal(error), "{said}");
+        let (_, password) = url.split_once('@').unwrap().0.rsplit_once(':').unwrap();
+        assert!(!format!("{said} {error:?}").contains(password), "{said}");
+    }
+    assert!(later.chain().ends_with(&now.chain()), "{} {}", later.chain(), now.chain());
+    now.chain()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_asked_who_it_is_as_far_as_sslmode_says() {
-    let Some(_database) = database().await else { return };
-    if Cluster::script().is_none() {
-        eprintln!("SKIPPED: there is no scripts/services");
-        return;
-    }
-    let cluster = Cluster::new();
+    let Some(cluster) = Cluster::of_its_own().await else { return };
     let url = cluster.up().await;
     assert!(!is_encrypted(&url).await, "it cannot");
     for mode in ["require", "verify-ca", "verify-full"] {
