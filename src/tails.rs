@@ -32,6 +32,17 @@ pub(crate) fn chi_square_tail(statistic: f64, freedom: f64) -> f64 {
     }
 }
 
+/// Chance that as many trials as `hits` and `misses` together give `hits` or more, each of them with
+/// the chance `share`.
+pub(crate) fn binomial_tail(hits: f64, misses: f64, share: f64) -> f64 {
+    if hits > 0.0 {
+        // It refuses nothing between 0 and 1; were it to, nothing would be proven.
+        checked_beta_reg(hits, misses + 1.0, share).unwrap_or(1.0)
+    } else {
+        1.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +65,16 @@ mod tests {
             let want = 0.5 - f64::atan(t) / std::f64::consts::PI;
             assert!(close(student_tail(t, 1.0), want, P_VALUE), "{t}");
         }
+    }
+    #[test]
+    fn the_tail_of_the_binomial_is_its_sum() {
+        // Of four trials.
+        let share = 0.3_f64;
+        let [all, three] = [share.powi(4), 4.0 * share.powi(3) * (1.0 - share)];
+        assert!(close(binomial_tail(4.0, 0.0, share), all, P_VALUE));
+        assert!(close(binomial_tail(3.0, 1.0, share), all + three, P_VALUE));
+        let none = (1.0 - share).powi(4);
+        assert!(close(binomial_tail(1.0, 3.0, share), 1.0 - none, P_VALUE));
+        assert!(close(binomial_tail(0.0, 4.0, share), 1.0, P_VALUE));
     }
 }

@@ -64,9 +64,8 @@ fn command(arguments: &[&str], state: Option<&Path>) -> Command {
         command.arg("--state").arg(state);
     }
     // A setting of whoever runs the tests would be another story.
-    let ours = |name: &String| {
-        name.starts_with("PMMDS_") || name.starts_with("MLFLOW_") || name.starts_with("OTEL_")
-    };
+    let ours =
+        |name: &String| ["PMMDS_", "MLFLOW_", "OTEL_", "PG"].iter().any(|of| name.starts_with(of));
     std::env::vars().map(|(name, _)| name).filter(ours).for_each(|name| {
         command.env_remove(name);
     });
@@ -128,6 +127,12 @@ fn database(name: &str) -> Option<String> {
     Some(format!("{}/{name}", server.rsplit_once('/').unwrap().0))
 }
 
+/// The end of one that [`database`] gave.
+fn drop_database(url: &str) {
+    let (server, name) = url.rsplit_once('/').unwrap();
+    ask(&format!("{server}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)"));
+}
+
 #[test]
 fn on_postgresql_it_has_the_same_figures() {
     let (Some(data), Some(url)) = (real_data(), database("story")) else { return };
@@ -171,8 +176,7 @@ fn on_postgresql_it_has_the_same_figures() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("knows churn-classifier already") && !said.contains(&url), "{said}");
-    let (server, name) = url.rsplit_once('/').unwrap();
-    ask(&format!("{server}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)"));
+    drop_database(&url);
 }
 
 #[test]

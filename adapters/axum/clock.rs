@@ -7,14 +7,21 @@ use std::time::{Duration, Instant};
 
 use uuid::{ContextV7, Uuid};
 
-use crate::Timestamp;
+use super::service::AXUM;
 use crate::log::InferenceLog;
+use crate::{Error, Timestamp};
 
 /// Slowest answer of the store that is still good enough to set the clock by.
 const GOOD_ANSWER: Duration = Duration::from_millis(500);
 
 /// How often a store that has not told the time yet is asked for it.
 const ASK: Duration = Duration::from_secs(1);
+
+/// 2026-01-01T00:00:00Z, in seconds: past wherever this release runs.
+const RELEASED: Duration = Duration::from_secs(1_767_225_600);
+
+/// How far apart the clocks of two machines may be that are both well.
+const APART: Duration = Duration::from_secs(3_600);
 
 /// Tells the time of the log's store: its last answer, plus what the monotonic clock says has
 /// passed since. A jump of this machine's wall clock moves nothing; every health check that the
@@ -64,10 +71,31 @@ impl Clock {
         }
     }
 
-    /// Sets the clock to what somebody else has, until the store tells the time.
-    pub(super) fn assume(&self, now: Timestamp) {
+    /// Sets the clock to what somebody else has, until the store tells the time, which it did not
+    /// for the reason `why`. Each of `past` is a moment that was, by what it is known.
+    ///
+    /// # Errors
+    ///
+    /// Where `now` is earlier: such as on a machine whose clock does not go on without power.
+    pub(super) fn assume(
+        &self,
+        now: Timestamp,
+        past: impl IntoIterator<Item = (Timestamp, &'static str)>,
+        why: Error,
+    ) -> Result<Error, Error> {
+        let released = (Timestamp::EPOCH.saturating_add(RELEASED), "this release was made");
+        let newest = past.into_iter().fold(released, |a, b| if b.0 > a.0 { b } else { a });
+        if now.saturating_add(APART) < newest.0 {
+            let (past, what) = newest;
+            let context = format!(
+                "started neither with the store's time nor with the clock that is to do meanwhile: \
+                 it says {now}, and {what} at {past}"
+            );
+            return Err(Error::new(why.kind(), AXUM, context).with_source(why));
+        }
         let origin = now.saturating_sub(self.elapsed());
         self.origin.store(origin.as_micros(), Ordering::Relaxed);
+        Ok(why)
     }
 
     /// Whether it is the store's time.
@@ -126,7 +154,7 @@ mod tests {
         let is_near = |at: Timestamp| {
             clock.now().since(at).max(at.since(clock.now())) < Duration::from_secs(5)
         };
-        clock.assume(ours);
+        clock.assume(ours, [], away()).unwrap();
         assert!(is_near(ours) && !clock.is_told());
         std::thread::sleep(GOOD_ANSWER + Duration::from_millis(1));
         clock.set(Duration::ZERO, theirs);
@@ -134,6 +162,33 @@ mod tests {
         // A slow answer is worse than what is known by now.
         clock.set(Duration::ZERO, ours);
         assert!(is_near(theirs));
+    }
+
+    fn away() -> Error {
+        Error::new(crate::ErrorKind::Unavailable, "test", "the store is away")
+    }
+
+    #[test]
+    fn a_time_before_what_is_past_is_not_assumed() {
+        let [released, kept, waits]: [Timestamp; 3] =
+            ["2026-01-01T00:00:00Z", "2026-03-01T12:00:00Z", "2026-04-01T12:00:00Z"]
+                .map(|at| at.parse().unwrap());
+        let past = [(waits, "an event that waits was"), (kept, "a version was kept")];
+        let clock = Clock::new();
+        for (past, newest) in [(&past[..0], released), (&past[1..], kept), (&past[..], waits)] {
+            for (early, is_refused) in [(APART, false), (APART + Duration::from_secs(1), true)] {
+                let now = newest.saturating_sub(early);
+                let result = clock.assume(now, past.iter().copied(), away());
+                assert_eq!(result.is_err(), is_refused, "{now} {newest}");
+                let told = result.unwrap_or_else(|error| error).chain();
+                let times = [now, newest].map(|at| told.contains(&at.to_string()));
+                assert_eq!(times, [is_refused; 2], "{told}");
+                assert!(told.ends_with("the store is away"), "{told}");
+            }
+        }
+        let error = clock.assume(Timestamp::EPOCH, [], away()).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Unavailable);
+        assert!(error.to_string().contains("it says 1970-01-01T00:00:00"), "{error}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::clock::Clock;
+use super::lasting::Lasting;
 use super::loaded::Loaded;
 use super::metrics::Histogram;
 use super::options::{Durability, Limits};
@@ -172,6 +173,7 @@ impl LogQueue {
             open: Vec::new(),
             rows: 0,
             written_at: None,
+            waits: Lasting::default(),
         };
         let task = tokio::sync::Mutex::new(tokio::spawn(writer.run()));
         Self { sender, log, before, shared, clock, stop, task }
@@ -367,6 +369,8 @@ struct Writer {
     // events in `open`
     rows: usize,
     written_at: Option<Instant>,
+    // of a store that does not take a batch
+    waits: Lasting<ErrorKind>,
 }
 
 impl Writer {
@@ -500,6 +504,9 @@ impl Writer {
             let error = match tokio::time::timeout_at(deadline, &mut attempt).await {
                 Ok(Ok(Ok(_))) => {
                     *locked(&self.shared.trouble) = None;
+                    if let Some(lasted) = self.waits.over(self.clock.elapsed()) {
+                        tracing::warn!(?lasted, "the log takes batches again");
+                    }
                     return Ended::Written;
                 }
                 Ok(Ok(Err(error))) => error,
@@ -515,7 +522,9 @@ impl Writer {
                 // Sent again it would be refused again, and hold up everything behind it.
                 return Ended::Refused(error);
             }
-            tracing::warn!(batch = %batch.id(), events, error = error.chain(), "a batch waits");
+            if self.waits.is_news(self.clock.elapsed(), error.kind()) {
+                tracing::warn!(batch = %batch.id(), events, error = error.chain(), "a batch waits");
+            }
             *locked(&self.shared.trouble) = Some(super::told(&error));
             if !self.pause(jittered(pause)).await {
                 tracing::error!(batch = %batch.id(), events, "a batch is lost: no time is left");

@@ -78,9 +78,10 @@ pub(super) struct Models {
     seen: AtomicU64,
     // of the last load
     failure: std::sync::Mutex<Option<Failure>>,
-    // of looks where the alias points, and of the loads that follow
+    // of looks where the alias points
     unseen: Lasting<ErrorKind>,
-    unloaded: Lasting<&'static str>,
+    // of the loads, by version and code
+    unloaded: Lasting<(VersionId, &'static str)>,
     // one load at a time; what the last one gave, with its number
     flight: Mutex<Option<(u64, Result<Reloaded, ReloadError>)>>,
 }
@@ -418,13 +419,25 @@ impl Models {
         } else {
             match self.reload().await {
                 Ok(_) => self.say_loaded(),
-                Err(error) if self.unloaded.is_news(self.clock.elapsed(), error.code) => {
-                    tracing::error!(code = error.code, reason = error.reason, "reload failed");
-                }
-                Err(_) => {}
+                Err(error) => self.say_unloaded(behind, &error),
             }
         }
         Some(behind)
+    }
+
+    /// Says why what is behind the alias is not in service, if that is news. That a version was
+    /// refused always is: it is left alone from now on, so that nothing is said of it again.
+    fn say_unloaded(&self, behind: VersionId, error: &ReloadError) {
+        // The alias may have moved since it was looked at.
+        let version = self.failure().as_ref().and_then(|it| it.version).unwrap_or(behind);
+        let (now, kind) = (self.clock.elapsed(), (version, error.code));
+        if error.cause == Cause::Refused {
+            self.unloaded.say(now, kind);
+        } else if !self.unloaded.is_news(now, kind) {
+            return;
+        }
+        let ReloadError { code, reason, .. } = error;
+        tracing::error!(%version, code, reason, "reload failed");
     }
 
     /// Says that what is behind the alias is in service, where it was said that it is not.

@@ -263,6 +263,16 @@ impl ServiceBuilder {
     /// of the service says by how much the clocks differ. Defaults to none: the service starts when
     /// the store answers.
     ///
+    /// * Whatever goes by the time of an event goes by the wrong one where `clock` is wrong: the
+    ///   windows that it is counted in, and retention, which takes what is old by it. So a `clock` is
+    ///   not believed that is more than an hour behind what is past for certain: the year of this
+    ///   release, the first event that waits, the moment when the [kept](Self::model_cache) version
+    ///   was kept. Then the service does not start without the store, and says both times.
+    /// * Nothing tells that a `clock` is ahead before the store tells the time. Rows that are answered
+    ///   after that count as [late](super::LiveReport::late) in the live report until as much time
+    ///   has passed, or another version comes in; drift that the [ledger](Self::ledger) has is
+    ///   judged on the log, each event at the time that it was given.
+    ///
     /// ```
     /// # use pmmds::axum::ServiceBuilder;
     /// use pmmds::system::SystemEnvironment;
@@ -289,7 +299,9 @@ impl ServiceBuilder {
     }
 
     /// How live traffic is compared with the profile of the version in service. Defaults to
-    /// [`DriftDetector::default`].
+    /// [`DriftDetector::default`]. A setting of the monitor is no reason not to answer: where it asks
+    /// for [more drifted features](crate::drift::DriftSettings::min_drift_features) than a version
+    /// has, [`live_report`](Service::live_report) takes all of them.
     pub fn detector(mut self, detector: DriftDetector) -> Self {
         self.detector = detector;
         self
@@ -337,8 +349,9 @@ impl ServiceBuilder {
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) with every option that cannot work;
-    /// [`Unavailable`](ErrorKind::Unavailable) or what else the log answers when asked for the
-    /// time, unless [another clock](Self::clock_meanwhile) will do, or for the answers that it keeps. No task is left behind then.
+    /// whatever the log answers, such as [`Unavailable`](ErrorKind::Unavailable), when asked for the
+    /// time, unless [another clock](Self::clock_meanwhile) will do, and when asked for the answers
+    /// that it keeps. No task is left behind then.
     ///
     /// # Panics
     ///
@@ -380,9 +393,21 @@ impl ServiceBuilder {
         match (now, meanwhile) {
             (Ok(now), _) => clock.set(asked, now),
             (Err(error), Some(meanwhile)) if error.kind() == ErrorKind::Unavailable => {
+                let waits = self.log.backlog().and_then(|backlog| backlog.oldest);
+                let waits = waits.map(|at| (at, "an answer was given that waits for the store"));
+                let kept = match &self.cache {
+                    Some(cache) => {
+                        let last = cache.last(&self.name, &self.alias);
+                        tokio::time::timeout(self.limits.reload_timeout, last).await
+                    }
+                    None => Ok(Ok(None)),
+                };
+                // Damage is told where it matters: when it is to be served.
+                let kept = kept.ok().and_then(Result::ok).flatten();
+                let kept = kept.map(|cached| (cached.kept_at, "the version was kept that is kept"));
+                let error = clock.assume(meanwhile(), waits.into_iter().chain(kept), error)?;
                 let error = error.chain();
                 tracing::warn!(error, "started without the store: events wait on local disk");
-                clock.assume(meanwhile());
             }
             (Err(error), _) => return Err(error),
         }

@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
 
 use super::clock::Clock;
+use super::lasting::Lasting;
 use super::loaded::Loaded;
 use super::log_writer::{Item, LogQueue};
 use super::problem::Problem;
@@ -99,13 +100,34 @@ struct Job {
     correlation_id: Option<CorrelationId>,
 }
 
+/// Why a version does not run.
+#[derive(Debug, Clone)]
+struct WhyNot {
+    // as everybody may know it
+    told: String,
+    // with every cause, for the log
+    whole: Option<String>,
+}
+
+impl WhyNot {
+    fn of(error: &Error) -> Self {
+        Self { told: super::told(error), whole: Some(error.chain()) }
+    }
+}
+
+impl From<String> for WhyNot {
+    fn from(told: String) -> Self {
+        Self { told, whole: None }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Present {
     shadow: Option<Arc<Loaded>>,
     // why the last load failed
     load_failed: Option<String>,
     // the version that will not do, however often it is fetched, and why
-    refused: Option<(VersionId, String)>,
+    refused: Option<(VersionId, WhyNot)>,
     // why the version that is there was not compared on the last row
     unfit: Option<String>,
     // of one champion and this shadow
@@ -119,6 +141,8 @@ struct Common {
     missed: AtomicU64,
     not_logged: AtomicU64,
     reload: Notify,
+    // of loads, by the version that was meant, and what is told
+    trouble: Lasting<(Option<VersionId>, String)>,
     present: Mutex<Present>,
 }
 
@@ -243,8 +267,10 @@ async fn tick(ticks: &mut Option<tokio::time::Interval>) {
 /// Loads the version that is meant now, if it is another one, and was not refused before or somebody
 /// `asked`. Whatever goes wrong, the present one stays.
 async fn load(parts: &Parts, common: &Common, asked: bool) {
+    let mut meant = None;
     let why_not = match tokio::time::timeout(parts.deadline, which(parts)).await {
         Ok(Ok(Some(version))) => {
+            meant = Some(version);
             let (present, refused) = {
                 let mut present = common.present();
                 // Should the alias come back to it, it has moved.
@@ -260,23 +286,40 @@ async fn load(parts: &Parts, common: &Common, asked: bool) {
         }
         Ok(Ok(None)) => {
             *common.present() = Present::default();
-            Some("there is no such alias".to_owned())
+            Some("there is no such alias".to_owned().into())
         }
-        Ok(Err(error)) => Some(told(&error)),
-        Err(_) => Some(format!("the registry did not answer within {:?}", parts.deadline)),
+        Ok(Err(error)) => Some(WhyNot::of(&error)),
+        Err(_) => Some(format!("the registry did not answer within {:?}", parts.deadline).into()),
     };
-    if let Some(reason) = &why_not {
-        tracing::warn!(reason, "the shadow is not as it is meant");
-    }
+    say(parts, common, (meant, why_not.as_ref()), asked);
     let mut present = common.present();
-    present.load_failed = why_not;
+    present.load_failed = why_not.map(|why| why.told);
     common.active.store(present.shadow.is_some(), Ordering::Relaxed);
 }
 
-/// What everybody may know of `error`, which is in the log in full.
-fn told(error: &Error) -> String {
-    tracing::warn!(error = error.chain(), "the shadow could not be loaded");
-    super::told(error)
+/// Says why the version that is `meant` does not run, where somebody `asked` or it is news; and that
+/// it does, where the last word was another.
+fn say(
+    parts: &Parts,
+    common: &Common,
+    (meant, why_not): (Option<VersionId>, Option<&WhyNot>),
+    asked: bool,
+) {
+    let now = parts.clock.elapsed();
+    let Some(WhyNot { told, whole }) = why_not else {
+        if let Some(lasted) = common.trouble.over(now) {
+            tracing::warn!(?lasted, "the shadow is as it is meant again");
+        }
+        return;
+    };
+    let kind = (meant, told.clone());
+    if asked {
+        common.trouble.say(now, kind);
+    } else if !common.trouble.is_news(now, kind) {
+        return;
+    }
+    let (version, reason) = (meant.map(VersionId::number), whole.as_ref().unwrap_or(told));
+    tracing::warn!(version, reason, "the shadow is not as it is meant");
 }
 
 async fn which(parts: &Parts) -> Result<Option<VersionId>, Error> {
@@ -286,7 +329,7 @@ async fn which(parts: &Parts) -> Result<Option<VersionId>, Error> {
     }
 }
 
-async fn fetch(parts: &Parts, common: &Common, version: VersionId) -> Result<(), String> {
+async fn fetch(parts: &Parts, common: &Common, version: VersionId) -> Result<(), WhyNot> {
     let (registry, formats) = (Arc::clone(&parts.registry), parts.formats.clone());
     let (name, deadline) = (parts.name.clone(), parts.deadline);
     let runtime = tokio::runtime::Handle::current();
@@ -296,19 +339,23 @@ async fn fetch(parts: &Parts, common: &Common, version: VersionId) -> Result<(),
         let load = load_version(&*registry, &formats, &name, version);
         runtime.block_on(tokio::time::timeout(deadline, load))
     });
-    let refuse = |why: String| {
+    let refuse = |why: WhyNot| {
         common.present().refused = Some((version, why.clone()));
         why
     };
     let model = match loaded.await {
         Ok(Ok(Ok(model))) => model,
-        Ok(Ok(Err(error))) if may_pass(error.kind()) => return Err(told(&error)),
-        Ok(Ok(Err(error))) => return Err(refuse(told(&error))),
-        Ok(Err(_)) => return Err(format!("version {version} did not come within {deadline:?}")),
-        Err(_) => return Err(refuse(format!("a smoke prediction of version {version} panicked"))),
+        Ok(Ok(Err(error))) if may_pass(error.kind()) => return Err(WhyNot::of(&error)),
+        Ok(Ok(Err(error))) => return Err(refuse(WhyNot::of(&error))),
+        Ok(Err(_)) => {
+            return Err(format!("version {version} did not come within {deadline:?}").into());
+        }
+        Err(_) => {
+            return Err(refuse(format!("a smoke prediction of version {version} panicked").into()));
+        }
     };
     let took = parts.clock.elapsed().saturating_sub(began);
-    let shadow = loaded_as(parts, model, took).map_err(refuse)?;
+    let shadow = loaded_as(parts, model, took).map_err(|why| refuse(why.into()))?;
     tracing::info!(%version, "a version runs in the shadow");
     let mut present = common.present();
     present.shadow = Some(Arc::new(shadow));

@@ -152,9 +152,9 @@ impl MlflowBuilder {
     /// Trusts the certificates of this PEM file, and no others. Defaults to the certificate
     /// authorities of the machine.
     ///
-    /// They are of authorities; the server's own will do as well, unless it says that it is an
-    /// authority's, which `openssl req -x509` has to be kept from by
-    /// `-addext basicConstraints=critical,CA:FALSE`.
+    /// The file holds certificates of authorities. The self-signed certificate of a server will do
+    /// as well, as long as it does not claim to be an authority's. `openssl req -x509` makes it
+    /// claim so, unless it is given `-addext basicConstraints=critical,CA:FALSE`.
     ///
     /// ```no_run
     /// # use pmmds::mlflow::MlflowRegistry;

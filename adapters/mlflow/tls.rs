@@ -42,11 +42,19 @@ pub(super) fn configuration(options: &MlflowBuilder, https: bool) -> Result<Clie
     }
 }
 
-/// Whether one side will not do for the other: a certificate, a version of TLS. The next attempt
-/// would meet the same.
+/// Whether one side will not do for the other: a certificate, a version of TLS, no TLS at all. The
+/// next attempt would meet the same.
 pub(super) fn is_refusal(error: &rustls::Error) -> bool {
-    use rustls::Error as E;
-    matches!(error, E::InvalidCertificate(_) | E::PeerIncompatible(_) | E::AlertReceived(_))
+    use rustls::{AlertDescription as A, Error as E};
+    match error {
+        // A fault of the moment: a proxy that reads its files again, bytes that were damaged.
+        E::AlertReceived(A::InternalError | A::BadRecordMac | A::UserCanceled) => false,
+        E::AlertReceived(_)
+        | E::InvalidCertificate(_)
+        | E::InvalidMessage(_)
+        | E::PeerIncompatible(_) => true,
+        _ => false,
+    }
 }
 
 fn unreadable(path: &Path, error: rustls::pki_types::pem::Error) -> Error {

@@ -31,7 +31,9 @@ impl SystemEnvironment {
         Self { start: Instant::now() }
     }
 
-    /// The wall clock of this machine, for whoever has no store to ask for the time.
+    /// The wall clock of this machine, for whoever has no store to ask for the time. It may be wrong:
+    /// a machine whose clock does not go on without power begins in 1970 or 2000, and what it says of
+    /// before 1970 is the [epoch](Timestamp::EPOCH). A service does not start by such a time.
     ///
     /// ```
     /// use pmmds::Timestamp;

@@ -38,9 +38,9 @@
 //! keep credentials; multicast; unspecified) are refused, also behind a name. Proxies of the
 //! environment are not used.
 //!
-//! A receiver at `https` is who a certificate authority of the machine says, or is told nothing, and
-//! the error says what is wrong with its certificate; `SSL_CERT_FILE` in the environment names a
-//! file of other authorities instead. That is tried again with the next delivery.
+//! A receiver at `https` is trusted if a certificate authority of this machine vouches for it, or one
+//! in the file that `SSL_CERT_FILE` in the environment names instead. Otherwise nothing is sent, the
+//! error says why, and the alert is tried again with the next delivery.
 //!
 //! The URL is a secret: it is in no error, and `Debug` shows its host.
 
@@ -222,11 +222,19 @@ fn tls(needed: bool) -> Result<ClientConfig, rustls::Error> {
     Ok(builder.with_no_client_auth())
 }
 
-/// Whether one side will not do for the other: a certificate, a version of TLS. The next attempt
-/// would meet the same.
+/// Whether one side will not do for the other: a certificate, a version of TLS, no TLS at all. The
+/// next attempt would meet the same.
 fn is_refusal(error: &rustls::Error) -> bool {
-    use rustls::Error as E;
-    matches!(error, E::InvalidCertificate(_) | E::PeerIncompatible(_) | E::AlertReceived(_))
+    use rustls::{AlertDescription as A, Error as E};
+    match error {
+        // A fault of the moment: a proxy that reads its files again, bytes that were damaged.
+        E::AlertReceived(A::InternalError | A::BadRecordMac | A::UserCanceled) => false,
+        E::AlertReceived(_)
+        | E::InvalidCertificate(_)
+        | E::InvalidMessage(_)
+        | E::PeerIncompatible(_) => true,
+        _ => false,
+    }
 }
 
 /// Posts alerts to a URL. Made by [`Webhook::build`]; [the module's page](self) says what is sent.

@@ -373,7 +373,9 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
             schedule::once(&state, length, settings.grace(), look).await?
         }
     };
-    say_what_waits(&state).await;
+    if let Some(waits) = what_waits(&state).await {
+        say!("note: {waits}");
+    }
     Ok(match verdict {
         Verdict::Stable => ExitCode::SUCCESS,
         Verdict::Drift | Verdict::FeatureDrift => ExitCode::from(DRIFT),
@@ -381,18 +383,19 @@ pub(crate) async fn monitor(settings: &Settings, slot: Option<Duration>) -> Outc
     })
 }
 
-/// Says what a service on this folder has answered and the log does not have yet.
-async fn say_what_waits(state: &State) {
+/// What a service on this folder has answered and the log does not have yet, if anything.
+pub(crate) async fn what_waits(state: &State) -> Option<String> {
     let folder = state.file("spool");
     match SpooledLog::waiting(&folder).await {
         Ok(backlog) if backlog.events > 0 => {
             let (events, folder) = (backlog.events, folder.display());
-            say!("note: up to {events} events wait in {folder}: they are in no window yet");
+            Some(format!("up to {events} events wait in {folder}: they are in no window yet"))
         }
-        Ok(_) => {}
+        Ok(_) => None,
         Err(error) => {
             let error = error.chain();
             tracing::warn!(error, "what waits in the spool of this folder is not known");
+            None
         }
     }
 }

@@ -172,7 +172,7 @@ pub(crate) enum FetchError {
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |e| e.source()).map(ToString::to_string);
     causes.collect::<Vec<_>>().join(": ")
 }
@@ -218,21 +218,14 @@ pub(crate) async fn load(
     progress: &ProgressBar,
 ) -> Result<TelcoCsv, DataError> {
     match data {
-        Some(path) => load_file(path),
+        Some(path) => file(path),
         None => Ok(load_or_generate(&Remote::ibm(), cache_dir, progress).await),
     }
 }
 
-/// What is here: `--data`, else the cache. Nothing is downloaded or made up.
-///
-/// # Errors
-///
-/// [`DataError::Read`] if `data` names a file that cannot be read.
-pub(crate) fn local(data: Option<&Path>, cache_dir: &Path) -> Result<Option<TelcoCsv>, DataError> {
-    match data {
-        Some(path) => load_file(path).map(Some),
-        None => Ok(cached(&Remote::ibm(), cache_dir, &mut Vec::new())),
-    }
+/// What an earlier download has left in the cache.
+pub(crate) fn downloaded(cache_dir: &Path) -> Option<TelcoCsv> {
+    cached(&Remote::ibm(), cache_dir, &mut Vec::new())
 }
 
 /// The cached file, else the download, which is left in the cache.
@@ -278,7 +271,12 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn load_file(path: &Path) -> Result<TelcoCsv, DataError> {
+/// The file that is named, used as it is.
+///
+/// # Errors
+///
+/// [`DataError::Read`] if it cannot be read.
+pub(crate) fn file(path: &Path) -> Result<TelcoCsv, DataError> {
     let bytes =
         fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
     let mut csv = TelcoCsv::new(bytes, Source::File(path.to_owned()));

@@ -97,13 +97,15 @@ impl Remembered {
         csv.sha256 == self.origin.sha256
     }
 
-    /// The data, if it is on this machine.
+    /// The data, if it is on this machine, or can be made here.
     fn here(&self, state: &State) -> Option<TelcoCsv> {
         let known = places(state).remove(&self.origin.sha256);
         // What is gone or has changed is as good as not known.
-        let file = known.and_then(|path| data::local(Some(&path), &state.data()).ok().flatten());
-        let cached = || data::local(None, &state.data()).ok().flatten();
-        file.filter(|csv| self.is(csv)).or_else(|| cached().filter(|csv| self.is(csv)))
+        let file = known.and_then(|path| data::file(&path).ok());
+        let cached = || data::downloaded(&state.data());
+        file.filter(|csv| self.is(csv))
+            .or_else(|| cached().filter(|csv| self.is(csv)))
+            .or_else(|| Some(data::generated()).filter(|csv| self.is(csv)))
     }
 
     /// Why nothing is trained.
@@ -135,13 +137,7 @@ pub(crate) async fn to_train_on(settings: &Settings, state: &State) -> Outcome<T
                 let downloaded = data::download(&state.data(), &progress).await;
                 downloaded.map_err(|error| format!("{}; {error}", remembered.absent()))?
             }
-            None => {
-                let generated = data::generated();
-                if !remembered.is(&generated) {
-                    return Err(remembered.absent().into());
-                }
-                generated
-            }
+            None => return Err(remembered.absent().into()),
         },
         (file, remembered) => {
             let mut csv = data::load(file.as_deref(), &state.data(), &progress).await?;
@@ -158,23 +154,27 @@ pub(crate) async fn to_train_on(settings: &Settings, state: &State) -> Outcome<T
     Ok(csv)
 }
 
-/// The same as far as it is on this machine, for whoever cannot ask; or why it is not.
+/// The same as far as it is on this machine, for whoever cannot ask; or why it is not, such as that
+/// the file that is named cannot be read.
 ///
 /// # Errors
 ///
-/// When the file that is named cannot be read.
+/// When what is in production cannot be told.
 pub(crate) async fn on_this_machine(
     settings: &Settings,
     state: &State,
 ) -> Outcome<Result<TelcoCsv, String>> {
     if let Some(file) = &settings.data {
-        let csv = data::local(Some(file), &state.data())?;
-        return Ok(csv.ok_or_else(|| format!("{} is not here", file.display())));
+        let csv = data::file(file).map_err(|error| data::chain(&error));
+        if let Some(why) = csv.as_ref().ok().and_then(|csv| keep_place(state, csv)) {
+            tracing::warn!(file = %file.display(), why, "data to train on");
+        }
+        return Ok(csv);
     }
     Ok(match Remembered::of(state).await? {
         Some(remembered) => remembered.here(state).ok_or_else(|| remembered.absent()),
         None => {
-            let csv = data::local(None, &state.data())?;
+            let csv = data::downloaded(&state.data());
             csv.ok_or_else(|| "there is no training data here".to_owned())
         }
     })

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::Outcome;
-use crate::commands::{newest_half, retraining};
+use crate::commands::{newest_half, retraining, what_waits};
 use crate::data::{self, TelcoCsv};
 use crate::operations::{self, failed};
 use crate::origin::{Origin, on_this_machine};
@@ -82,6 +82,8 @@ pub(crate) struct Watch {
     settings: Settings,
     // of a look
     lease: Duration,
+    // whether it runs beside the service, which tells by itself what waits for the log
+    is_beside: bool,
     /// what is done when, in words
     pub(crate) plan: String,
 }
@@ -93,7 +95,7 @@ impl Watch {
             (Reaction::Tell, _) => "drift is told, and retraining left to you".to_owned(),
             (Reaction::Retrain, Some(file)) => {
                 // Whoever names a file is told at once if it is not there.
-                data::local(Some(file), &state.data())?;
+                data::file(file)?;
                 format!("drift retrains, on the traffic and on {}", file.display())
             }
             (Reaction::Retrain, None) => {
@@ -116,7 +118,7 @@ impl Watch {
             .settle(if between < 10 * SETTLE { Duration::ZERO } else { SETTLE });
         // Half of it: see `Monitor::lease`.
         let (settings, lease) = (settings.clone(), lease / 2);
-        let watch = Self { scheduler, state, settings, lease, plan };
+        let watch = Self { scheduler, state, settings, lease, is_beside: false, plan };
         // What cannot be is said at the start.
         watch.cycle(None)?;
         Ok(watch)
@@ -124,6 +126,7 @@ impl Watch {
 
     /// Prints one line for every slot.
     pub(crate) fn aloud(mut self) -> Self {
+        self.is_beside = true;
         self.scheduler = self.scheduler.told(|SlotEnd { run, ours, .. }| {
             let by = if *ours { String::new() } else { format!(" by {}", run.owner) };
             say!("{}{by}: {}", run.slot, line(run));
@@ -158,8 +161,9 @@ impl Watch {
         // As things are now: it may have come since the start, or another version.
         let data = match self.settings.on_drift {
             Reaction::Retrain => {
-                let data = on_this_machine(&self.settings, &self.state).await.map_err(failed)?;
-                data.map_err(Some)
+                let (settings, state) = (self.settings.clone(), self.state.clone());
+                let find = async move { on_this_machine(&settings, &state).await.map_err(failed) };
+                apart(find).await?.map_err(Some)
             }
             Reaction::Tell => Err(None),
         };
@@ -175,6 +179,11 @@ impl Watch {
         if let (Answer::Told(_), Some(why)) = (&run.answer, why_not) {
             said = format!("{said}: {why}");
         }
+        if self.is_beside
+            && let Some(waits) = what_waits(&self.state).await
+        {
+            said = format!("{said}; {waits}");
+        }
         if slot.skipped > 0 {
             said = format!("{said}; {} slots before it were passed over", slot.skipped);
         }
@@ -183,8 +192,8 @@ impl Watch {
     }
 }
 
-/// Waits for `future` on a thread of its own: to fit a model is a long computation, and requests
-/// are answered meanwhile.
+/// Waits for `future` on a thread of its own: to verify a model or to fit one is a long computation,
+/// and requests are answered meanwhile.
 async fn apart<T: Send + 'static>(
     future: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {

@@ -174,7 +174,9 @@ impl DriftDetector {
         &self.settings
     }
 
-    /// Compares `counts` with the profile that they were counted by.
+    /// Compares `counts` with the profile that they were counted by. Where the settings ask for more
+    /// drifted features than there are, all of them do: [`check_features`](Self::check_features) is
+    /// what refuses that.
     ///
     /// ```
     /// use ndarray::Array2;

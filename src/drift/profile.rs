@@ -599,7 +599,7 @@ pub enum ProfileError {
         /// the version in the file
         found: u32,
     },
-    /// What is compared with the profile can never meet the settings.
+    /// The detector's `min_drift_features` is more than the features that are compared.
     #[error(transparent)]
     Settings(#[from] SettingsError),
 }

@@ -84,7 +84,9 @@ pub struct DriftSettings {
     pub prediction_psi_threshold: f64,
     /// Drifted features that it takes for [`Verdict::Drift`](super::Verdict::Drift). Defaults to 3,
     /// which is all of them where there are fewer; more than 3 and more than there are is
-    /// [refused](super::DriftDetector::check_features).
+    /// [refused](super::DriftDetector::check_features) by
+    /// [`compare`](super::DriftDetector::compare) and by a [monitor](crate::lifecycle::Monitor::run).
+    /// [`detect`](super::DriftDetector::detect), which always has a verdict, takes all there are.
     pub min_drift_features: usize,
     /// Rows that it takes for a verdict, in the window and in the reference. Defaults to 100.
     pub min_rows: u64,

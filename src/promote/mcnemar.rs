@@ -1,10 +1,9 @@
 //! Is one classifier right more often than the other?
 
 use serde::{Deserialize, Serialize};
-use statrs::function::beta::checked_beta_reg;
 
 use crate::drift::{TestMethod, TestResult};
-use crate::tails::normal_tails;
+use crate::tails::{binomial_tail, normal_tails};
 
 /// McNemar's test: two classifiers on the same rows, by the rows on which only one of them is
 /// right.
@@ -75,9 +74,7 @@ impl McNemar {
         if few == many {
             return 1.0;
         }
-        // P(X <= few) is the regularised incomplete beta function of n - few = many and few + 1.
-        let tail = checked_beta_reg(float(many), float(few) + 1.0, 0.5);
-        tail.map_or(1.0, |tail| (2.0 * tail).min(1.0))
+        (2.0 * binomial_tail(float(many), float(few), 0.5)).min(1.0)
     }
 
     /// The chi-square test with Edwards' correction for continuity; `None` without such rows.

@@ -170,7 +170,7 @@ async fn no_output_has_one() {
     assert!(spans > 5, "the id of the request is in its span: {spans}");
     let logged = logged.replace(marked, "");
     assert!(logged.contains("what the driver said") && logged.contains("a job failed"));
-    for what in ["the shadow could not be loaded", "a batch waits"] {
+    for what in ["the shadow is not as it is meant", "a batch waits"] {
         let whole = |line: &str| line.contains(what) && line.contains(CAUSE);
         assert!(logged.lines().any(whole), "{what}");
     }

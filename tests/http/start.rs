@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pmmds::axum::SkewAlerts;
+use pmmds::axum::{Durability, Shadow, SkewAlerts};
 use pmmds::log::InferenceLog;
+use pmmds::registry::Alias;
 use pmmds::spool::SpooledLog;
 use pmmds::{ErrorKind, Timestamp};
 use serde_json::json;
@@ -13,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::support::{
     Habit, LogMode, Logs, RegistryMode, TestLog, TestRegistry, artifact, body, builder, ledger,
-    listen, quick, serve, serve_through, until, until_asked,
+    listen, quick, serve, serve_on, serve_through, until, until_asked,
 };
 
 /// What the machine says, some years before the store.
@@ -33,7 +34,7 @@ async fn with_a_spool_it_starts_before_the_store_and_says_whose_time_it_goes_by(
     let error = builder(&front, &registry).start().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 
-    let options = |b: pmmds::axum::ServiceBuilder| b.limits(quick()).clock_meanwhile(machine);
+    let options = |b: pmmds::axum::ServiceBuilder| b.clock_meanwhile(machine);
     let server = serve_through(front, Arc::clone(&store), registry, options).await;
     let (status, ready) = server.get("/readyz?verbose").await;
     assert_eq!((status, &ready["status"]), (200, &json!("degraded")), "{ready}");
@@ -71,6 +72,34 @@ async fn without_a_spool_it_does_not_start_before_the_store() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_behind_what_is_past_is_not_started_by() {
+    let place = tempfile::tempdir().unwrap();
+    let (store, registry) = (TestLog::new(), TestRegistry::with(&[artifact(Habit::Good, 0.0)]));
+    store.set(LogMode::Down);
+    let spool = SpooledLog::open(Arc::<TestLog>::clone(&store), place.path()).await.unwrap();
+    let front: Arc<dyn InferenceLog> = Arc::new(spool.clone());
+    let start = async |clock: fn() -> Timestamp| {
+        builder(&front, &registry).limits(quick()).clock_meanwhile(clock).start().await
+    };
+    let error = start(|| Timestamp::EPOCH).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let told = error.chain();
+    for what in ["1970-01-01T00:00:00", "2026-01-01T00:00:00Z", "it is down"] {
+        assert!(told.contains(what), "{what}: {told}");
+    }
+    // What waits was answered later than this.
+    let options = |b: pmmds::axum::ServiceBuilder| b.limits(quick()).clock_meanwhile(machine);
+    let served = TestRegistry::with(&[artifact(Habit::Good, 0.0)]);
+    let server = serve_through(Arc::clone(&front), Arc::clone(&store), served, options).await;
+    assert_eq!(server.predict(&body()).await.0, 200);
+    let error = start(|| machine().saturating_sub(Duration::from_secs(7_200))).await.unwrap_err();
+    let oldest = spool.backlog().unwrap().oldest.unwrap();
+    assert!(error.to_string().contains(&oldest.to_string()), "{error} {oldest}");
+    store.set(LogMode::Up);
+    assert_eq!(server.stop().await.lost, 0);
+}
+
+#[tokio::test]
 async fn a_check_that_comes_too_late_says_of_what() {
     let server = serve(|b| b.limits(quick())).await;
     server.log.set(LogMode::Held);
@@ -90,9 +119,8 @@ async fn a_ledger_that_is_away_is_said_once_and_once_that_it_is_back() {
     ledger.take_down();
     let (told, length) = (Arc::clone(&ledger), Duration::from_millis(5));
     let alerts = SkewAlerts::new("web-1:8000").after(length);
-    let options = |b: pmmds::axum::ServiceBuilder| {
-        b.limits(quick()).poll_every(length).ledger(told).skew_alerts(alerts)
-    };
+    let options =
+        |b: pmmds::axum::ServiceBuilder| b.poll_every(length).ledger(told).skew_alerts(alerts);
     let server = serve(options).await;
     let said = |what: &str| logs.text().matches(what).count();
     let (away, back) = ("could not be told of the version", "told of the version in service again");
@@ -113,7 +141,7 @@ async fn a_registry_that_is_away_is_said_once_and_once_that_it_is_back() {
     let writer = logs.clone();
     let layer = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
     let _subscriber = listen(tracing_subscriber::registry().with(layer));
-    let server = serve(|b| b.limits(quick()).poll_every(Duration::from_millis(5))).await;
+    let server = serve(|b| b.poll_every(Duration::from_millis(5))).await;
     let said = |what: &str| logs.text().matches(what).count();
     let looks = async |many: u64| {
         let before = server.registry.asked();
@@ -134,4 +162,73 @@ async fn a_registry_that_is_away_is_said_once_and_once_that_it_is_back() {
     until("it is told", || said(back) > 0).await;
     looks(12).await;
     assert_eq!((said(away), said(back)), (2, 1), "{}", logs.text());
+}
+
+#[tokio::test]
+async fn each_version_that_is_refused_is_said_once_with_its_reason() {
+    let logs = Logs::default();
+    let writer = logs.clone();
+    let layer = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    let _subscriber = listen(tracing_subscriber::registry().with(layer));
+    let server = serve(|b| b.limits(quick()).poll_every(Duration::from_millis(5))).await;
+    // Both are rejected, with one code.
+    for (version, habit) in [(2, Habit::Fickle), (3, Habit::Explosive)] {
+        server.registry.promote(artifact(habit, 0.0));
+        let said = || {
+            let text = logs.text();
+            let of = format!("version={version} ");
+            text.lines().filter(|l| l.contains("reload failed") && l.contains(&of)).count()
+        };
+        until("it is said", || said() > 0).await;
+        let before = server.registry.asked();
+        until("it has looked", || server.registry.asked() >= before + 12).await;
+        assert_eq!(said(), 1, "{}", logs.text());
+    }
+    server.registry.point_at(Some(1));
+    until("it is over", || logs.text().contains("is in service again")).await;
+}
+
+#[tokio::test]
+async fn a_shadow_that_is_not_there_is_said_once_and_once_that_it_is() {
+    let logs = Logs::default();
+    let writer = logs.clone();
+    let layer = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    let _subscriber = listen(tracing_subscriber::registry().with(layer));
+    let registry = TestRegistry::with(&[artifact(Habit::Good, 0.0), artifact(Habit::Good, 1.0)]);
+    let server = serve_on(TestLog::new(), registry, |b| {
+        let poll = Duration::from_millis(5);
+        b.limits(quick()).poll_every(poll).shadow(Shadow::Alias(Alias::staging()))
+    })
+    .await;
+    let said = |what: &str| logs.text().matches(what).count();
+    let (missing, back) =
+        ("the shadow is not as it is meant", "the shadow is as it is meant again");
+    let looks = async || {
+        let before = server.registry.asked();
+        until("it has looked", || server.registry.asked() >= before + 24).await;
+    };
+    looks().await;
+    assert_eq!((said(missing), said(back)), (1, 0), "{}", logs.text());
+    server.registry.stage(2);
+    until("it is told", || said(back) > 0).await;
+    looks().await;
+    assert_eq!((said(missing), said(back)), (1, 1), "{}", logs.text());
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_is_said_once_and_once_that_it_is_written() {
+    let logs = Logs::default();
+    let writer = logs.clone();
+    let layer = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    let _subscriber = listen(tracing_subscriber::registry().with(layer));
+    let server = serve(|b| b.limits(quick()).durability(Durability::Queued)).await;
+    server.log.set(LogMode::Down);
+    assert_eq!(server.predict(&body()).await.0, 200);
+    until("it was sent often", || server.log.attempts().len() >= 4).await;
+    let said = |what: &str| logs.text().matches(what).count();
+    let (waits, back) = ("a batch waits", "the log takes batches again");
+    assert_eq!((said(waits), said(back)), (1, 0), "{}", logs.text());
+    server.log.set(LogMode::Up);
+    until("it is written", || said(back) > 0).await;
+    assert_eq!((said(waits), said(back)), (1, 1), "{}", logs.text());
 }

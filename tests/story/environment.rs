@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::schedule::Talking;
 use super::servers::{http, http_with};
 use super::serving::{Serving, free_port};
-use crate::{ask, command, database, real_data, told};
+use crate::{ask, command, database, drop_database, real_data, told};
 
 type Variables<'v> = &'v [(&'v str, &'v str)];
 
@@ -107,7 +107,7 @@ fn a_database_is_found_by_its_parts_and_each_of_them_acts() {
     told(&run(&summary, state, &[("PMMDS_DATABASE_URL", &url)]));
     assert_ne!(ask(&url, owner), [user.as_str()]);
 
-    ask(&format!("{server}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)"));
+    drop_database(&url);
     ask(&format!("{server}/postgres"), &format!("DROP ROLE \"{user}\""));
 }
 

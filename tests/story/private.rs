@@ -20,12 +20,16 @@ impl Private {
         self.folder.path().join("state")
     }
 
+    fn command(&self, arguments: &[&str]) -> Command {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
+        let mut command = Command::new(script);
+        command.args(arguments).env("PMMDS_TEST_SERVICES", self.folder.path().join("servers"));
+        command
+    }
+
     /// What `scripts/services` says to `arguments`.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services");
-        let servers = self.folder.path().join("servers");
-        let mut command = Command::new(script);
-        told(&command.args(arguments).env("PMMDS_TEST_SERVICES", servers).output().unwrap())
+        told(&self.command(arguments).output().unwrap())
     }
 
     /// Starts `server`; its address.
@@ -37,6 +41,10 @@ impl Private {
 
 impl Drop for Private {
     fn drop(&mut self) {
-        self.run(&["down"]);
+        // A panic here, in the midst of that of a test, would end all of them without a word.
+        match self.command(&["down"]).output() {
+            Ok(output) if output.status.success() => {}
+            problem => eprintln!("scripts/services down: {problem:?}"),
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::story::serving::Serving;
-use crate::{ask, command, database, real_data, told};
+use crate::story::serving::{Serving, queued};
+use crate::{ask, command, database, drop_database, real_data, told};
 
 /// Slots of the monitor here. In production it is an hour.
 const SLOT: &str = "5s";
@@ -71,8 +71,8 @@ fn two_services_and_their_jobs_on_one_database_do_each_thing_once() {
     let replicas = Replicas { root: tempfile::tempdir().unwrap(), url };
     let old = of_old(&data, replicas.root.path());
     replicas.run("a", &["train", "--data", old.to_str().unwrap()]);
-    let services =
-        ["a", "b"].map(|replica| Serving::start(|arguments| replicas.command(replica, arguments)));
+    let services = ["a", "b"]
+        .map(|replica| Serving::start(|arguments| queued(replicas.command(replica, arguments))));
 
     // Customers of every kind come, to both, and more of them for as long as nobody is alarmed: on
     // a slow machine the looks are far apart.
@@ -182,6 +182,5 @@ fn two_services_and_their_jobs_on_one_database_do_each_thing_once() {
         FROM pmmds_store.predictions",
         "true",
     );
-    let (server, name) = replicas.url.rsplit_once('/').unwrap();
-    ask(&format!("{server}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)"));
+    drop_database(&replicas.url);
 }

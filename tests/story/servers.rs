@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::story::private::Private;
-use crate::story::serving::Serving;
-use crate::{assert_has_the_figures, command, database, real_data, told};
+use crate::story::serving::{PATIENCE, Serving, until};
+use crate::{assert_has_the_figures, command, database, drop_database, real_data, told};
 
 /// Status and body of a request without a body.
 pub(super) fn http(method: &str, base: &str, path: &str) -> (u16, String) {
@@ -21,7 +21,7 @@ pub(super) fn http(method: &str, base: &str, path: &str) -> (u16, String) {
 pub(super) fn http_with(method: &str, base: &str, path: &str, more: &str) -> (u16, String) {
     let address = base.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n{more}");
     write!(stream, "{head}Content-Length: 0\r\n\r\n").unwrap();
     let mut answer = Vec::new();
@@ -60,6 +60,8 @@ fn on_both_servers_it_has_the_same_figures_and_mlflow_shows_them() {
         if output.status.success() || !late || tellings == 5 {
             break (url, model, state, output);
         }
+        println!("telling {tellings} came too late: {said}");
+        drop_database(&url);
         tellings += 1;
     };
     let servers = ["--database-url", &url, "--mlflow-uri", &mlflow, "--model-name", &model];
@@ -116,8 +118,7 @@ fn on_both_servers_it_has_the_same_figures_and_mlflow_shows_them() {
     let said = told(&command(&arguments, Some(state.path())).output().unwrap());
     assert!(said.contains("a rehearsal by hand"), "{said}");
     assert_eq!(alias("production")["version"], "1");
-    let (server, name) = url.rsplit_once('/').unwrap();
-    crate::ask(&format!("{server}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)"));
+    drop_database(&url);
 }
 
 /// Commands on `data`, with models and runs on the MLflow at `uri`.
@@ -185,19 +186,12 @@ fn with_mlflow_stopped_a_service_starts_on_what_it_has_kept_and_says_so() {
     let mlflow = Private::new();
     let (uri, state) = (mlflow.up("mlflow"), mlflow.state());
     let run = on_mlflow(&uri, &data, &state);
-    let until = |what: &str, done: &dyn Fn() -> bool| {
-        let begun = Instant::now();
-        while !done() {
-            assert!(begun.elapsed() < Duration::from_secs(300), "it never came that {what}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    };
     told(&run(&["train"]).output().unwrap());
     let first = Serving::start(run);
     let model: Value = ask(&first.url, "/model");
     assert_eq!(model["source"], "registry");
     let kept = state.join("model-cache/models/churn-classifier/production/kept.json");
-    until("it is kept", &|| kept.exists());
+    until("it is kept", || kept.exists());
     // Killed, not stopped.
     drop(first);
     mlflow.run(&["stop", "mlflow"]);
@@ -226,7 +220,7 @@ fn with_mlflow_stopped_a_service_starts_on_what_it_has_kept_and_says_so() {
     drop(third);
 
     mlflow.run(&["up", "mlflow"]);
-    until("MLflow confirms it", &|| ask(&second.url, "/model")["source"] == "registry");
+    until("MLflow confirms it", || ask(&second.url, "/model")["source"] == "registry");
     assert_eq!(ask(&second.url, "/readyz?verbose")["checks"][1]["status"], "ok");
     second.stop();
 }

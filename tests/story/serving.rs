@@ -4,6 +4,34 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// For what comes in seconds on a machine with nothing else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Waits until `look` finds something.
+pub(crate) fn found<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it never came that {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until it is so.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    found(what, || is_so().then_some(()));
+}
+
+/// A service that answers before the database has an event, where something else is tested: a disk
+/// that stands still for seconds is no failure then.
+pub(crate) fn queued(mut service: Command) -> Command {
+    service.env("PMMDS_DURABILITY", "queued");
+    service
+}
 
 /// A port that is free, and stays so until a service takes it: none of those that the machine gives
 /// to whoever asks for any, nor of those that `scripts/services` tries.

@@ -14,7 +14,7 @@ use pmmds::{Timestamp, Window};
 use serde_json::json;
 
 use super::serving::{Serving, signal};
-use crate::{ask, command, database, told};
+use crate::{ask, command, database, drop_database, told};
 
 /// Clients at a time.
 const CLIENTS: usize = 8;
@@ -121,8 +121,7 @@ fn whoever_was_answered_is_in_postgresql() {
     let answered = stopped_under_load(&["--database-url", &url], state.path());
     let ids = "SELECT coalesce(request_id, id)::text FROM pmmds_store.predictions";
     assert_each_once(&answered, &ask(&url, ids));
-    let (server, name) = url.rsplit_once('/').unwrap();
-    ask(&format!("{server}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)"));
+    drop_database(&url);
 }
 
 #[test]
@@ -138,6 +137,7 @@ fn ends_by_a_second_signal(state: &Path) -> bool {
     let mut serving = Serving::start(|serve| command(serve, Some(state)));
     // A request that never comes to its end holds up a good end for a while.
     let address = serving.url.trim_start_matches("http://").to_owned();
+    let begun = Instant::now();
     let mut open = std::net::TcpStream::connect(address).unwrap();
     let head = "POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
                 content-length: 500\r\nexpect: 100-continue\r\n\r\n";
@@ -146,7 +146,7 @@ fn ends_by_a_second_signal(state: &Path) -> bool {
     let mut asked = [0; 12];
     open.read_exact(&mut asked).unwrap();
     assert_eq!(&asked, b"HTTP/1.1 100");
-    let (pid, begun) = (serving.pid(), Instant::now());
+    let pid = serving.pid();
     assert!(signal("TERM", &pid));
     std::thread::sleep(Duration::from_millis(200));
     assert!(serving.is_running() || begun.elapsed() > HELD_UP, "it waits for the request");

@@ -1,28 +1,14 @@
 //! Two services that cannot load the version behind the alias, as processes: each is told of by its
 //! name, to a receiver over HTTP, and its alert ends when it serves the right version again.
 
-use std::time::{Duration, Instant};
-
 use pmmds::files::FileRegistry;
 use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry, VersionId};
 use serde_json::Value;
 
 use crate::story::operators::{Posted, receiver};
 use crate::story::replicas::Replicas;
-use crate::story::serving::Serving;
-use crate::{ask, database, real_data};
-
-/// Waits until `done` gives something.
-async fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(done) = done() {
-            return done;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(300), "it never came that {what}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
+use crate::story::serving::{Serving, found};
+use crate::{ask, database, drop_database, real_data};
 
 /// What was posted about `event`, if it is `count` alerts by now; each may have been posted again,
 /// where the answer came late.
@@ -69,7 +55,10 @@ async fn each_replica_that_refuses_a_version_is_told_of_until_it_serves_what_it_
     let version = registry.register(&model, "a-run-of-others", &files).await.unwrap().version;
     registry.set_alias(&model, &production, version, Some(VersionId::FIRST)).await.unwrap();
 
-    let mut opened = until("both are told of", || told(&posted, "opened", 2)).await;
+    let posted = |what: &str, event: &str| {
+        tokio::task::block_in_place(|| found(what, || told(&posted, event, 2)))
+    };
+    let mut opened = posted("both are told of", "opened");
     opened.sort_by_key(|one| one["message"].to_string());
     for (one, replica) in opened.iter().zip(["replica-a", "replica-b"]) {
         let message = one["message"].as_str().unwrap();
@@ -84,13 +73,12 @@ async fn each_replica_that_refuses_a_version_is_told_of_until_it_serves_what_it_
     assert_eq!(open(), "2");
 
     registry.set_alias(&model, &production, VersionId::FIRST, Some(version)).await.unwrap();
-    until("both are over", || told(&posted, "resolved", 2)).await;
-    assert_eq!((open(), told(&posted, "opened", 2).is_some()), ("0".to_owned(), true));
+    posted("both are over", "resolved");
+    posted("none was opened meanwhile", "opened");
+    assert_eq!(open(), "0");
     // Nobody has retrained for it.
     let runs = "SELECT count(*)::text FROM pmmds_store.retraining_runs".to_owned();
     assert_eq!(tokio::task::block_in_place(|| count(runs)), "1");
     services.into_iter().for_each(Serving::stop);
-    let (server, name) = replicas.url.rsplit_once('/').unwrap();
-    let drop = format!("DROP DATABASE {name} WITH (FORCE)");
-    tokio::task::block_in_place(|| ask(&format!("{server}/postgres"), &drop));
+    tokio::task::block_in_place(|| drop_database(&replicas.url));
 }

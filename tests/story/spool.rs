@@ -8,21 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::private::Private;
 use super::servers::http;
-use super::serving::Serving;
+use super::serving::{Serving, until};
 use super::sigterm::{answered, assert_each_once};
 use crate::{ask, command, told};
 
 /// Status and body of a GET.
 fn get(serving: &Serving, path: &str) -> (u16, String) {
     http("GET", &serving.url, path)
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(300), "it never came that {what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 #[test]

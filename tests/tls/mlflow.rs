@@ -8,16 +8,20 @@ use pmmds::mlflow::MlflowRegistry;
 use pmmds::registry::{Alias, ArtifactFiles, ModelName, ModelRegistry as _, VersionId};
 use pmmds::{Error, ErrorKind};
 
-use crate::server::{OLD, Part, Server};
+use crate::server::{OLD, PASSING, PLAIN, Part, Server};
 use crate::{REFUSED, address, file};
 
-/// A handle that trusts one file, and waits for a machine that has much else to do.
+/// Longer than anything takes on a machine that has much else to do.
+const LONG: Duration = Duration::from_secs(600);
+
+/// A patient handle that trusts one file.
 fn registry(server: &Server, trusted: PathBuf) -> MlflowRegistry {
     MlflowRegistry::builder(server.url())
         .token("canary-of-the-token")
         .server_certificates(trusted)
-        .connect_timeout(Duration::from_secs(60))
-        .patience(Duration::from_secs(60))
+        .connect_timeout(LONG)
+        .patience(LONG)
+        .write_timeout(LONG)
         .build()
         .unwrap()
 }
@@ -64,14 +68,23 @@ async fn what_cannot_be_trusted_is_named_asked_once_and_told_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_tls_is_not_spoken() {
-    for (bytes, why) in OLD {
+async fn old_tls_is_not_spoken_and_without_tls_nothing_is_said() {
+    for (bytes, why) in OLD.into_iter().chain([PLAIN]) {
         let server = Server::start(Part::Says(bytes)).await;
         let error = ask(&registry(&server, file("authority"))).await.unwrap_err();
         let said = error.chain();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{said}");
         assert!(said.contains(why), "{said}");
         assert_eq!(server.connections(), 1, "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_the_moment_is_tried_again() {
+    for alert in PASSING {
+        let server = Server::start_after(alert, Part::Answers("here", version_three())).await;
+        let found = ask(&registry(&server, file("authority"))).await.unwrap();
+        assert_eq!((found.map(VersionId::number), server.connections()), (Some(3), 2));
     }
 }
 

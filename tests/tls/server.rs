@@ -39,6 +39,15 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) async fn start(part: Part) -> Self {
+        Self::start_with(None, part).await
+    }
+
+    /// One that says these bytes to the first who comes.
+    pub(crate) async fn start_after(bytes: &'static [u8], part: Part) -> Self {
+        Self::start_with(Some(Part::Says(bytes)), part).await
+    }
+
+    async fn start_with(mut first: Option<Part>, part: Part) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -48,7 +57,8 @@ impl Server {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, SeqCst);
                 // A client that goes away is what is tested.
-                open.spawn(serve(stream, part.clone()));
+                let part = first.take().unwrap_or_else(|| part.clone());
+                open.spawn(serve(stream, part));
             }
         });
         Self { address, connections, task }
@@ -212,3 +222,12 @@ pub(crate) const OLD: [(&[u8], &str); 3] = [
         "Tls12Or13",
     ),
 ];
+
+/// What a server says that speaks no TLS at its port.
+pub(crate) const PLAIN: (&[u8], &str) =
+    (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "InvalidContentType");
+
+/// Alerts of a fault that is over a moment later: an internal error, a record that was damaged, and
+/// a handshake that was broken off.
+pub(crate) const PASSING: [&[u8]; 3] =
+    [b"\x15\x03\x03\0\x02\x02\x50", b"\x15\x03\x03\0\x02\x02\x14", b"\x15\x03\x03\0\x02\x02\x5a"];

@@ -11,7 +11,7 @@ use pmmds::lifecycle::{AlertNotice, AlertSink as _};
 use pmmds::webhook::{Webhook, WebhookSink};
 use pmmds::{Error, ErrorKind};
 
-use crate::server::{OLD, Part, Server};
+use crate::server::{OLD, PASSING, PLAIN, Part, Server};
 use crate::{REFUSED, file};
 
 const CHILD: &str = "PMMDS_TEST_TLS_CHILD";
@@ -60,10 +60,15 @@ async fn as_a_child() {
     }
     let server = Server::start(Part::Answers("here", TAKEN.into())).await;
     deliver(&server).await.unwrap();
+    for alert in PASSING {
+        let server = Server::start_after(alert, Part::Answers("here", TAKEN.into())).await;
+        deliver(&server).await.unwrap();
+        assert_eq!(server.connections(), 2, "{alert:?}");
+    }
 
     let certificates = REFUSED.map(|(name, why)| (Part::Answers(name, TAKEN.into()), why));
-    let old = OLD.map(|(bytes, why)| (Part::Says(bytes), why));
-    for (part, why) in certificates.into_iter().chain(old) {
+    let said = OLD.into_iter().chain([PLAIN]).map(|(bytes, why)| (Part::Says(bytes), why));
+    for (part, why) in certificates.into_iter().chain(said) {
         let server = Server::start(part).await;
         let error = deliver(&server).await.unwrap_err();
         let said = error.chain();

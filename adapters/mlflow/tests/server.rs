@@ -1,10 +1,11 @@
 //! The real server.
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use super::super::{MlflowBuilder, MlflowRegistry};
 use super::artifact::{ConstantFormat, files};
@@ -81,22 +82,24 @@ async fn an_outage_is_never_an_absence() {
     let behind = uri.strip_prefix("http://").unwrap().to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let way = format!("http://{}", listener.local_addr().unwrap());
-    let forwarding = tokio::spawn(async move {
-        let mut connections = tokio::task::JoinSet::new();
+    // None once it is cut. Who comes then is sent away: a port given back would be another test's.
+    let connections = Arc::new(Mutex::new(Some(JoinSet::new())));
+    let open = Arc::clone(&connections);
+    tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             let behind = behind.clone();
-            connections.spawn(async move {
-                let mut server = TcpStream::connect(behind).await?;
-                tokio::io::copy_bidirectional(&mut client, &mut server).await
-            });
+            if let Some(open) = &mut *open.lock().unwrap() {
+                open.spawn(async move {
+                    let mut server = TcpStream::connect(behind).await?;
+                    tokio::io::copy_bidirectional(&mut client, &mut server).await
+                });
+            }
         }
     });
     let registry = handle(&way);
     let cut = async || {
-        forwarding.abort();
-        while !forwarding.is_finished() {
-            tokio::task::yield_now().await;
-        }
+        let open = connections.lock().unwrap().take();
+        open.unwrap().shutdown().await;
     };
     registry::outage(&registry, &options("outage").model("way"), cut).await;
 }
