@@ -33,6 +33,16 @@ impl Talking {
         Self { child, said }
     }
 
+    /// The first line from now on that `is_meant`.
+    pub(super) fn line(&self, is_meant: impl Fn(&str) -> bool) -> String {
+        loop {
+            let line = self.said.recv_timeout(PATIENCE).unwrap();
+            if is_meant(&line) {
+                return line;
+            }
+        }
+    }
+
     pub(super) fn terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(signal("TERM", &pid));
