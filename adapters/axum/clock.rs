@@ -1,21 +1,17 @@
 //! The store's time, read without asking the store.
 #![expect(clippy::disallowed_methods, reason = "the monotonic clock, and ids made of it")]
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use uuid::{ContextV7, Uuid};
 
 use super::service::AXUM;
-use crate::log::InferenceLog;
 use crate::{Error, Timestamp};
 
 /// Slowest answer of the store that is still good enough to set the clock by.
 const GOOD_ANSWER: Duration = Duration::from_millis(500);
-
-/// How often a store that has not told the time yet is asked for it.
-const ASK: Duration = Duration::from_secs(1);
 
 /// 2026-01-01T00:00:00Z, in seconds: past wherever this release runs.
 const RELEASED: Duration = Duration::from_secs(1_767_225_600);
@@ -52,23 +48,23 @@ impl Clock {
         self.started.elapsed()
     }
 
-    /// Sets the clock: the store was asked at `asked`, and has just answered `answer`.
-    pub(super) fn set(&self, asked: Duration, answer: Timestamp) {
+    /// Sets the clock: the store was asked at `asked`, and has just answered `answer`. By how much the
+    /// clock went wrong that was to do until now, if there was one.
+    pub(super) fn set(&self, asked: Duration, answer: Timestamp) -> Option<Duration> {
         let now = self.elapsed();
         let took = now.saturating_sub(asked);
         if took > GOOD_ANSWER && self.is_told() {
-            return;
+            return None;
         }
         // The answer is as old as half the way there and back.
         let origin = answer.saturating_sub(asked + took / 2);
         let before = self.origin.swap(origin.as_micros(), Ordering::Relaxed);
-        if !self.told.swap(true, Ordering::Relaxed) && before != 0 {
-            let off = Duration::from_micros(before.abs_diff(origin.as_micros()));
-            tracing::warn!(
-                ?off,
-                "the store tells the time from now on; events before have another"
-            );
+        if self.told.swap(true, Ordering::Relaxed) || before == 0 {
+            return None;
         }
+        let off = Duration::from_micros(before.abs_diff(origin.as_micros()));
+        tracing::warn!(?off, "the store tells the time from now on; events before have another");
+        Some(off)
     }
 
     /// Sets the clock to what somebody else has, until the store tells the time, which it did not
@@ -101,20 +97,6 @@ impl Clock {
     /// Whether it is the store's time.
     pub(super) fn is_told(&self) -> bool {
         self.told.load(Ordering::Relaxed)
-    }
-
-    /// Asks `log` until it tells the time, or the clock is gone: health checks may never come.
-    pub(super) async fn follow(clock: Weak<Self>, log: Arc<dyn InferenceLog>) {
-        loop {
-            tokio::time::sleep(ASK).await;
-            let still = clock.upgrade().filter(|clock| !clock.is_told());
-            let Some(asked) = still.map(|clock| clock.elapsed()) else { return };
-            // Nobody keeps the clock for as long as the log takes.
-            let Ok(now) = log.now().await else { continue };
-            if let Some(clock) = clock.upgrade() {
-                clock.set(asked, now);
-            }
-        }
     }
 
     /// Now, by the store's clock.

@@ -43,7 +43,7 @@ impl Inner {
         let limit = self.limits.probe_timeout;
         let answer = match tokio::time::timeout(limit, self.log.now()).await {
             Ok(Ok(now)) => {
-                self.clock.set(asked, now);
+                self.models.set_clock(asked, now);
                 if let Some(lasted) = self.probe.trouble.over(self.clock.elapsed()) {
                     tracing::warn!(?lasted, "the store is healthy again");
                 }

@@ -1,7 +1,7 @@
 //! The version that is served, and how it is replaced.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -16,6 +16,7 @@ use super::service::AXUM;
 use super::skew::Seen;
 use crate::drift::{LiveCounters, LiveOptions};
 use crate::lifecycle::{ServingModel, check_same_schema, open_version};
+use crate::log::InferenceLog;
 use crate::model::ModelFormat;
 use crate::registry::{
     Alias, ArtifactFiles, CachedVersion, ModelCache, ModelName, ModelRegistry, VersionId,
@@ -28,6 +29,12 @@ const GRACE: Duration = Duration::from_millis(200);
 /// How long polling leaves a version alone whose load failed through no fault of its own: at first,
 /// doubled with each time that it fails alike, and at most.
 const PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
+
+/// How far off the time that was assumed is no longer as good as the store's.
+const FAR: Duration = Duration::from_secs(60);
+
+/// How often a store that has not told the time yet is asked for it.
+const ASK: Duration = Duration::from_secs(1);
 
 /// Where versions come from, and how they are read.
 #[derive(Debug)]
@@ -477,6 +484,38 @@ impl Models {
             Cause::Other => self.clock.elapsed() < it.until,
             Cause::Away => false,
         })
+    }
+
+    /// Sets the clock: the store was asked at `asked`, and has just answered `answer`. Where that is
+    /// the first answer, and far from what was assumed, counting begins anew: rows that come now
+    /// would be late, or long after the others.
+    pub(super) fn set_clock(&self, asked: Duration, answer: Timestamp) {
+        let off = self.clock.set(asked, answer);
+        let Some(before) = self.current().filter(|_| off.is_some_and(|off| off >= FAR)) else {
+            return;
+        };
+        // They were made of these before.
+        let live = LiveCounters::new(before.model.profile(), &self.live, self.clock.now());
+        let Ok(live) = live.map(Arc::new) else { return };
+        let (model, info) = (before.model.clone(), before.info.clone());
+        let kept_at = before.kept_at;
+        let anew = Loaded { model, info, kept_at, live, openapi: OnceLock::new() };
+        // Another version that has come in meanwhile counts from a moment ago.
+        drop(self.current.compare_and_swap(&Some(before), Some(Arc::new(anew))));
+    }
+
+    /// Asks `log` until it tells the time, or the service is gone: health checks may never come.
+    pub(super) async fn follow(models: Weak<Self>, log: Arc<dyn InferenceLog>) {
+        loop {
+            tokio::time::sleep(ASK).await;
+            let still = models.upgrade().filter(|models| !models.clock.is_told());
+            let Some(asked) = still.map(|models| models.clock.elapsed()) else { return };
+            // Nobody keeps the models for as long as the log takes.
+            let Ok(now) = log.now().await else { continue };
+            if let Some(models) = models.upgrade() {
+                models.set_clock(asked, now);
+            }
+        }
     }
 
     /// Looks every `interval` where the alias points, so that replicas converge without being told,

@@ -268,10 +268,8 @@ impl ServiceBuilder {
     ///   not believed that is more than an hour behind what is past for certain: the year of this
     ///   release, the first event that waits, the moment when the [kept](Self::model_cache) version
     ///   was kept. Then the service does not start without the store, and says both times.
-    /// * Nothing tells that a `clock` is ahead before the store tells the time. Rows that are answered
-    ///   after that count as [late](super::LiveReport::late) in the live report until as much time
-    ///   has passed, or another version comes in; drift that the [ledger](Self::ledger) has is
-    ///   judged on the log, each event at the time that it was given.
+    /// * Nothing tells that a `clock` is ahead before the store tells the time. Where the two are a
+    ///   minute apart or more, [`live_report`](Service::live_report) begins anew with the store's.
     ///
     /// ```
     /// # use pmmds::axum::ServiceBuilder;
@@ -391,7 +389,7 @@ impl ServiceBuilder {
         });
         let meanwhile = self.meanwhile.filter(|_| self.log.backlog().is_some());
         match (now, meanwhile) {
-            (Ok(now), _) => clock.set(asked, now),
+            (Ok(now), _) => drop(clock.set(asked, now)),
             (Err(error), Some(meanwhile)) if error.kind() == ErrorKind::Unavailable => {
                 let waits = self.log.backlog().and_then(|backlog| backlog.oldest);
                 let waits = waits.map(|at| (at, "an answer was given that waits for the store"));
@@ -421,9 +419,6 @@ impl ServiceBuilder {
             Err(Error::new(ErrorKind::Unavailable, AXUM, context))
         })?;
 
-        if !clock.is_told() {
-            tokio::spawn(Clock::follow(Arc::downgrade(&clock), Arc::clone(&self.log)));
-        }
         let parts = (Arc::clone(&self.registry), self.formats.clone(), self.name.clone());
         let source = Source {
             registry: self.registry,
@@ -435,6 +430,9 @@ impl ServiceBuilder {
         let models = Models::new(source, self.cache, Arc::clone(&clock), self.live.clone());
         let models = Arc::new(models);
         models.start().await;
+        if !clock.is_told() {
+            tokio::spawn(Models::follow(Arc::downgrade(&models), Arc::clone(&self.log)));
+        }
         let poll = self.poll.map(|interval| {
             let (sender, looks) = watch::channel(None);
             if let (Some(alerts), Some(ledger)) = (self.skew, &self.ledger) {

@@ -100,6 +100,32 @@ async fn a_clock_that_is_behind_what_is_past_is_not_started_by() {
 }
 
 #[tokio::test]
+async fn what_is_live_begins_anew_when_the_store_says_that_the_clock_was_ahead() {
+    let place = tempfile::tempdir().unwrap();
+    let (store, registry) = (TestLog::new(), TestRegistry::with(&[artifact(Habit::Good, 0.0)]));
+    store.set(LogMode::Down);
+    let spool = SpooledLog::open(Arc::<TestLog>::clone(&store), place.path()).await.unwrap();
+    let ahead = || "2040-01-01T00:00:00Z".parse().unwrap();
+    let options = |b: pmmds::axum::ServiceBuilder| b.limits(quick()).clock_meanwhile(ahead);
+    let server = serve_through(Arc::new(spool), Arc::clone(&store), registry, options).await;
+    assert_eq!(server.predict(&body()).await.0, 200);
+    let live = || {
+        let report = server.service.live_report().unwrap();
+        (report.covered_from.to_string(), report.report.current_rows, report.late)
+    };
+    let (from, rows, late) = live();
+    assert!(from.starts_with("2040-01-01T") && (rows, late) == (1, 0), "{from} {rows} {late}");
+    store.set(LogMode::Up);
+    until("the store tells the time", || live().0.starts_with("2031-05-06T")).await;
+    for _ in 0..3 {
+        assert_eq!(server.predict(&body()).await.0, 200);
+    }
+    let (_, rows, late) = live();
+    assert_eq!((rows, late), (3, 0));
+    assert_eq!(server.stop().await.lost, 0);
+}
+
+#[tokio::test]
 async fn a_check_that_comes_too_late_says_of_what() {
     let server = serve(|b| b.limits(quick())).await;
     server.log.set(LogMode::Held);

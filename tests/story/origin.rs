@@ -2,10 +2,9 @@
 
 use std::path::Path;
 use std::process::Output;
-use std::time::Instant;
 
 use super::schedule::Talking;
-use super::serving::{PATIENCE, Serving, queued};
+use super::serving::{Serving, queued};
 use crate::{command, real_data, told};
 
 /// The real file without its last thousand customers: a file that nobody has but its owner.
@@ -87,7 +86,7 @@ fn a_schedule_tells_of_drift_and_trains_on_nothing_else() {
     let cache = state.join("data/telco-customer-churn.csv");
     std::fs::copy(&real, cache).unwrap();
     let watch = Talking::start(run(&["monitor", "--every", "2s", "--min-drift-features", "1"]));
-    let told_of = said_of_a_slot(&watch, |line| line.contains("alert opened"));
+    let told_of = watch.line(|line| line.contains("alert opened"));
     let why = "; retraining is left to a person: v1, which is in production, was trained on \
                \"customers.csv\", SHA-256 ";
     assert!(told_of.contains(why) && told_of.contains("--data FILE"), "{told_of}");
@@ -95,18 +94,6 @@ fn a_schedule_tells_of_drift_and_trains_on_nothing_else() {
     assert_eq!(watch.ended().last().map(String::as_str), Some("stopped"));
     let decisions = told(&run(&["retrain", "--decisions"]).output().unwrap());
     assert_eq!(decisions.matches("\"challenger_version\"").count(), 1, "{decisions}");
-}
-
-/// What `watch` says of its first slot that `is_meant`.
-fn said_of_a_slot(watch: &Talking, is_meant: impl Fn(&str) -> bool) -> String {
-    let begun = Instant::now();
-    loop {
-        let line = watch.said.recv_timeout(PATIENCE).unwrap();
-        assert!(begun.elapsed() < PATIENCE, "what is meant was never said, last: {line}");
-        if is_meant(&line) {
-            return line;
-        }
-    }
 }
 
 #[test]
@@ -121,15 +108,15 @@ fn a_named_file_is_remembered_by_the_schedule_and_one_that_is_gone_costs_no_look
     told(&run(&["train", "--data", &file]).output().unwrap());
     let every = ["monitor", "--every", "2s", "--min-drift-features", "1", "--data"];
     let watch = Talking::start(run(&[&every[..], &[named.to_str().unwrap()]].concat()));
-    said_of_a_slot(&watch, |line| line.contains("no traffic"));
+    watch.line(|line| line.contains("no traffic"));
     let places = std::fs::read_to_string(state.join("data/places.json")).unwrap();
     assert!(places.contains("named.csv"), "{places}");
 
     std::fs::remove_file(&named).unwrap();
-    let service = Serving::start(run);
+    let service = Serving::start(|arguments| queued(run(arguments)));
     let drift = ["seed-traffic", "--drift", "--count", "300", "--data", &file];
     told(&run(&[&drift[..], &["--url", &service.url]].concat()).output().unwrap());
-    let line = said_of_a_slot(&watch, |line| {
+    let line = watch.line(|line| {
         assert!(!(line.contains("attempt") && line.contains("cannot read")), "{line}");
         line.contains("alert opened")
     });
@@ -152,12 +139,12 @@ fn a_schedule_retrains_on_the_data_that_was_made_for_the_training() {
     };
     let trained = told(&run(&["train"]).output().unwrap());
     assert!(trained.contains("DATA: GENERATED, NOT REAL"), "{trained}");
-    let service = Serving::start(run);
+    let service = Serving::start(|arguments| queued(run(arguments)));
     let drift = ["seed-traffic", "--drift", "--count", "300", "--url", &service.url];
     told(&run(&drift).output().unwrap());
     service.stop();
     let watch = Talking::start(run(&["monitor", "--every", "2s", "--min-drift-features", "1"]));
-    let line = said_of_a_slot(&watch, |line| line.contains("alert opened"));
+    let line = watch.line(|line| line.contains("alert opened"));
     assert!(!line.contains("left to a person"), "{line}");
     watch.terminate();
     watch.ended();

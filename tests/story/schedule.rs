@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::replicas::{Replicas, of_old};
 use super::serving::{PATIENCE, Serving, found, queued, signal};
@@ -31,6 +31,18 @@ impl Talking {
             });
         }
         Self { child, said }
+    }
+
+    /// The first line from now on that `is_meant`.
+    pub(super) fn line(&self, is_meant: impl Fn(&str) -> bool) -> String {
+        let begun = Instant::now();
+        loop {
+            let line = self.said.recv_timeout(PATIENCE).unwrap();
+            assert!(begun.elapsed() < PATIENCE, "what is meant was never said, last: {line}");
+            if is_meant(&line) {
+                return line;
+            }
+        }
     }
 
     pub(super) fn terminate(&self) {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::private::Private;
+use super::schedule::Talking;
 use super::servers::http;
 use super::serving::{Serving, until};
 use super::sigterm::{answered, assert_each_once};
@@ -80,6 +81,14 @@ fn an_outage_of_postgresql_is_bridged_and_none_is_lost() {
     let monitor = command(&[&["monitor"], &arguments[..]].concat(), Some(&state)).output().unwrap();
     let looked = String::from_utf8_lossy(&monitor.stdout).into_owned();
     assert!(looked.contains(&format!("note: up to {waits} events wait in ")), "{waits}: {looked}");
+    // On its schedule too.
+    let mut every =
+        command(&[&["monitor", "--every", "2s"], &arguments[..]].concat(), Some(&state));
+    every.env("PMMDS_ON_DRIFT", "tell");
+    let watch = Talking::start(every);
+    watch.line(|line| line.contains(&format!("; up to {waits} events wait in ")));
+    watch.terminate();
+    watch.ended();
 
     // The next start brings them to the log, and is killed in an outage of its own.
     let serving = start("spool");
