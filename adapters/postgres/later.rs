@@ -166,7 +166,7 @@ mod tests {
         assert!(!is_news(away, "no such host", 3), "it may be one that changes each time");
         assert!(is_news(away, "no such host", 60), "it has lasted");
         for second in 61..3_600 {
-            let text = ["refused", "no such host"][second as usize % 2];
+            let text = if second % 2 == 0 { "refused" } else { "no such host" };
             assert!(!is_news(away, text, second), "{second}");
         }
         assert!(is_news(away, "refused", 3_600), "it lasts");
