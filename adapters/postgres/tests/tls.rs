@@ -60,7 +60,9 @@ async fn refusal(url: &str) -> String {
         let (_, password) = url.split_once('@').unwrap().0.rsplit_once(':').unwrap();
         assert!(!format!("{said} {error:?}").contains(password), "{said}");
     }
-    assert!(later.chain().ends_with(&now.chain()), "{} {}", later.chain(), now.chain());
+    // It may say at which second the certificate was looked at.
+    let same = |error: &Error| error.chain().replace(|c: char| c.is_ascii_digit(), "");
+    assert!(same(&later).ends_with(&same(&now)), "{} {}", later.chain(), now.chain());
     now.chain()
 }
 
