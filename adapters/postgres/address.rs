@@ -32,6 +32,9 @@ const PARAMETERS: [&str; 18] = [
     "options",
 ];
 
+/// The values of `sslmode`.
+const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
 fn invalid(context: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidInput, COMPONENT, context)
 }
@@ -42,8 +45,23 @@ pub(super) fn of_url(url: &str) -> Result<PgConnectOptions, Error> {
         return Err(invalid("the database URL does not begin with postgres://"));
     }
     only_known_parameters(url)?;
+    no_rest_of_a_password(url)?;
     PgConnectOptions::from_str(url)
         .map_err(|e| failed("the database URL cannot be used".to_owned(), e))
+}
+
+/// A `/` in a password ends what is in front of the host: the rest would be told as the name of the
+/// host and of the database.
+fn no_rest_of_a_password(url: &str) -> Result<(), Error> {
+    let (_, behind_scheme) = url.split_once("://").unwrap_or_default();
+    let before_query = behind_scheme.split(['?', '#']).next().unwrap_or_default();
+    match before_query.split_once('/') {
+        Some((_, path)) if path.contains('@') => Err(invalid(
+            "the database URL has an @ behind its first /: write what is no letter or digit in user \
+             and password by its code, / as %2F and @ as %40",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The driver would log what another parameter says, which may be a secret, and connect without it,
@@ -51,14 +69,24 @@ pub(super) fn of_url(url: &str) -> Result<PgConnectOptions, Error> {
 fn only_known_parameters(url: &str) -> Result<(), Error> {
     let before_fragment = url.split_once('#').map_or(url, |(before, _)| before);
     let Some((_, query)) = before_fragment.split_once('?') else { return Ok(()) };
-    let parameters = query.split('&').filter(|parameter| !parameter.is_empty());
-    let mut names = parameters.map(|one| one.split_once('=').map_or(one, |(name, _)| name));
+    let parameters = || query.split('&').filter(|parameter| !parameter.is_empty());
+    let mut names = parameters().map(|one| one.split_once('=').map_or(one, |(name, _)| name));
     let is_known = |name: &str| {
         let decoded = name.to_ascii_lowercase().replace("%5b", "[").replace("%5d", "]");
         let is_of_server = decoded.starts_with("options[") && decoded.ends_with(']');
         PARAMETERS.contains(&name) || (is_of_server && name.starts_with("options"))
     };
-    let Some(name) = names.find(|name| !is_known(name)) else { return Ok(()) };
+    let Some(name) = names.find(|name| !is_known(name)) else {
+        let mut modes = parameters().filter_map(|one| {
+            one.strip_prefix("sslmode=").or_else(|| one.strip_prefix("ssl-mode="))
+        });
+        return match modes.all(|mode| MODES.iter().any(|known| known.eq_ignore_ascii_case(mode))) {
+            true => Ok(()),
+            false => {
+                Err(invalid(format!("sslmode of the database URL is none of {}", MODES.join(", "))))
+            }
+        };
+    };
     // Behind a `?` in a password comes the rest of it, and then an `@`.
     let is_a_name = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     let may_be_told = !query.contains('@') && name.bytes().all(is_a_name);
@@ -168,6 +196,27 @@ mod tests {
             PostgresStore::builder(&url)
                 .target()
                 .unwrap_or_else(|e| panic!("{url}: {}", e.chain()));
+        }
+    }
+
+    #[test]
+    fn a_mode_that_there_is_not_is_answered_with_those_that_there_are() {
+        let said = refusal("postgres://u@h/db?application_name=a&sslmode=verfy-full");
+        assert!(said.contains("is none of disable, ") && !said.contains("verfy"), "{said}");
+        PostgresStore::builder("postgres://u@h/db?sslmode=DISABLE").target().unwrap();
+    }
+
+    #[test]
+    fn a_password_that_is_not_escaped_is_in_no_name() {
+        for password in ["p@ss/w", "p/w", "/", "a/b/c"] {
+            let said = refusal(&format!("postgres://u:{password}@h:5432/db?sslmode=require"));
+            assert!(said.contains("/ as %2F and @ as %40"), "{said}");
+            assert!(!said.contains("ss/w") && !said.contains("p/w"), "{said}");
+        }
+        for fine in ["postgres://u:p%40ss%2Fw@h/db", "postgres://u:p@ss@h/db", "postgres://h/d%40b"]
+        {
+            let target = PostgresStore::builder(fine).target().unwrap();
+            assert!(!target.contains("ss"), "{target}");
         }
     }
 

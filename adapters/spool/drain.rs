@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::disk::{read_part, unavailable};
 use super::folder::{segment_name, write_cursor};
@@ -34,6 +34,8 @@ pub(super) struct Drain {
     core: Arc<Core>,
     quarantine: Option<Quarantine>,
     noted: Instant,
+    // whether the store has more since then
+    is_behind: bool,
     said: Said,
 }
 
@@ -67,7 +69,8 @@ fn pauses() -> impl Iterator<Item = Duration> {
 impl Drain {
     pub(super) fn new(core: Arc<Core>, quarantine: Quarantine) -> Self {
         let quarantine = Some(quarantine);
-        Self { core, quarantine, noted: Instant::now(), said: Said::default() }
+        let said = Said::default();
+        Self { core, quarantine, noted: Instant::now(), is_behind: false, said }
     }
 
     pub(super) async fn run(mut self) {
@@ -82,21 +85,33 @@ impl Drain {
             self.goes_on();
             let last = self.core.state().finish(ended);
             self.core.drained.send_replace(last);
+            self.is_behind = true;
             if self.noted.elapsed() >= NOTE {
-                self.noted = Instant::now();
-                let core = Arc::clone(&self.core);
-                blocking(move || note(&core)).await;
+                self.note().await;
             }
         }
     }
 
+    async fn note(&mut self) {
+        (self.noted, self.is_behind) = (Instant::now(), false);
+        let core = Arc::clone(&self.core);
+        blocking(move || note(&core)).await;
+    }
+
     /// The next group, once all of it is on the disk.
-    async fn next(&self) -> Group {
+    async fn next(&mut self) -> Group {
         loop {
             if let Some(group) = self.core.state().first() {
                 return group;
             }
-            self.core.work.notified().await;
+            let core = Arc::clone(&self.core);
+            let work = core.work.notified();
+            if !self.is_behind {
+                work.await;
+            } else if timeout_at(self.noted + NOTE, work).await.is_err() {
+                // Nothing more may come for a long time, and others read how far it is.
+                self.note().await;
+            }
         }
     }
 

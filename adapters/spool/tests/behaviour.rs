@@ -288,6 +288,20 @@ async fn answers_are_given_back_as_long_as_their_files_are_kept() {
 }
 
 #[tokio::test]
+async fn what_the_store_has_is_noted_though_nothing_more_comes() {
+    let (place, traffic) = (tempfile::tempdir().unwrap(), Traffic::new());
+    let spool = open(memory(), place.path(), Fsync::default()).await;
+    spool.append(&traffic.batch(1, 30)).await.unwrap();
+    // For another process, which has the files alone.
+    let begun = std::time::Instant::now();
+    while SpooledLog::waiting(place.path()).await.unwrap().events > 0 {
+        assert!(begun.elapsed() < LONG, "it is never noted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(spool.backlog().unwrap().events, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_store_has_is_not_sent_again_after_an_idle_start() {
     let place = tempfile::tempdir().unwrap();
     let (traffic, store) = (Traffic::new(), memory());
